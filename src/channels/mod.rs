@@ -1,0 +1,91 @@
+//! Owns the contract of a channel: one attempt, one verdict. A channel never loops, never sleeps, never retries, and
+//! knows neither the store nor the rules.
+
+pub mod smtp;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::sync::{OwnedSemaphorePermit, watch};
+
+use crate::clock::Timestamp;
+
+/// What a personal channel is asked to send: one message to one address.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    /// Message key, for log lines.
+    pub key: Arc<str>,
+    /// The one recipient's address.
+    pub to: Arc<str>,
+    /// The whole RFC 5322 message, CRLF lines, not dot-stuffed.
+    pub bytes: Bytes,
+    /// Asked again directly before the final dot may be written; anything but `Go` means RSET and `Hold`.
+    pub permission: watch::Receiver<Permission>,
+}
+
+/// Whether this worker may still begin to deliver.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Permission {
+    /// The claims are surely ours.
+    Go,
+    /// We are stopping: what has not reached the dot is released.
+    Stopping,
+    /// The heartbeat is late; somebody else may hold the claims.
+    Lost,
+}
+
+/// What one attempt came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Accepted by the other side.
+    Sent {
+        /// The server's queue id or the like, from the reply.
+        reference: Option<String>,
+    },
+    /// Not now; costs an attempt.
+    Later,
+    /// Not ever.
+    Never {
+        /// Closed vocabulary: `recipient-refused`, `content-refused`, `too-big`, …
+        reason: &'static str,
+    },
+    /// It may have been accepted: the bytes are frozen and sent again later.
+    Ambiguous,
+    /// Not this message's fault; costs no attempt.
+    Hold {
+        /// Not before.
+        until: Timestamp,
+        /// Closed vocabulary: `stopping`, `lost`, `auth`, `connect`, `tls`, `greeting`, …
+        why: &'static str,
+    },
+}
+
+/// One attempt's result.
+#[derive(Debug)]
+pub struct Attempt {
+    /// What it came to.
+    pub verdict: Verdict,
+    /// The reply's code, where there was one.
+    pub code: Option<u16>,
+    /// The reply or the I/O error in one line, control characters escaped, at most 512 bytes. May echo an address:
+    /// kept in the store, never logged.
+    pub reply: String,
+    /// With `Sent`: dropped by dispatch once the settle is on disk; a session waits before its next dot while eight are out.
+    pub receipt: Option<OwnedSemaphorePermit>,
+}
+
+/// A configured way out.
+pub trait Channel: Send + Sync + 'static {
+    /// One attempt. Every failure is a verdict. Dropping the future closes what it used.
+    fn attempt<'a>(
+        &'a self,
+        outgoing: &'a Outgoing,
+        now: Timestamp,
+    ) -> Pin<Box<dyn Future<Output = Attempt> + Send + 'a>>;
+    /// How many attempts may run at once.
+    fn connections(&self) -> usize;
+    /// Says goodbye and closes idle connections; bounded by a second or two.
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}

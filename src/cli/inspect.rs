@@ -1,0 +1,14 @@
+//! `inspect`.
+
+use std::process::ExitCode;
+
+use super::{Global, exit};
+
+/// Arguments of `inspect`.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {}
+
+/// Runs the command.
+pub(crate) fn run(_global: &Global, _args: Args) -> ExitCode {
+    ExitCode::from(exit::FAILED)
+}

@@ -1,0 +1,115 @@
+//! Owns the command line: one command per file, each with its `Args` and its `run`. Results go to stdout, talk to stderr.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+mod check;
+mod dead_letters;
+mod demo;
+mod explain;
+mod inspect;
+mod messages;
+mod positions;
+mod run;
+mod schema;
+mod send_test;
+mod store;
+
+/// Reads audit-log and alert records from Kafka and tells the person concerned, once.
+#[derive(Parser, Debug)]
+#[command(name = "auditbell", version, about, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options that every command understands.
+#[derive(clap::Args, Debug, Clone)]
+pub(crate) struct Global {
+    /// Configuration file
+    #[arg(short, long, global = true, value_name = "FILE", default_value = "/etc/auditbell/auditbell.toml")]
+    pub config: PathBuf,
+    /// Form of the result
+    #[arg(short, long, global = true, value_enum, default_value_t = Output::Text)]
+    pub output: Output,
+}
+
+/// `-o`.
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// For people
+    Text,
+    /// For programs
+    Json,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Run the daemon
+    Run(run::Args),
+    /// Try the whole path on this machine: no Kafka, no mail server, no configuration
+    Demo(demo::Args),
+    /// Report every fault and warning of a configuration
+    Check(check::Args),
+    /// Print what we understand of records: one JSON object each
+    Inspect(inspect::Args),
+    /// Print what would happen to records, why, and why not: one JSON object each
+    Explain(explain::Args),
+    /// Send one marked message through a real channel
+    SendTest(send_test::Args),
+    /// The outbox: list, show, retry, cancel
+    Messages(messages::Args),
+    /// Unreadable records: list, show, discard
+    DeadLetters(dead_letters::Args),
+    /// Where each partition is read
+    Positions(positions::Args),
+    /// The accountant
+    Store(store::Args),
+    /// JSON Schemas
+    Schema(schema::Args),
+}
+
+/// The exit codes of `sysexits.h` that we use.
+pub(crate) mod exit {
+    /// The thing asked about failed.
+    pub const FAILED: u8 = 1;
+    /// The store is damaged or its disk fails (`EX_IOERR`).
+    pub const STORE: u8 = 74;
+    /// Try again: a lock, a broker (`EX_TEMPFAIL`).
+    pub const TRY_AGAIN: u8 = 75;
+    /// Bad configuration (`EX_CONFIG`).
+    pub const CONFIG: u8 = 78;
+}
+
+/// Parses the command line and runs the command. Usage errors end with 2 (clap).
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let global = cli.global;
+    match cli.command {
+        Command::Run(args) => run::run(&global, args),
+        Command::Demo(args) => demo::run(&global, args),
+        Command::Check(args) => check::run(&global, args),
+        Command::Inspect(args) => inspect::run(&global, args),
+        Command::Explain(args) => explain::run(&global, args),
+        Command::SendTest(args) => send_test::run(&global, args),
+        Command::Messages(args) => messages::run(&global, args),
+        Command::DeadLetters(args) => dead_letters::run(&global, args),
+        Command::Positions(args) => positions::run(&global, args),
+        Command::Store(args) => store::run(&global, args),
+        Command::Schema(args) => schema::run(&global, args),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,14 @@
+//! `schema`.
+
+use std::process::ExitCode;
+
+use super::{Global, exit};
+
+/// Arguments of `schema`.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {}
+
+/// Runs the command.
+pub(crate) fn run(_global: &Global, _args: Args) -> ExitCode {
+    ExitCode::from(exit::FAILED)
+}

@@ -1,0 +1,143 @@
+//! Owns time: `Timestamp`, and the only two clocks there are. Nothing else in this crate asks the system for the time.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
+
+use tokio::sync::watch;
+
+/// A moment, in whole milliseconds since 1970-01-01T00:00:00Z. The form the store keeps.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// From milliseconds since the epoch.
+    #[must_use]
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    /// Milliseconds since the epoch.
+    #[must_use]
+    pub const fn as_millis(self) -> i64 {
+        self.0
+    }
+
+    /// Whole days since the epoch, rounded down; the day in a notification's id.
+    #[must_use]
+    pub const fn day(self) -> i64 {
+        self.0.div_euclid(86_400_000)
+    }
+
+    /// `self + span`, held at the ends of the range instead of wrapping.
+    #[must_use]
+    pub fn plus(self, span: Duration) -> Self {
+        Self(self.0.saturating_add(millis(span)))
+    }
+
+    /// `self - span`, held at the ends of the range instead of wrapping.
+    #[must_use]
+    pub fn minus(self, span: Duration) -> Self {
+        Self(self.0.saturating_sub(millis(span)))
+    }
+
+    /// How long after `earlier` this is; zero when it is not after.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Duration {
+        Duration::from_millis(u64::try_from(self.0.saturating_sub(earlier.0)).unwrap_or(0))
+    }
+}
+
+fn millis(span: Duration) -> i64 {
+    i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// RFC 3339 in UTC with milliseconds: `2026-01-22T18:15:02.387Z`.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match jiff::Timestamp::from_millisecond(self.0) {
+            Ok(at) => write!(f, "{at:.3}"),
+            Err(_) => write!(f, "{} ms", self.0),
+        }
+    }
+}
+
+impl serde::Serialize for Timestamp {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Where a loop gets the time from: the system, or a test that moves it.
+#[derive(Clone, Debug)]
+pub struct Clock(Source);
+
+#[derive(Clone, Debug)]
+enum Source {
+    System,
+    Manual(Arc<watch::Sender<Timestamp>>),
+}
+
+impl Clock {
+    /// The system's wall clock.
+    #[must_use]
+    pub const fn system() -> Self {
+        Self(Source::System)
+    }
+
+    /// A clock that stands at `start` until [`Clock::advance`] moves it.
+    #[must_use]
+    pub fn manual(start: Timestamp) -> Self {
+        Self(Source::Manual(Arc::new(watch::Sender::new(start))))
+    }
+
+    /// The time now.
+    #[must_use]
+    pub fn now(&self) -> Timestamp {
+        match &self.0 {
+            #[expect(clippy::disallowed_methods, reason = "this is the one place that asks")]
+            Source::System => Timestamp(std::time::SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)),
+            Source::Manual(at) => *at.borrow(),
+        }
+    }
+
+    /// Waits until `at`; returns at once when it has passed. Cancel-safe.
+    pub async fn sleep_until(&self, at: Timestamp) {
+        match &self.0 {
+            Source::System => tokio::time::sleep(at.since(self.now())).await,
+            Source::Manual(now) => {
+                // The sender lives in `self`, so waiting cannot fail.
+                let _ = now.subscribe().wait_for(|now| *now >= at).await;
+            }
+        }
+    }
+
+    /// Moves a manual clock; the system's clock is not ours to move and stays.
+    pub fn advance(&self, span: Duration) {
+        if let Source::Manual(at) = &self.0 {
+            at.send_modify(|at| *at = at.plus(span));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timestamps_print_as_rfc_3339_with_milliseconds() {
+        assert_eq!(Timestamp::from_millis(1_769_105_702_387).to_string(), "2026-01-22T18:15:02.387Z");
+        assert_eq!(Timestamp::from_millis(0).to_string(), "1970-01-01T00:00:00.000Z");
+    }
+
+    #[tokio::test]
+    async fn a_manual_clock_wakes_sleepers_when_it_is_moved() {
+        let clock = Clock::manual(Timestamp::from_millis(0));
+        let sleeper = tokio::spawn({
+            let clock = clock.clone();
+            async move { clock.sleep_until(Timestamp::from_millis(1_000)).await }
+        });
+        clock.advance(Duration::from_secs(1));
+        sleeper.await.unwrap();
+    }
+}

@@ -1,0 +1,16 @@
+//! auditbell reads audit-log and security-alert records from Kafka and tells the person concerned, once.
+
+pub mod channels;
+pub mod cli;
+pub mod clock;
+pub mod compose;
+pub mod config;
+pub mod crash;
+pub mod metrics;
+pub mod people;
+pub mod plan;
+pub mod record;
+pub mod rules;
+pub mod secret;
+pub mod source;
+pub mod store;
