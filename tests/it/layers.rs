@@ -1,0 +1,160 @@
+//! The rules of the house that a compiler does not hold: who imports whom, which crate is named where, and that every
+//! file says what it owns.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// For each module at the top of `src/`: the modules of this crate it may name. A wish that is not tested is not a rule.
+const MAY_USE: &[(&str, &[&str])] = &[
+    ("clock", &[]),
+    ("secret", &[]),
+    ("crash", &[]),
+    ("metrics", &[]),
+    ("shutdown", &[]),
+    ("record", &["clock"]),
+    ("rules", &["record", "clock"]),
+    ("plan", &["record", "rules", "clock"]),
+    ("people", &["record", "plan", "clock"]),
+    ("compose", &["record", "plan", "people", "clock", "metrics"]),
+    ("channels", &["clock", "secret", "crash", "metrics"]),
+    ("store", &["record", "plan", "compose", "clock", "crash", "metrics"]),
+    ("source", &["store", "clock", "secret", "crash", "metrics"]),
+    ("intake", &["source", "record", "rules", "plan", "people", "store", "clock", "crash", "metrics"]),
+    ("dispatch", &["store", "record", "plan", "people", "compose", "channels", "clock", "crash", "metrics"]),
+    ("http", &["metrics", "store", "clock"]),
+];
+
+/// A crate that talks to the world is named in one place (the demo shows the world, so it may name Kafka and SMTP).
+const NAMED_IN: &[(&str, &[&str])] = &[
+    ("rdkafka", &["source", "demo"]),
+    ("rusqlite", &["store"]),
+    ("lettre", &["channels", "compose", "people", "config"]),
+    ("handlebars", &["compose", "demo"]),
+    ("axum", &["http", "demo"]),
+    ("tokio_rustls", &["channels"]),
+];
+
+fn sources() -> Vec<(PathBuf, String)> {
+    fn walk(dir: &Path, out: &mut Vec<(PathBuf, String)>) {
+        let mut entries: Vec<_> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+        entries.sort();
+        for path in entries {
+            if path.is_dir() {
+                walk(&path, out);
+            } else if path.extension().is_some_and(|ext| ext == "rs") {
+                out.push((path.clone(), fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    let mut out = Vec::new();
+    walk(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut out);
+    out
+}
+
+/// The module at the top of `src/` that a file belongs to.
+fn module(path: &Path) -> String {
+    let below = path.strip_prefix(Path::new(env!("CARGO_MANIFEST_DIR")).join("src")).unwrap();
+    below.components().next().unwrap().as_os_str().to_str().unwrap().trim_end_matches(".rs").to_owned()
+}
+
+/// Code without its tests and comments.
+fn code(text: &str) -> String {
+    text.split("#[cfg(test)]")
+        .next()
+        .unwrap()
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("//"))
+        .collect::<Vec<_>>()
+        .join("\n")
+}
+
+/// The names that follow `crate::` (also inside `use crate::{a, b::c}`), at the top level.
+fn named(code: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    for (at, _) in code.match_indices("crate::") {
+        let rest = &code[at + "crate::".len()..];
+        if let Some(list) = rest.strip_prefix('{') {
+            let mut depth = 0;
+            let mut word = String::new();
+            for c in list.chars() {
+                match c {
+                    '{' => depth += 1,
+                    '}' if depth == 0 => break,
+                    '}' => depth -= 1,
+                    ',' if depth == 0 => names.push(std::mem::take(&mut word)),
+                    c if depth == 0 => word.push(c),
+                    _ => {}
+                }
+            }
+            names.push(word);
+        } else {
+            names.push(rest.to_owned());
+        }
+    }
+    names
+        .iter()
+        .map(|name| name.trim().chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>())
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
+#[test]
+fn imports_point_one_way() {
+    let table: BTreeMap<_, _> = MAY_USE.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for (path, text) in sources() {
+        let module = module(&path);
+        let Some(allowed) = table.get(module.as_str()) else { continue };
+        for name in named(&code(&text)) {
+            if name != module && table.contains_key(name.as_str()) && !allowed.contains(&name.as_str()) {
+                wrong.push(format!("{}: {module} may not name {name}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_crate_that_talks_to_the_world_is_named_in_one_place() {
+    let mut wrong = Vec::new();
+    for (path, text) in sources() {
+        let code = code(&text);
+        for (name, places) in NAMED_IN {
+            if !places.contains(&module(&path).as_str()) && code.contains(&format!("{name}::")) {
+                wrong.push(format!("{} names {name}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_file_says_at_its_top_what_it_owns() {
+    for (path, text) in sources() {
+        assert!(text.starts_with("//! "), "{} does not open with //!", path.display());
+    }
+}
+
+#[test]
+fn there_is_no_file_that_collects_everything() {
+    for (path, _) in sources() {
+        let stem = path.file_stem().unwrap().to_str().unwrap();
+        assert!(!["utils", "util", "common", "helpers", "types", "misc"].contains(&stem), "{}", path.display());
+    }
+}
+
+#[test]
+fn there_are_at_most_three_traits() {
+    let traits: Vec<_> = sources()
+        .iter()
+        .flat_map(|(path, text)| {
+            code(text)
+                .lines()
+                .filter(|line| line.starts_with("pub trait ") || line.starts_with("pub(crate) trait "))
+                .map(|line| format!("{}: {line}", path.display()))
+                .collect::<Vec<_>>()
+        })
+        .collect();
+    assert!(traits.len() <= 3, "{}", traits.join("\n"));
+}
