@@ -1,3 +1,5 @@
 //! The integration tests: one binary, one file per theme.
 
 mod layers;
+mod smtp;
+mod smtp_server;
