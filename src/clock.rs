@@ -52,6 +52,25 @@ fn millis(span: Duration) -> i64 {
     i64::try_from(span.as_millis()).unwrap_or(i64::MAX)
 }
 
+/// A span as people write it in the configuration: a whole number and a unit, `ms`, `s`, `m`, `h` or `d`: `20s`, `3d`.
+/// The error names the form.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let millis: u64 = match unit {
+        "ms" => 1,
+        "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => 0,
+    };
+    match number.parse::<u64>().ok().and_then(|number| number.checked_mul(millis)) {
+        Some(span) if millis > 0 => Ok(Duration::from_millis(span)),
+        _ => Err("is not a duration: write a whole number and ms, s, m, h or d, e.g. \"20s\" or \"3d\"".into()),
+    }
+}
+
 /// RFC 3339 in UTC with milliseconds: `2026-01-22T18:15:02.387Z`.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -128,6 +147,20 @@ mod tests {
     fn timestamps_print_as_rfc_3339_with_milliseconds() {
         assert_eq!(Timestamp::from_millis(1_769_105_702_387).to_string(), "2026-01-22T18:15:02.387Z");
         assert_eq!(Timestamp::from_millis(0).to_string(), "1970-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn durations_are_a_whole_number_and_a_unit() {
+        for (text, millis) in
+            [("250ms", 250), ("20s", 20_000), ("15m", 900_000), ("1h", 3_600_000), ("3d", 259_200_000)]
+        {
+            assert_eq!(parse_duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in
+            ["", "20", "s", "-1h", "1.5h", "20 s", "1h30m", "1w", "99999999999999999999s", "18446744073709551615d"]
+        {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ pub mod compose;
 pub mod config;
 pub mod crash;
 pub mod metrics;
+pub mod nearest;
 pub mod people;
 pub mod plan;
 pub mod record;

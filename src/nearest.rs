@@ -1,0 +1,31 @@
+//! Owns "did you mean": the known word that a misspelt one was probably meant to be.
+
+/// The candidate closest to `word`, ignoring case, if it is close enough to be a slip: at most a third of its letters wrong.
+pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let folded = word.to_lowercase();
+    candidates
+        .into_iter()
+        .map(|candidate| (strsim::osa_distance(&folded, &candidate.to_lowercase()), candidate))
+        .filter(|(distance, candidate)| *distance <= (candidate.chars().count() / 3).max(1))
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, candidate)| candidate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn a_slip_finds_its_word_and_nonsense_finds_none() {
+        let known = ["channels", "template", "severity", "to"];
+        for (word, expected) in [
+            ("chanels", Some("channels")),
+            ("Severity", Some("severity")),
+            ("tempalte", Some("template")),
+            ("ot", Some("to")),
+            ("colour", None),
+        ] {
+            assert_eq!(nearest(word, known), expected, "{word}");
+        }
+    }
+}
