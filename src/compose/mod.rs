@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::clock::Timestamp;
-use crate::people::Person;
+use crate::people::{People, Person};
 use crate::record::{Record, Severity};
 
 /// `[brand]`: in every mail. A template that uses an unset value fails `check`.
@@ -70,8 +70,21 @@ pub struct Draft<'a> {
     pub recipient: &'a crate::plan::Recipient,
     /// To whom.
     pub person: &'a Person,
+    /// The directory, which says whose targets are the reader's.
+    pub people: &'a People,
+    /// With [`Kind::Unresolved`] and [`Kind::Failed`]: who was to hear of it, and why he could not.
+    pub about: Option<About<'a>>,
     /// The records, oldest first.
     pub records: &'a [Record],
+}
+
+/// In whose place the reader hears of something.
+#[derive(Clone, Copy, Debug)]
+pub struct About<'a> {
+    /// The recipient of the message that this one stands for.
+    pub recipient: &'a crate::plan::Recipient,
+    /// Its verdict's reason, e.g. `guest`.
+    pub reason: &'a str,
 }
 
 /// A rendered mail.

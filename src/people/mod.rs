@@ -1,18 +1,26 @@
 //! Owns the directory: a recipient to the person behind it, and which addresses may be mailed at all.
 
+pub mod address;
+mod file;
+
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
+
+use anyhow::Context;
 
 use crate::plan::Recipient;
 use crate::record::Record;
+
+pub use address::Refusal;
+use file::{Row, Table, fold};
 
 /// `[people]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Every address must be in one of these, lower case.
     pub allow_domains: Vec<String>,
-    /// Columns id, upn, mail, other_mails, name, locale, time_zone, manager, sam, sid.
+    /// Columns id, upn, mail, `other_mails`, name, locale, `time_zone`, manager, sam, sid.
     pub csv: Option<PathBuf>,
     /// Who hears of a notification whose recipient has no address: addresses, already expanded.
     pub fallback: Vec<Arc<str>>,
@@ -42,37 +50,158 @@ pub enum Resolution {
     Found(Person),
     /// Not known (yet): wait up to `people.wait`.
     Unknown,
-    /// Known, and not to be mailed, ever: `guest`, `placeholder`, `foreign-domain`, `no-address`, `undeliverable`.
-    Refused(&'static str),
+    /// Known, and not to be mailed, ever.
+    Refused(Refusal),
 }
 
 /// The directory: the file (re-read within 60 s of a change) and what the records themselves say.
 #[derive(Debug)]
 pub struct People {
-    _settings: Settings,
+    settings: Settings,
+    table: RwLock<Arc<Table>>,
+    /// Of the file that `table` was read from.
+    stamp: Mutex<Option<Stamp>>,
 }
+
+/// What changes when a file does.
+type Stamp = (SystemTime, u64);
 
 impl People {
     /// Reads the file; every fault in it names its line.
-    pub fn load(settings: Settings) -> anyhow::Result<Self> {
-        Ok(Self { _settings: settings })
+    pub fn load(mut settings: Settings) -> anyhow::Result<Self> {
+        for domain in &mut settings.allow_domains {
+            *domain =
+                address::domain(domain).with_context(|| format!("people.allow_domains: `{domain}` is no domain"))?;
+        }
+        let people = Self { settings, table: RwLock::default(), stamp: Mutex::default() };
+        people.refresh()?;
+        Ok(people)
     }
 
     /// The one canonical name of a person known by `id` and/or `upn` (`DOMAIN\user` and SID included): design
     /// invariant 4 hangs on it, so it may never change. `None` when neither is given.
+    ///
+    /// The object id where it is known, directly or from the file; else the UPN; folded.
     #[must_use]
     pub fn canonical(&self, id: Option<&str>, upn: Option<&str>) -> Option<Recipient> {
-        unimplemented!("{id:?} {upn:?}")
+        let given = |name: Option<&str>| name.map(fold).filter(|name| !name.is_empty());
+        let (id, upn) = (given(id), given(upn));
+        let table = self.table();
+        let row = [&id, &upn].into_iter().flatten().find_map(|name| table.find(name));
+        let filed = row.and_then(|row| row.id.as_deref().map(fold).or_else(|| row.upn.as_deref().map(fold)));
+        // A record's own object id stands above the file's row for its UPN: a UPN is given to a successor, an id never.
+        let object_id = id.clone().filter(|id| is_object_id(id));
+        object_id.or(filed).or(id).or(upn).map(|name| Recipient::User(name.into()))
+    }
+
+    /// Whether the names `id` and `upn` of a record mean `recipient`. True also where the file has changed since the
+    /// recipient was named after one of them.
+    #[must_use]
+    pub fn is(&self, recipient: &Recipient, id: Option<&str>, upn: Option<&str>) -> bool {
+        let Recipient::User(name) = recipient else { return false };
+        [id, upn].into_iter().flatten().any(|own| fold(own) == **name)
+            || self.canonical(id, upn).is_some_and(|own| own == *recipient)
     }
 
     /// Who `recipient` is; `records` are those of the message, for the UPN that belongs to an object id.
+    ///
+    /// A row's `mail` decides alone; only a row without one, and somebody without a row, is mailed at the UPN.
     #[must_use]
     pub fn resolve(&self, recipient: &Recipient, records: &[Record]) -> Resolution {
-        unimplemented!("{recipient} {}", records.len())
+        let table = self.table();
+        let name = match recipient {
+            Recipient::Address(address) => return self.person(address, table.find(address)),
+            Recipient::User(name) => name,
+        };
+        if let Some(row) = table.find(name) {
+            return match (&row.mail, &row.upn) {
+                (Some(mail), _) => self.person(mail, Some(row)),
+                (None, Some(upn)) => self.person(upn, Some(row)),
+                (None, None) => Resolution::Refused(Refusal::NoAddress),
+            };
+        }
+        let upn = if name.contains('@') { None } else { self.upn_in(records, recipient) };
+        self.person(upn.as_deref().unwrap_or(name), None)
     }
 
     /// Re-reads the file if it changed; on a fault the old rows stay. Called by maintenance.
     pub fn refresh(&self) -> anyhow::Result<bool> {
-        Ok(false)
+        let Some(path) = &self.settings.csv else { return Ok(false) };
+        let metadata = std::fs::metadata(path).with_context(|| format!("people file {}", path.display()))?;
+        let now = Some((metadata.modified()?, metadata.len()));
+        let mut stamp = self.stamp.lock().unwrap_or_else(PoisonError::into_inner);
+        if *stamp == now {
+            return Ok(false);
+        }
+        let table = Arc::new(Table::read(path, self.settings.max_rows)?);
+        *self.table.write().unwrap_or_else(PoisonError::into_inner) = table;
+        *stamp = now;
+        Ok(true)
+    }
+
+    fn table(&self) -> Arc<Table> {
+        Arc::clone(&self.table.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn person(&self, text: &str, row: Option<&Row>) -> Resolution {
+        if is_directory_name(text) {
+            return Resolution::Unknown;
+        }
+        if let Some(refusal) = no_mailbox(text) {
+            return Resolution::Refused(refusal);
+        }
+        let own = |value: fn(&Row) -> &Option<Box<str>>| row.and_then(|row| value(row).as_deref().map(str::to_owned));
+        match address::deliverable(text, &self.settings.allow_domains) {
+            Err(refusal) => Resolution::Refused(refusal),
+            Ok(address) => Resolution::Found(Person {
+                address,
+                name: own(|row| &row.name),
+                locale: own(|row| &row.locale),
+                time_zone: own(|row| &row.time_zone),
+            }),
+        }
+    }
+
+    /// The UPN that stands beside the recipient's object id in a record.
+    fn upn_in(&self, records: &[Record], recipient: &Recipient) -> Option<String> {
+        let parties = records.iter().flat_map(|record| {
+            let targets = record.targets.iter().map(|target| (target.id.as_deref(), target.upn.as_deref()));
+            let actor = record.actor.iter().map(|actor| (actor.id.as_deref(), actor.upn.as_deref()));
+            targets.chain(actor)
+        });
+        parties
+            .filter(|(id, upn)| upn.is_some_and(|upn| !upn.trim().is_empty()) && self.is(recipient, *id, *upn))
+            .find_map(|(_, upn)| upn.map(str::to_owned))
     }
 }
+
+/// A GUID, as Entra writes object ids.
+fn is_object_id(name: &str) -> bool {
+    let groups = name.split('-').map(str::len);
+    groups.eq([8, 4, 4, 4, 12]) && name.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
+}
+
+/// A name that only a directory can turn into an address: object id, SID, `DOMAIN\user`.
+fn is_directory_name(name: &str) -> bool {
+    let name = fold(name);
+    is_object_id(&name) || name.starts_with("s-1-") || (name.contains('\\') && !name.contains('@'))
+}
+
+/// UPNs that look like addresses, or stand where one should be, and have no mailbox behind them.
+fn no_mailbox(upn: &str) -> Option<Refusal> {
+    let upn = upn.trim();
+    let (local, _) = upn.rsplit_once('@').unwrap_or((upn, ""));
+    // Entra puts the 32 hex digits of the object id before the UPN of a deleted user.
+    let deleted = local.len() > 32 && local.bytes().take(32).all(|byte| byte.is_ascii_hexdigit());
+    let masked = local.contains('*') || (local.len() > 3 && local.bytes().all(|byte| matches!(byte, b'X' | b'x')));
+    if upn.to_ascii_uppercase().contains("#EXT#") {
+        Some(Refusal::Guest)
+    } else if !upn.contains('@') || deleted || masked {
+        Some(Refusal::Placeholder)
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests;
