@@ -2,6 +2,9 @@
 
 pub mod address;
 mod file;
+mod parties;
+
+pub use parties::{Canonical, Party, parties};
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};

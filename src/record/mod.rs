@@ -185,9 +185,65 @@ impl Record {
     }
 }
 
+impl Record {
+    /// When it happened by the record itself; `None` where only the broker's time is known.
+    #[must_use]
+    pub fn own_time(&self) -> Option<Timestamp> {
+        let borrowed = self.problems.iter().any(|problem| problem.code == "time-from-broker");
+        self.time.filter(|_| !borrowed)
+    }
+
+    /// The day in a notification's id: 0 where the record has no time of its own, or one more than 24 h ahead of the
+    /// broker's.
+    #[must_use]
+    pub fn day(&self, broker_time: Option<Timestamp>) -> u32 {
+        let ahead = |time: Timestamp| broker_time.is_some_and(|broker| time.since(broker).as_secs() > 86_400);
+        let time = self.own_time().filter(|time| !ahead(*time));
+        time.and_then(|time| u32::try_from(time.day()).ok()).unwrap_or(0)
+    }
+}
+
+impl Dialect {
+    /// Every dialect.
+    pub const ALL: &[Self] = &[Self::EntraAudit, Self::Other];
+
+    /// The name in conditions and output.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::EntraAudit => "entra.audit",
+            _ => "other",
+        }
+    }
+}
+
+impl std::str::FromStr for Dialect {
+    type Err = anyhow::Error;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let known = Self::ALL.iter().copied().find(|dialect| dialect.as_str() == text);
+        known.ok_or_else(|| anyhow::anyhow!("not a dialect"))
+    }
+}
+
+impl Severity {
+    /// Every severity, ascending.
+    pub const ALL: &[Self] = &[Self::Informational, Self::Low, Self::Medium, Self::High, Self::Critical];
+
+    /// The name in conditions and output.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Informational => "informational",
+            Self::Low => "low",
+            Self::Medium => "medium",
+            Self::High => "high",
+            Self::Critical => "critical",
+        }
+    }
+}
+
 impl Serialize for Dialect {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let _ = serializer;
-        unimplemented!()
+        serializer.serialize_str(self.as_str())
     }
 }

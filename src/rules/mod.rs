@@ -1,19 +1,39 @@
-//! Owns `Rule` and the operation index: which rules a record matches, and why not.
+//! Owns `Rule` and the set of them: which rules a record matches, and for each of the others every reason why not.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::record::{Dialect, Severity};
+use crate::record::{Dialect, Head, Record, Severity};
+
+pub mod catalogue;
+mod condition;
+mod field;
+mod fold;
+mod index;
+pub mod parse;
+
+pub use condition::{Condition, FailedLeaf, Op, Place, Test};
+pub use field::{FIELDS, Field, GROUP_BY, Subject};
+pub use fold::fold;
+
+use index::Index;
 
 /// One `[[rule]]`.
 #[derive(Clone, Debug)]
 pub struct Rule {
     /// Unique.
     pub id: Arc<str>,
+    /// Its place among the enabled rules, set by [`Rules::new`]: in one message the lower rank gives the wording.
+    pub rank: u32,
     /// For people; also the title on the message row.
     pub description: Arc<str>,
     /// Dialects; empty = `"any"`.
     pub on: Vec<Dialect>,
+    /// Must hold.
+    pub when: Condition,
+    /// Must not hold.
+    pub unless: Condition,
     /// Whom to tell.
     pub to: Vec<To>,
     /// Whom not.
@@ -50,8 +70,98 @@ pub enum To {
 pub struct Group {
     /// The policy's name; part of the key.
     pub policy: Arc<str>,
-    /// View fields whose values make the key.
+    /// View fields whose values make the key; each one of [`GROUP_BY`].
     pub by: Vec<Arc<str>>,
     /// How long the first waits for the others.
     pub wait: Duration,
+}
+
+/// Flags that mark records of no moment: a rule sees them only if its `when` names `flags`.
+const QUIET_FLAGS: [&str; 2] = ["sample", "snapshot"];
+
+impl Rule {
+    /// Whether `on` fits.
+    #[must_use]
+    pub fn concerns(&self, dialect: Dialect) -> bool {
+        self.on.is_empty() || self.on.contains(&dialect)
+    }
+
+    /// Whether `record`, of a dialect that the rule concerns, fulfils it.
+    #[must_use]
+    pub fn matches(&self, record: &Record) -> bool {
+        self.concerns(record.dialect) && self.evaluate(record).is_empty()
+    }
+
+    /// Every reason why `record` does not fulfil the rule; none = it matches.
+    #[must_use]
+    pub fn evaluate(&self, record: &Record) -> Vec<FailedLeaf> {
+        let mut failed = self.when.failing(record);
+        failed.extend(self.unless.excluding(record));
+        if self.when.on("flags").is_none() && record.flags.iter().any(|flag| QUIET_FLAGS.contains(&&**flag)) {
+            failed.push(FailedLeaf {
+                place: Place::When,
+                key: "flags".into(),
+                op: Op::Not,
+                want: QUIET_FLAGS.map(str::to_owned).to_vec(),
+                got: record.flags.iter().map(ToString::to_string).collect(),
+            });
+        }
+        failed
+    }
+}
+
+/// The enabled rules in config order, with their index. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Rules(Arc<Set>);
+
+#[derive(Debug)]
+struct Set {
+    rules: Vec<Rule>,
+    index: Index,
+}
+
+impl Rules {
+    /// Ranks and indexes `rules`, given in config order.
+    #[must_use]
+    pub fn new(mut rules: Vec<Rule>) -> Self {
+        (0..).zip(&mut rules).for_each(|(rank, rule)| rule.rank = rank);
+        let index = Index::new(&rules);
+        Self(Arc::new(Set { rules, index }))
+    }
+
+    /// All of them, in config order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Rule> {
+        self.0.rules.iter()
+    }
+
+    /// The rule with this id.
+    #[must_use]
+    pub fn get(&self, id: &str) -> Option<&Rule> {
+        self.iter().find(|rule| &*rule.id == id)
+    }
+
+    /// Whether any rule could match a record with this head: asked of every record, before its tree is built.
+    #[must_use]
+    pub fn wanted(&self, head: &Head<'_>) -> bool {
+        self.0.index.wants(head)
+    }
+
+    /// The rules that could match a record with this head, in config order.
+    #[must_use]
+    pub fn candidates(&self, head: &Head<'_>) -> Vec<&Rule> {
+        self.0.index.candidates(head).into_iter().filter_map(|place| self.0.rules.get(place)).collect()
+    }
+
+    /// The rules that `record` matches, in config order.
+    #[must_use]
+    pub fn matching(&self, record: &Record) -> Vec<&Rule> {
+        let head = Head {
+            dialect: record.dialect,
+            operation: record.operation.as_deref().map(Cow::Borrowed),
+            activity: record.activity.as_deref().map(Cow::Borrowed),
+        };
+        let mut rules = self.candidates(&head);
+        rules.retain(|rule| rule.evaluate(record).is_empty());
+        rules
+    }
 }

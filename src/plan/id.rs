@@ -1,0 +1,90 @@
+//! Owns `NotificationId`: what makes two notifications the same one. It may never change: a new form would tell every
+//! record of the ledger's retention again.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::clock::Timestamp;
+use crate::record::Record;
+
+use super::Recipient;
+
+/// Identity of a notification: the record's day as big-endian u32 (0 where it has none), then 12 bytes of hash.
+/// Its lower-case hex is the message key and the left side of the Message-ID.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NotificationId(pub [u8; 16]);
+
+impl NotificationId {
+    /// The id of telling `recipient` of `record` by `rule` on `channel`. Nothing in it depends on the rule's wording, the
+    /// offset, or the time of processing: the same record read again has the same id.
+    #[must_use]
+    pub fn new(
+        record: &Record,
+        broker_time: Option<Timestamp>,
+        element: Option<&str>,
+        rule: &str,
+        recipient: Option<&Recipient>,
+        channel: &str,
+    ) -> Self {
+        let recipient = recipient.map(ToString::to_string);
+        let hash = digest([
+            record.dialect.as_str().as_bytes(),
+            record.tenant.as_deref().unwrap_or_default().as_bytes(),
+            &record.identity().0,
+            element.unwrap_or_default().as_bytes(),
+            rule.as_bytes(),
+            recipient.as_deref().unwrap_or_default().as_bytes(),
+            channel.as_bytes(),
+        ]);
+        Self::with_day(record.day(broker_time), &hash)
+    }
+
+    /// The id of the notification that tells `recipient` on `channel` in place of this one; `kind` is the number of the
+    /// message's wording. Same day, so that both leave the ledger together.
+    #[must_use]
+    pub fn escalation(self, kind: i64, recipient: &Recipient, channel: &str) -> Self {
+        let hash = digest([&self.0[..], &kind.to_be_bytes(), recipient.to_string().as_bytes(), channel.as_bytes()]);
+        let [a, b, c, d, ..] = self.0;
+        Self::with_day(u32::from_be_bytes([a, b, c, d]), &hash)
+    }
+
+    fn with_day(day: u32, hash: &blake3::Hash) -> Self {
+        let mut id = [0; 16];
+        id[..4].copy_from_slice(&day.to_be_bytes());
+        id[4..].copy_from_slice(&hash.as_bytes()[..12]);
+        Self(id)
+    }
+}
+
+impl fmt::Display for NotificationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for NotificationId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// The key under which notifications gather while their group is open: hash of policy, the record's values of `by`,
+/// recipient and channel. Neither rule nor template is in it, so that the records of one act that match several rules
+/// leave as one message.
+pub(super) fn group_key(policy: &str, by: &[Vec<String>], recipient: &Recipient, channel: &str) -> Arc<str> {
+    let values = by.iter().map(|values| digest(values.iter().map(String::as_bytes)).to_hex().to_string());
+    let recipient = recipient.to_string();
+    let parts = [policy.to_owned(), recipient, channel.to_owned()].into_iter().chain(values).collect::<Vec<_>>();
+    let hash = digest(parts.iter().map(String::as_bytes)).to_hex();
+    // 128 bits: as wide as a notification id.
+    hash[..32].into()
+}
+
+/// Hash of `parts`, each preceded by its length (8 bytes, big endian): `("ab", "c")` and `("a", "bc")` differ.
+fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> blake3::Hash {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_be_bytes()).update(part);
+    }
+    hasher.finalize()
+}

@@ -1,0 +1,186 @@
+//! Owns the short names: the closed set of view fields that a condition may name, and how each is read from a record.
+
+use crate::record::{Actor, Dialect, Record, Severity, Target};
+
+use super::fold::fold;
+
+/// One short name of the record view.
+#[derive(Debug)]
+pub struct Field {
+    /// As written in `when` and `unless`.
+    pub name: &'static str,
+    closed: fn() -> Vec<&'static str>,
+    read: Read,
+}
+
+/// Gives each value of a field to the visitor; none where the field is absent, several where any element may match.
+type Read = for<'r> fn(&'r Record, &mut dyn FnMut(&'r str));
+
+/// What a condition or a group key looks at.
+#[derive(Clone, Debug)]
+pub enum Subject {
+    /// A field of the view.
+    View(&'static Field),
+    /// `details.KEY`; the key is folded.
+    Detail {
+        /// `details.KEY` as written.
+        name: Box<str>,
+        /// `KEY`, folded.
+        key: Box<str>,
+    },
+}
+
+impl Subject {
+    /// The subject with this short name, in any case.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        if let Some(field) = FIELDS.iter().find(|field| field.name.eq_ignore_ascii_case(name)) {
+            return Some(Self::View(field));
+        }
+        let (table, key) = name.split_once('.')?;
+        let usable = table.eq_ignore_ascii_case("details") && !key.trim().is_empty();
+        usable.then(|| Self::Detail { name: name.into(), key: fold(key).into() })
+    }
+
+    /// The short name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        match self {
+            Self::View(field) => field.name,
+            Self::Detail { name, .. } => name,
+        }
+    }
+
+    /// Every value it can have; empty = any text.
+    #[must_use]
+    pub fn closed(&self) -> Vec<&'static str> {
+        match self {
+            Self::View(field) => (field.closed)(),
+            Self::Detail { .. } => Vec::new(),
+        }
+    }
+
+    /// The values in `record`, in its order; none where it is absent.
+    #[must_use]
+    pub fn values<'r>(&self, record: &'r Record) -> Vec<&'r str> {
+        let mut values = Vec::new();
+        match self {
+            Self::View(field) => (field.read)(record, &mut |value| values.push(value)),
+            Self::Detail { key, .. } => {
+                let named = record.details.iter().filter(|(name, _)| fold(name) == **key);
+                values.extend(named.map(|(_, value)| value.as_str()));
+            }
+        }
+        values
+    }
+}
+
+const TARGET_TYPES: &str =
+    "user group device app role policy directory domain host ip file process url mailbox resource other";
+
+/// The closed set, sorted as in the record view.
+pub static FIELDS: &[Field] = &[
+    Field {
+        name: "dialect",
+        closed: || Dialect::ALL.iter().map(|dialect| dialect.as_str()).collect(),
+        read: |r, each| each(r.dialect.as_str()),
+    },
+    Field { name: "id", closed: Vec::new, read: |r, each| each(&r.id) },
+    // Producers differ in which of the two carries the name that people know: a rule is matched against either.
+    Field {
+        name: "operation",
+        closed: Vec::new,
+        read: |r, each| {
+            text(r.operation.as_ref(), each);
+            text(r.activity.as_ref(), each);
+        },
+    },
+    Field { name: "result", closed: Vec::new, read: |r, each| text(r.result.as_ref(), each) },
+    Field { name: "state", closed: Vec::new, read: |r, each| text(r.state.as_ref(), each) },
+    Field {
+        name: "severity",
+        closed: || Severity::ALL.iter().map(|severity| severity.as_str()).collect(),
+        read: |r, each| r.severity.map(Severity::as_str).into_iter().for_each(each),
+    },
+    Field { name: "category", closed: Vec::new, read: |r, each| text(r.category.as_ref(), each) },
+    Field { name: "service", closed: Vec::new, read: |r, each| text(r.service.as_ref(), each) },
+    Field { name: "tenant", closed: Vec::new, read: |r, each| text(r.tenant.as_ref(), each) },
+    Field { name: "subscription", closed: Vec::new, read: |r, each| text(r.subscription.as_ref(), each) },
+    Field { name: "resource", closed: Vec::new, read: |r, each| text(r.resource.as_ref(), each) },
+    Field { name: "correlation_id", closed: Vec::new, read: |r, each| text(r.correlation_id.as_ref(), each) },
+    Field {
+        name: "actor.type",
+        closed: || vec!["user", "app", "system"],
+        read: |r, each| actor(r, |a| Some(&a.kind), each),
+    },
+    Field { name: "actor.id", closed: Vec::new, read: |r, each| actor(r, |a| a.id.as_ref(), each) },
+    Field { name: "actor.upn", closed: Vec::new, read: |r, each| actor(r, |a| a.upn.as_ref(), each) },
+    Field { name: "actor.name", closed: Vec::new, read: |r, each| actor(r, |a| a.name.as_ref(), each) },
+    Field { name: "actor.ip", closed: Vec::new, read: |r, each| actor(r, |a| a.ip.as_ref(), each) },
+    Field { name: "actor.app", closed: Vec::new, read: |r, each| actor(r, |a| a.app.as_ref(), each) },
+    Field {
+        name: "target.type",
+        closed: || TARGET_TYPES.split(' ').collect(),
+        read: |r, each| targets(r, |t| Some(&t.kind), each),
+    },
+    Field { name: "target.id", closed: Vec::new, read: |r, each| targets(r, |t| t.id.as_ref(), each) },
+    Field { name: "target.upn", closed: Vec::new, read: |r, each| targets(r, |t| t.upn.as_ref(), each) },
+    Field { name: "target.name", closed: Vec::new, read: |r, each| targets(r, |t| t.name.as_ref(), each) },
+    Field {
+        name: "changes.name",
+        closed: Vec::new,
+        read: |r, each| r.changes.iter().map(|change| change.name.as_str()).for_each(each),
+    },
+    Field {
+        name: "flags",
+        closed: || vec!["sample", "snapshot", "incident"],
+        read: |r, each| r.flags.iter().map(|flag| &**flag).for_each(each),
+    },
+    Field { name: "activity", closed: Vec::new, read: |r, each| text(r.activity.as_ref(), each) },
+    Field {
+        name: "tactics",
+        closed: Vec::new,
+        read: |r, each| r.tactics.iter().map(|tactic| &**tactic).for_each(each),
+    },
+    Field {
+        name: "by_self",
+        closed: || vec!["true", "false"],
+        read: |r, each| r.by_self.map(|by_self| if by_self { "true" } else { "false" }).into_iter().for_each(each),
+    },
+];
+
+/// The short names that a policy's `group.by` may list: those with one value, for a key of several would fall apart
+/// when a producer adds a target.
+pub const GROUP_BY: &[&str] = &[
+    "dialect",
+    "id",
+    "result",
+    "state",
+    "severity",
+    "category",
+    "service",
+    "tenant",
+    "subscription",
+    "resource",
+    "correlation_id",
+    "actor.type",
+    "actor.id",
+    "actor.upn",
+    "actor.name",
+    "actor.ip",
+    "actor.app",
+    "activity",
+    "by_self",
+];
+
+fn text<'r>(value: Option<&'r String>, each: &mut dyn FnMut(&'r str)) {
+    value.map(String::as_str).into_iter().for_each(each);
+}
+
+fn actor<'r>(record: &'r Record, of: fn(&'r Actor) -> Option<&'r String>, each: &mut dyn FnMut(&'r str)) {
+    text(record.actor.as_ref().and_then(of), each);
+}
+
+fn targets<'r>(record: &'r Record, of: fn(&'r Target) -> Option<&'r String>, each: &mut dyn FnMut(&'r str)) {
+    record.targets.iter().filter_map(of).for_each(|value| each(value));
+}

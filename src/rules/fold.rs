@@ -1,0 +1,64 @@
+//! Owns folding: the one form in which two names are compared. Display never folds.
+
+/// `text` in the form that matching compares: trimmed, lower case, every dash a `-`, every run of white space one space,
+/// one trailing dot gone. Producers write one operation as `Update user`, `Update user.` and `update  user`, and
+/// `Update application – Certificates and secrets management ` with an en dash and a final space.
+#[must_use]
+pub fn fold(text: &str) -> String {
+    let mut folded = String::with_capacity(text.len());
+    let mut gap = false;
+    for c in text.trim().chars() {
+        if c.is_whitespace() {
+            gap = true;
+            continue;
+        }
+        if std::mem::take(&mut gap) {
+            folded.push(' ');
+        }
+        match c {
+            // Hyphen, non-breaking hyphen, figure dash, en dash, em dash, horizontal bar, minus sign.
+            '\u{2010}'..='\u{2015}' | '\u{2212}' => folded.push('-'),
+            c => folded.extend(c.to_lowercase()),
+        }
+    }
+    if folded.ends_with('.') {
+        folded.pop();
+        folded.truncate(folded.trim_end().len());
+    }
+    folded
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fold;
+
+    #[test]
+    fn names_that_mean_the_same_fold_to_the_same() {
+        let same = [
+            ("case is folded", "Add Conditional Access policy", "add conditional access Policy"),
+            ("an en dash is a dash", "Update application – Certificates", "Update application - Certificates"),
+            ("an em dash is a dash", "Update application — Certificates", "Update application - Certificates"),
+            ("spaces around are trimmed", "  Strength Create ", "Strength Create"),
+            ("runs of white space are one space", "Reset\t user\u{a0} \npassword", "Reset user password"),
+            ("one trailing dot is dropped", "Update user.", "Update user"),
+            ("a space before the trailing dot goes with it", "Update user .", "Update user"),
+            ("letters outside ASCII have a case too", "ÄNDERUNG", "änderung"),
+        ];
+        for (what, a, b) in same {
+            assert_eq!(fold(a), fold(b), "{what}");
+        }
+    }
+
+    #[test]
+    fn names_that_differ_stay_different() {
+        let different = [
+            ("only one dot is dropped", "wait..", "wait"),
+            ("a dot inside stays", "UserAuthMethod.Reset", "UserAuthMethodReset"),
+            ("a missing space counts", "Updateuser", "Update user"),
+            ("a dash is not a space", "Add-user", "Add user"),
+        ];
+        for (what, a, b) in different {
+            assert_ne!(fold(a), fold(b), "{what}");
+        }
+    }
+}
