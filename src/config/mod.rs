@@ -1,10 +1,29 @@
 //! Owns the configuration: files and environment to one valid `Config`, or every fault with its place and remedy.
+//!
+//! `files` reads the main file and what it includes; `walk` holds each table against `schema` and keeps the good values;
+//! `layers` lays defaults, files and environment over each other; `build` makes each part's settings of the result;
+//! `ruleset` reads the rules. Faults are collected all the way and the configuration exists only if there is none.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::rules::Rules;
+use crate::rules::parse::Scope;
 use crate::{channels, compose, people, source, store};
+
+mod build;
+mod fault;
+mod files;
+mod layers;
+mod reading;
+mod ruleset;
+mod schema;
+mod values;
+mod walk;
+
+pub use fault::{Fault, Place};
 
 /// A whole and valid configuration. It cannot be had otherwise.
 #[derive(Clone, Debug)]
@@ -30,7 +49,7 @@ pub struct Config {
     /// `[templates] dir`.
     pub templates: Option<PathBuf>,
     /// Enabled rules, in config order.
-    pub rules: Arc<[crate::rules::Rule]>,
+    pub rules: Rules,
 }
 
 /// `[channel.NAME]`.
@@ -55,25 +74,155 @@ pub struct Log {
     pub level: String,
 }
 
-/// Something wrong in the configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
-    /// File, or the environment variable's name.
-    pub file: String,
-    /// From 1; `None` for the environment and for a missing file.
-    pub line: Option<usize>,
-    /// Dotted key.
-    pub key: String,
-    /// What is wrong and the remedy, one sentence or two.
-    pub message: String,
+/// What `check` tells: the configuration if there is no fault, and everything that was found.
+#[derive(Debug)]
+pub struct Report {
+    /// `None` if there is any fault.
+    pub config: Option<Config>,
+    /// Sorted by file and line.
+    pub faults: Vec<Fault>,
+    /// What is allowed and probably not meant. Sorted by file and line.
+    pub warnings: Vec<Fault>,
 }
 
-/// Reads `path`, what it includes and the environment. All faults, not only the first.
+/// Reads `path`, what it includes and the process's environment. All faults, not only the first.
 pub fn load(path: &Path) -> Result<Config, Vec<Fault>> {
-    Err(vec![Fault {
-        file: path.display().to_string(),
-        line: None,
-        key: String::new(),
-        message: "not built yet".into(),
-    }])
+    let report = examine(path, &environment());
+    report.config.ok_or(report.faults)
+}
+
+/// The process's environment. Values that are no UTF-8 are replaced where they are not: the fault then names the variable.
+#[must_use]
+pub fn environment() -> BTreeMap<String, String> {
+    let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+    std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect()
+}
+
+/// Reads `path`, what it includes and `variables`: faults and warnings.
+#[must_use]
+pub fn examine(path: &Path, variables: &BTreeMap<String, String>) -> Report {
+    let mut faults = Vec::new();
+    let mut warnings = Vec::new();
+    let mut config = read(path, variables, &mut faults, &mut warnings);
+    for list in [&mut faults, &mut warnings] {
+        list.sort();
+        list.dedup();
+    }
+    if !faults.is_empty() {
+        config = None;
+    }
+    Report { config, faults, warnings }
+}
+
+fn read(
+    path: &Path,
+    variables: &BTreeMap<String, String>,
+    faults: &mut Vec<Fault>,
+    warnings: &mut Vec<Fault>,
+) -> Option<Config> {
+    let files = files::read(path, faults);
+    let mut walked = walk::Walked::default();
+    for (index, file) in files.iter().enumerate() {
+        if let Some(table) = file.parse(faults) {
+            walk::walk(&mut walked, faults, (index, file), table.into_inner());
+        }
+    }
+    // Where a file is missing or unreadable, what it holds would be reported as missing, and is not.
+    let whole = !faults.iter().any(|fault| fault.key.is_empty() || fault.key == "include");
+    let ours = layers::Variables::read(variables, faults);
+    if !whole {
+        return None;
+    }
+    let root = match layers::lay(&walked.tree, &ours) {
+        Ok(root) => root,
+        Err(error) => {
+            let place = Place { file: path.display().to_string(), line: None };
+            faults.push(Fault::at(&place, "", format!("the layers do not fit together: {error:#}")));
+            return None;
+        }
+    };
+    let hash = hash(&files, &walked.secrets, &ours);
+    let rules = std::mem::take(&mut walked.rules);
+    let mut reading = reading::Reading {
+        root,
+        main: path,
+        places: &walked.places,
+        variables: &ours,
+        faults: Vec::new(),
+        warnings: Vec::new(),
+    };
+    let state = variables.get("STATE_DIRECTORY").and_then(|paths| paths.split(':').next()).map(PathBuf::from);
+    let config = build(&mut reading, state, hash, &files, &rules);
+    faults.append(&mut reading.faults);
+    warnings.append(&mut reading.warnings);
+    config
+}
+
+fn build(
+    reading: &mut reading::Reading<'_>,
+    state: Option<PathBuf>,
+    hash: [u8; 32],
+    files: &[files::File],
+    rules: &[(usize, toml::Spanned<toml::de::DeTable<'_>>)],
+) -> Option<Config> {
+    let mut absent = Vec::new();
+    walk::missing(&reading.root, &|path| reading.is_set(path), &mut |path, message| {
+        absent.push((path.to_owned(), message))
+    });
+    for (path, message) in absent {
+        reading.fault(&path, message);
+    }
+    let lists = build::lists(reading);
+    let policies = build::policies(reading);
+    let sources = build::sources(reading);
+    let store = build::store(reading, state);
+    let http = reading.one("http.listen", values::socket);
+    let channels = build::channels(reading);
+    let people = build::people(reading, &lists);
+    if let Some(people) = &people {
+        build::allowed(reading, people);
+    }
+    let log = build::log(reading);
+    let brand = build::brand(reading);
+    let templates = build::templates(reading);
+    let scope = Scope { lists, policies, channels: build::channel_names(reading), templates: None };
+    let around = ruleset::Around { scope, people: people.as_ref(), store: store.as_ref() };
+    let rules = ruleset::read(reading, files, rules, &around);
+    Some(Config {
+        path: reading.main.to_owned(),
+        hash,
+        sources,
+        store: store?,
+        http: http?,
+        channels,
+        people: people?,
+        log: log?,
+        brand,
+        templates,
+        rules: Rules::new(rules),
+    })
+}
+
+/// Over every file's text with the secrets cut out, and over our variables but the secrets.
+fn hash(files: &[files::File], secrets: &[(usize, std::ops::Range<usize>)], variables: &layers::Variables) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    let mut part = |bytes: &[u8]| {
+        hasher.update(&(bytes.len() as u64).to_le_bytes());
+        hasher.update(bytes);
+    };
+    for (index, file) in files.iter().enumerate() {
+        let mut cuts: Vec<_> = secrets.iter().filter(|(of, _)| *of == index).map(|(_, span)| span.clone()).collect();
+        cuts.sort_by_key(|span| span.start);
+        let mut from = 0;
+        for cut in cuts {
+            part(file.text.as_bytes().get(from..cut.start).unwrap_or_default());
+            from = cut.end;
+        }
+        part(file.text.as_bytes().get(from..).unwrap_or_default());
+    }
+    for (name, value) in variables.public() {
+        part(name.as_bytes());
+        part(value.as_bytes());
+    }
+    *hasher.finalize().as_bytes()
 }

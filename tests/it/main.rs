@@ -1,5 +1,6 @@
 //! The integration tests: one binary, one file per theme.
 
+mod config;
 mod layers;
 mod smtp;
 mod smtp_server;

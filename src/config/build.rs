@@ -1,0 +1,332 @@
+//! Owns the building of each part's settings from the laid-out layers, and the checks between keys.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::reading::Reading;
+use super::values;
+pub(super) use super::values::Addressee;
+use super::{ChannelSettings, Log};
+use crate::secret::Secret;
+use crate::{channels, compose, people, rules, source, store};
+
+/// Most addresses of one list; each becomes a notification of its own.
+const MAX_LIST: usize = 100;
+
+/// Any length: the schema has checked the limits of each key.
+fn span(text: &str) -> Result<Duration, String> {
+    values::span(text, Duration::ZERO, Duration::MAX)
+}
+
+fn integer(text: &str) -> Result<usize, String> {
+    values::integer(text, 0, u64::MAX).and_then(|number| usize::try_from(number).map_err(|_| "is too large".into()))
+}
+
+/// `[list]`: names to addresses. A list with a fault is there and empty, so that nothing dangles because of it.
+pub(super) fn lists(reading: &mut Reading<'_>) -> BTreeMap<Arc<str>, Vec<Arc<str>>> {
+    let mut lists = BTreeMap::new();
+    for name in below(reading, "list") {
+        let path = format!("list.{name}");
+        let addresses = reading.many(&path, values::address).unwrap_or_default();
+        if addresses.len() > MAX_LIST {
+            reading.fault(
+                &path,
+                format!("has more than {MAX_LIST} addresses: use a distribution list of your mail system"),
+            );
+        }
+        lists.insert(name.into(), addresses);
+    }
+    lists
+}
+
+/// Names of the tables or keys below a section, those with faults included.
+fn below(reading: &Reading<'_>, section: &str) -> Vec<String> {
+    let mut names = reading.names(section);
+    let placed = reading.places.keys().filter_map(|path| path.strip_prefix(section)?.strip_prefix('.'));
+    names.extend(placed.filter(|name| !name.contains('.')).map(str::to_owned));
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// `[policy.*]`: names to how they group. A policy with a fault is there without a group.
+pub(super) fn policies(reading: &mut Reading<'_>) -> BTreeMap<Arc<str>, Option<rules::Group>> {
+    let mut policies = BTreeMap::new();
+    for name in below(reading, "policy") {
+        let by = reading.many(&format!("policy.{name}.group.by"), |field| Ok(Arc::from(field)));
+        let wait = reading.one(&format!("policy.{name}.group.wait"), span);
+        let name: Arc<str> = name.into();
+        let group = by.zip(wait).map(|(by, wait)| rules::Group { policy: name.clone(), by, wait });
+        policies.insert(name, group);
+    }
+    policies
+}
+
+/// `[source.*]`.
+pub(super) fn sources(reading: &mut Reading<'_>) -> Vec<source::Settings> {
+    let names = below(reading, "source");
+    if names.is_empty() {
+        reading.fault("source", "is missing: add [source.NAME] with brokers and topics");
+    }
+    let sources: Vec<_> = names.iter().filter_map(|name| one_source(reading, name)).collect();
+    for (index, one) in sources.iter().enumerate() {
+        for other in sources.get(index + 1..).unwrap_or_default() {
+            if let Some(topic) = shared_topic(one, other) {
+                let message = format!(
+                    "reads topic `{topic}` in the group that [source.{}] reads it in: each record would reach only one of \
+                     them; give one another group_id",
+                    one.name
+                );
+                reading.fault(&format!("source.{}.topics", other.name), message);
+            }
+        }
+    }
+    sources
+}
+
+/// A topic that two sources of one cluster read in one group. One broker in common makes it one cluster.
+fn shared_topic<'a>(one: &'a source::Settings, other: &source::Settings) -> Option<&'a str> {
+    let brokers =
+        |of: &source::Settings| of.brokers.split(',').map(|broker| broker.trim().to_lowercase()).collect::<Vec<_>>();
+    let theirs = brokers(other);
+    let same_cluster = brokers(one).iter().any(|broker| theirs.contains(broker));
+    let same_group = one.group_id == other.group_id;
+    one.topics.iter().find(|topic| same_cluster && same_group && other.topics.contains(topic)).map(String::as_str)
+}
+
+fn one_source(reading: &mut Reading<'_>, name: &str) -> Option<source::Settings> {
+    let at = |key: &str| format!("source.{name}.{key}");
+    let brokers = reading.text(&at("brokers"));
+    let topics = reading.many(&at("topics"), |topic| Ok(topic.to_owned()));
+    if let Some(twice) = topics.as_deref().and_then(first_twice) {
+        reading.fault(&at("topics"), format!("names `{twice}` twice: keep one"));
+    }
+    let group_id = reading.text(&at("group_id"));
+    let start = reading.one(&at("start"), values::start);
+    let on_lost_store = reading.one(&at("on_lost_store"), |text| match text {
+        "committed" => Ok(source::OnLostStore::Committed),
+        "replay" => Ok(source::OnLostStore::Replay),
+        _ => Ok(source::OnLostStore::Refuse),
+    });
+    let auth = sasl(reading, &at("auth"));
+    let tls = tls(reading, &at("tls"));
+    if auth.is_some() && tls.is_none() {
+        reading.warn(&at("auth"), "goes over the network without TLS: add `tls = {}`");
+    }
+    let kafka = reading.map(&at("kafka"));
+    for key in kafka.keys() {
+        let path = format!("{}.{key}", at("kafka"));
+        if source::RESERVED.binary_search(&key.as_str()).is_ok() {
+            reading.fault(&path, "is owned by auditbell: leave it out, or use the source's own keys");
+        } else if ["password", "secret", "pem"].iter().any(|word| key.contains(word)) {
+            reading.fault(&path, "holds a secret, and these would be printed: use auth = { … } or tls = { … }");
+        }
+    }
+    Some(source::Settings {
+        name: name.into(),
+        brokers: brokers?,
+        topics: topics?,
+        group_id: group_id?,
+        start: start?,
+        auth,
+        tls,
+        on_lost_store: on_lost_store?,
+        kafka,
+    })
+}
+
+fn first_twice(texts: &[String]) -> Option<&str> {
+    texts
+        .iter()
+        .enumerate()
+        .find(|(index, text)| texts.iter().take(*index).any(|other| other == *text))
+        .map(|(_, text)| text.as_str())
+}
+
+fn sasl(reading: &mut Reading<'_>, path: &str) -> Option<source::Sasl> {
+    if !reading.is_set(path) && reading.names(path).is_empty() {
+        return None;
+    }
+    let mechanism = reading.text(&format!("{path}.mechanism"));
+    let user = reading.text(&format!("{path}.user"));
+    let password = reading.secret(&format!("{path}.password"));
+    Some(source::Sasl { mechanism: mechanism?, user: user?, password: password? })
+}
+
+fn tls(reading: &mut Reading<'_>, path: &str) -> Option<source::Tls> {
+    if !reading.is_set(path) {
+        return None;
+    }
+    let [ca_file, cert_file, key_file] =
+        ["ca_file", "cert_file", "key_file"].map(|key| reading.file(&format!("{path}.{key}")));
+    match (reading.is_set(&format!("{path}.cert_file")), reading.is_set(&format!("{path}.key_file"))) {
+        (true, false) => reading.fault(&format!("{path}.cert_file"), "needs its key: add `key_file = \"…\"`"),
+        (false, true) => reading.fault(&format!("{path}.key_file"), "needs its certificate: add `cert_file = \"…\"`"),
+        _ => {}
+    }
+    Some(source::Tls { ca_file, cert_file, key_file })
+}
+
+/// `[store]`. A relative path starts at `state`, else at the working directory.
+pub(super) fn store(reading: &mut Reading<'_>, state: Option<PathBuf>) -> Option<store::Settings> {
+    let path = reading.one("store.url", values::sqlite_path);
+    let ledger = reading.one("store.ledger", span);
+    let content = reading.one("store.content", span);
+    if content > ledger && ledger.is_some() {
+        reading.fault("store.content", "is longer than `ledger`: a body cannot outlive its row");
+    }
+    let path = state.unwrap_or_default().join(path?);
+    Some(store::Settings { path, ledger: ledger?, content: content? })
+}
+
+/// `[channel.*]`.
+pub(super) fn channels(reading: &mut Reading<'_>) -> Vec<ChannelSettings> {
+    let names = below(reading, "channel");
+    if names.is_empty() {
+        reading.fault("channel", "is missing: add [channel.NAME] with type = \"smtp\", relay and from");
+    }
+    names.iter().filter_map(|name| one_channel(reading, name)).collect()
+}
+
+/// Names of all channels, those with faults included.
+pub(super) fn channel_names(reading: &Reading<'_>) -> Vec<Arc<str>> {
+    below(reading, "channel").into_iter().map(Arc::from).collect()
+}
+
+fn one_channel(reading: &mut Reading<'_>, name: &str) -> Option<ChannelSettings> {
+    let at = |key: &str| format!("channel.{name}.{key}");
+    let relays = reading.many(&at("relay"), values::relay);
+    if relays.as_ref().is_some_and(|relays| relays.len() > 1) {
+        reading.fault(&at("relay"), "names more than one relay, and failover is not built yet: keep one");
+    }
+    let relay = relays.and_then(|relays| relays.into_iter().next());
+    let auth = smtp_auth(reading, &at("auth"));
+    if auth.is_some() && relay.as_ref().is_some_and(|relay| relay.security == channels::smtp::Security::Plain) {
+        reading.fault(&at("auth"), "would send the password in the clear: use an smtps:// or smtp:// relay");
+    }
+    let from = reading.text(&at("from"));
+    let envelope_from = reading
+        .one(&at("envelope_from"), values::address)
+        .or_else(|| reading.one(&at("from"), values::mailbox))
+        .map(|address| address.to_string());
+    let reply_to = reading.text(&at("reply_to"));
+    let redirect_to = reading.text(&at("redirect_to"));
+    if redirect_to.is_some() {
+        reading.warn(&at("redirect_to"), "is set: every mail goes there and none to the person concerned");
+    }
+    let ca_file = reading.file(&at("ca_file"));
+    let hello = reading.one(&at("hello"), values::host);
+    let connections = reading.one(&at("connections"), integer);
+    let retry = reading.many(&at("retry"), span);
+    Some(ChannelSettings {
+        name: name.into(),
+        sender: compose::Sender { from: from?, reply_to, redirect_to },
+        retry: retry?,
+        smtp: channels::smtp::Settings {
+            relay: relay?,
+            auth,
+            ca_file,
+            hello,
+            envelope_from: envelope_from?,
+            connections: connections?,
+        },
+    })
+}
+
+fn smtp_auth(reading: &mut Reading<'_>, path: &str) -> Option<(String, Secret)> {
+    if !reading.is_set(path) && reading.names(path).is_empty() {
+        return None;
+    }
+    let user = reading.text(&format!("{path}.user"));
+    let password = reading.secret(&format!("{path}.password"));
+    user.zip(password)
+}
+
+/// `[people] fallback`, not yet expanded.
+pub(super) fn fallback(reading: &mut Reading<'_>) -> Option<Addressee> {
+    reading.one("people.fallback", values::addressee)
+}
+
+/// `[people]`. `lists` to expand the fallback.
+pub(super) fn people(reading: &mut Reading<'_>, lists: &BTreeMap<Arc<str>, Vec<Arc<str>>>) -> Option<people::Settings> {
+    let allow_domains = reading.many("people.allow_domains", values::domain);
+    let csv = reading.file("people.csv");
+    let fallback = match fallback(reading) {
+        None => Vec::new(),
+        Some(Addressee::Address(address)) => vec![address],
+        Some(Addressee::List(name)) => lists.get(name.as_str()).cloned().unwrap_or_else(|| {
+            let near = crate::nearest::nearest(&name, lists.keys().map(|name| &**name));
+            let remedy = near.map_or("add it to [list]".to_owned(), |near| format!("did you mean `list:{near}`?"));
+            reading.fault("people.fallback", format!("names the list `{name}`, which does not exist: {remedy}"));
+            Vec::new()
+        }),
+    };
+    let wait = reading.one("people.wait", span);
+    let max_rows = reading.one("people.max_rows", integer);
+    Some(people::Settings { allow_domains: allow_domains?, csv, fallback, wait: wait?, max_rows: max_rows? })
+}
+
+/// `[log]`.
+pub(super) fn log(reading: &mut Reading<'_>) -> Option<Log> {
+    let format = reading.text("log.format");
+    let level = reading.text("log.level");
+    Some(Log { json: format? == "json", level: level? })
+}
+
+/// `[brand]`.
+pub(super) fn brand(reading: &mut Reading<'_>) -> compose::Brand {
+    compose::Brand {
+        name: reading.text("brand.name"),
+        address: reading.text("brand.address"),
+        logo_file: reading.file("brand.logo_file"),
+        helpdesk_url: reading.text("brand.helpdesk_url"),
+        security_contact: reading.text("brand.security_contact"),
+        report_url: reading.text("brand.report_url"),
+        review_url: reading.text("brand.review_url"),
+    }
+}
+
+/// `[templates] dir`.
+pub(super) fn templates(reading: &mut Reading<'_>) -> Option<PathBuf> {
+    let directory = reading.path("templates.dir")?;
+    if !directory.is_dir() {
+        reading.fault(
+            "templates.dir",
+            format!("`{}` is not a directory: create it or correct the path", directory.display()),
+        );
+        return None;
+    }
+    Some(directory)
+}
+
+/// Every address of ours that mail would go to must be one that may be mailed (design invariant 9).
+pub(super) fn allowed(reading: &mut Reading<'_>, people: &people::Settings) {
+    let mut all: Vec<(String, Arc<str>)> = Vec::new();
+    for name in reading.names("list") {
+        let path = format!("list.{name}");
+        let addresses = reading.many(&path, values::address).unwrap_or_default();
+        all.extend(addresses.into_iter().map(|address| (path.clone(), address)));
+    }
+    if let Some(Addressee::Address(address)) = fallback(reading) {
+        all.push(("people.fallback".into(), address));
+    }
+    for name in reading.names("channel") {
+        let path = format!("channel.{name}.redirect_to");
+        all.extend(reading.one(&path, values::address).map(|address| (path, address)));
+    }
+    for (path, address) in all {
+        if people::address::deliverable(&address, &people.allow_domains).is_err() {
+            reading.fault(&path, outside(&address));
+        }
+    }
+}
+
+/// What to say of an address that does not. Names the domain alone: faults are logged.
+pub(super) fn outside(address: &str) -> String {
+    let domain = address.rsplit_once('@').map_or("", |(_, domain)| domain);
+    format!(
+        "`{domain}` is not in people.allow_domains, so nothing would be mailed there: add the domain or change the address"
+    )
+}

@@ -1,0 +1,181 @@
+//! Owns which files make a configuration: the main one, and what its `include` names inside its directory.
+
+use std::fs;
+use std::io::Read;
+use std::ops::Range;
+use std::path::{Component, Path, PathBuf};
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::fault::{Fault, Place};
+
+/// Most bytes of one file. A rule takes some 500 bytes, so this is room for thousands.
+const MAX_BYTES: u64 = 4 << 20;
+/// Most files. Every one is read again at each reload.
+const MAX_FILES: usize = 1_000;
+
+/// One file's text.
+#[derive(Debug)]
+pub(super) struct File {
+    /// As faults name it: the path the user would type.
+    pub name: String,
+    /// Canonical: two names of one file are one file.
+    path: PathBuf,
+    /// Content.
+    pub text: String,
+}
+
+impl File {
+    /// The place of a byte offset.
+    pub fn place(&self, offset: usize) -> Place {
+        let before = self.text.as_bytes().get(..offset).unwrap_or(self.text.as_bytes());
+        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        Place { file: self.name.clone(), line: Some(line) }
+    }
+
+    /// The file's table. `None`, and the faults, where it is no TOML: the message is the parser's, without the line's
+    /// text, which may hold a secret.
+    pub fn parse(&self, faults: &mut Vec<Fault>) -> Option<Spanned<DeTable<'_>>> {
+        let (table, errors) = DeTable::parse_recoverable(&self.text);
+        faults.extend(errors.iter().map(|error| {
+            let offset = error.span().map_or(0, |span| span.start);
+            Fault::at(&self.place(offset), "", format!("is not valid TOML: {}", error.message()))
+        }));
+        errors.is_empty().then_some(table)
+    }
+}
+
+/// Reads the main file and everything it includes, in that order. The files that could be read; the faults say which
+/// could not, and then the configuration is not whole.
+pub(super) fn read(main: &Path, faults: &mut Vec<Fault>) -> Vec<File> {
+    let Some(first) = read_one(main, faults) else { return Vec::new() };
+    let mut found = Vec::new();
+    if let Some(table) = first.parse(&mut Vec::new()) {
+        for (span, pattern) in patterns(&first, table.get_ref(), faults) {
+            let at = first.place(span.start);
+            match matching(main, &pattern) {
+                Ok(paths) => found.extend(paths.into_iter().map(|path| (at.clone(), path))),
+                Err(message) => faults.push(Fault::at(&at, "include", format!("`{pattern}` {message}"))),
+            }
+        }
+    }
+    let mut files = vec![first];
+    for (at, path) in found {
+        if files.len() == MAX_FILES {
+            faults.push(Fault::at(&at, "include", format!("names more than {MAX_FILES} files: merge some")));
+            break;
+        }
+        let Some(file) = read_one(&path, faults) else { continue };
+        match files.iter().position(|known| known.path == file.path) {
+            Some(0) => faults.push(Fault::at(&at, "include", "names the main file itself: a cycle; leave it out")),
+            Some(_) => faults.push(Fault::at(&at, "include", format!("names `{}` twice: keep one", file.name))),
+            None => files.push(file),
+        }
+    }
+    files
+}
+
+fn read_one(path: &Path, faults: &mut Vec<Fault>) -> Option<File> {
+    let name = path.display().to_string();
+    match text(path) {
+        Ok((path, text)) => Some(File { name, path, text }),
+        Err(message) => {
+            faults.push(Fault::at(&Place { file: name, line: None }, "", message));
+            None
+        }
+    }
+}
+
+fn text(path: &Path) -> Result<(PathBuf, String), String> {
+    let file = open(path)?;
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).map_err(|error| format!("cannot be read: {error}"))?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(format!("is larger than {} MiB: split it with `include`", MAX_BYTES >> 20));
+    }
+    let text = String::from_utf8(bytes).map_err(|_| "is not UTF-8: save it as UTF-8".to_owned())?;
+    let path = fs::canonicalize(path).map_err(|error| format!("cannot be read: {error}"))?;
+    Ok((path, text))
+}
+
+/// Opens a regular file; the error says what is wrong with it and what to do.
+pub(super) fn open(path: &Path) -> Result<fs::File, String> {
+    let kind = fs::metadata(path).map_err(|error| format!("cannot be read: {error}; correct the path or the mode"))?;
+    if !kind.is_file() {
+        return Err("is not a regular file: name a file".into());
+    }
+    fs::File::open(path).map_err(|error| format!("cannot be read: {error}; correct the path or the mode"))
+}
+
+fn patterns(file: &File, table: &DeTable<'_>, faults: &mut Vec<Fault>) -> Vec<(Range<usize>, String)> {
+    let Some(value) = table.get("include") else { return Vec::new() };
+    let items = value.get_ref().as_array().map(|items| items.iter().collect::<Vec<_>>());
+    let mut patterns = Vec::new();
+    let mut wrong = |span: Range<usize>| {
+        let message = "must be a list of file names, e.g. [\"rules.d/*.toml\"]";
+        faults.push(Fault::at(&file.place(span.start), "include", message));
+    };
+    match items {
+        None => wrong(value.span()),
+        Some(items) => {
+            for item in items {
+                match item.get_ref() {
+                    DeValue::String(text) => patterns.push((item.span(), text.to_string())),
+                    _ => wrong(item.span()),
+                }
+            }
+        }
+    }
+    patterns
+}
+
+/// The files of one pattern, sorted. At most one `*`, in the file's name; hidden files never match, so that the
+/// `..data` links of a Kubernetes volume are not read twice.
+fn matching(main: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
+    let relative = Path::new(pattern);
+    if !relative.components().all(|part| matches!(part, Component::Normal(_))) {
+        return Err("must be a relative path below the configuration's directory, without `..`".into());
+    }
+    let base = directory(main);
+    let parent = base.join(relative.parent().unwrap_or(Path::new("")));
+    let name = relative.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    if pattern.matches('*').count() != name.matches('*').count() || name.matches('*').count() > 1 {
+        return Err("may hold one `*`, in the file's name".into());
+    }
+    let paths = match name.split_once('*') {
+        None => vec![parent.join(name)],
+        Some((before, after)) => list(&parent, before, after)?,
+    };
+    let inside = fs::canonicalize(base).map_err(|error| format!("cannot be resolved: {error}"))?;
+    for path in &paths {
+        let real = fs::canonicalize(path).map_err(|error| format!("cannot be read: {error}; correct the path"))?;
+        if !real.starts_with(&inside) {
+            return Err("leads out of the configuration's directory: move the file into it".into());
+        }
+    }
+    Ok(paths)
+}
+
+fn list(directory: &Path, before: &str, after: &str) -> Result<Vec<PathBuf>, String> {
+    let unreadable = |error| format!("cannot be listed: {error}; create the directory or correct the path");
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(directory).map_err(unreadable)? {
+        let name = entry.map_err(unreadable)?.file_name();
+        let Some(name) = name.to_str() else { continue };
+        let long_enough = name.len() >= before.len() + after.len();
+        if long_enough && !name.starts_with('.') && name.starts_with(before) && name.ends_with(after) {
+            paths.push(directory.join(name));
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+/// Where relative paths start.
+pub(super) fn directory(main: &Path) -> &Path {
+    match main.parent() {
+        Some(parent) if parent != Path::new("") => parent,
+        _ => Path::new("."),
+    }
+}

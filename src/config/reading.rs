@@ -1,0 +1,154 @@
+//! Owns reading one laid-out tree by dotted key: typed values out, faults with the place they came from.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use config::{Map, Value, ValueKind};
+
+use super::fault::{Fault, Place};
+use super::files;
+use super::layers::{Variables, split};
+use crate::secret::Secret;
+
+/// The layers laid over each other, and where everything in them came from.
+pub(super) struct Reading<'a> {
+    pub root: Map<String, Value>,
+    /// The main file; relative paths start at its directory.
+    pub main: &'a Path,
+    pub places: &'a BTreeMap<String, Place>,
+    pub variables: &'a Variables,
+    pub faults: Vec<Fault>,
+    pub warnings: Vec<Fault>,
+}
+
+impl Reading<'_> {
+    /// Where a key, or else the nearest table around it, was set.
+    pub fn place(&self, path: &str) -> Place {
+        if let Some(name) = self.variables.names.get(path) {
+            return Place { file: name.clone(), line: None };
+        }
+        match (self.places.get(path), path.rsplit_once('.')) {
+            (Some(place), _) => place.clone(),
+            (None, Some((above, _))) => self.place(above),
+            (None, None) => Place { file: self.main.display().to_string(), line: None },
+        }
+    }
+
+    pub fn fault(&mut self, path: &str, message: impl Into<String>) {
+        let fault = Fault::at(&self.place(path), path, message);
+        self.faults.push(fault);
+    }
+
+    pub fn warn(&mut self, path: &str, message: impl Into<String>) {
+        let warning = Fault::at(&self.place(path), path, message);
+        self.warnings.push(warning);
+    }
+
+    /// Is the key set anywhere, well or badly?
+    pub fn is_set(&self, path: &str) -> bool {
+        self.places.contains_key(path) || self.variables.names.contains_key(path) || self.get(path).is_some()
+    }
+
+    fn get(&self, path: &str) -> Option<&Value> {
+        let mut words = path.split('.');
+        let first = self.root.get(words.next()?)?;
+        words.try_fold(first, |value, word| match &value.kind {
+            ValueKind::Table(table) => table.get(word),
+            _ => None,
+        })
+    }
+
+    /// The keys of a table, sorted; empty where there is none.
+    pub fn names(&self, path: &str) -> Vec<String> {
+        match self.get(path).map(|value| &value.kind) {
+            Some(ValueKind::Table(table)) => {
+                table.keys().cloned().collect::<std::collections::BTreeSet<_>>().into_iter().collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// Text by free names, as `kafka = { … }` has it.
+    pub fn map(&self, path: &str) -> BTreeMap<String, String> {
+        let Some(ValueKind::Table(table)) = self.get(path).map(|value| &value.kind) else { return BTreeMap::new() };
+        let text = |value: &Value| match &value.kind {
+            ValueKind::String(text) => Some(text.clone()),
+            _ => None,
+        };
+        table.iter().filter_map(|(name, value)| Some((name.clone(), text(value)?))).collect()
+    }
+
+    /// One value, read by `parse`; `None` where it is not set, or is bad (then there is a fault).
+    pub fn one<T>(&mut self, path: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        let text = match self.get(path).map(|value| &value.kind) {
+            Some(ValueKind::String(text)) => text.clone(),
+            _ => return None,
+        };
+        self.parsed(path, &text, parse)
+    }
+
+    /// One text.
+    pub fn text(&mut self, path: &str) -> Option<String> {
+        self.one(path, |text| Ok(text.to_owned()))
+    }
+
+    /// A list; a variable's is split at commas.
+    pub fn many<T>(&mut self, path: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<Vec<T>> {
+        let texts: Vec<String> = match self.get(path).map(|value| &value.kind) {
+            Some(ValueKind::String(text)) => split(text).map(str::to_owned).collect(),
+            Some(ValueKind::Array(items)) => items.iter().filter_map(|item| item.clone().into_string().ok()).collect(),
+            _ => return None,
+        };
+        texts.iter().map(|text| self.parsed(path, text, &parse)).collect()
+    }
+
+    fn parsed<T>(&mut self, path: &str, text: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
+        match parse(text) {
+            Ok(value) => Some(value),
+            Err(message) => {
+                // The walk and the environment have said so already, unless a default of ours is bad.
+                if !self.faults.iter().any(|fault| fault.key == path) {
+                    self.fault(path, message);
+                }
+                None
+            }
+        }
+    }
+
+    /// A path; relative ones start at the main file.
+    pub fn path(&mut self, path: &str) -> Option<PathBuf> {
+        let text = self.text(path)?;
+        Some(files::directory(self.main).join(text))
+    }
+
+    /// A regular file that can be read.
+    pub fn file(&mut self, path: &str) -> Option<PathBuf> {
+        let file = self.path(path)?;
+        if let Err(message) = files::open(&file) {
+            self.fault(path, format!("`{}` {message}", file.display()));
+            return None;
+        }
+        Some(file)
+    }
+
+    /// The secret `path`, or what the file `path_file` holds. Required: one of the two.
+    pub fn secret(&mut self, path: &str) -> Option<Secret> {
+        let twin = format!("{path}_file");
+        match (self.is_set(path), self.is_set(&twin)) {
+            (true, true) => {
+                self.fault(&twin, format!("is set and so is `{path}`: keep one"));
+                None
+            }
+            (true, false) => self.text(path).map(Secret::new),
+            (false, true) => {
+                let file = self.file(&twin)?;
+                Secret::read(&file).map_err(|message| self.fault(&twin, format!("`{}` {message}", file.display()))).ok()
+            }
+            (false, false) => {
+                let name = twin.rsplit('.').next().unwrap_or_default();
+                self.fault(path, format!("is missing: add `{name} = \"…\"`"));
+                None
+            }
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Owns the closed set of keys: their names, types, limits and defaults. The walker, the environment, the example file's
+//! test and the builder all read this one table; a key that is not here is refused.
+
+use std::time::Duration;
+
+use super::values;
+
+/// A table at the top of a file.
+#[derive(Debug)]
+pub(super) struct Section {
+    pub name: &'static str,
+    pub form: Form,
+    pub keys: &'static [Key],
+}
+
+/// What stands below a section's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    /// `[store]`: the keys.
+    Single,
+    /// `[channel.NAME]`: tables with the keys.
+    Named,
+    /// `[list]`: keys of the user's choice, all of one kind.
+    Free,
+}
+
+/// One key.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Key {
+    pub name: &'static str,
+    pub shape: Shape,
+    pub need: Need,
+}
+
+/// A key's value, from outside in.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Shape {
+    One(Kind),
+    /// At least one.
+    Many(Kind),
+    Table(&'static [Key]),
+    /// Text by names of the user's choice.
+    Map,
+}
+
+/// Must it be there?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Need {
+    Required,
+    Optional,
+    /// In the form of an environment variable: lists with commas.
+    Default(&'static str),
+}
+
+/// What a text means.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Kind {
+    Text,
+    /// Never repeated in a fault.
+    Secret,
+    Path,
+    Integer {
+        min: u64,
+        max: u64,
+    },
+    Span {
+        min: Duration,
+        max: Duration,
+    },
+    OneOf(&'static [&'static str]),
+    Start,
+    Brokers,
+    StoreUrl,
+    Socket,
+    Relay,
+    Host,
+    Address,
+    Mailbox,
+    Domain,
+    Url,
+    Contact,
+    LogFilter,
+    /// `list:NAME` or an address.
+    Addressee,
+    /// A record field that groups may be made by.
+    GroupField,
+}
+
+impl Kind {
+    /// Is `text` one of these? The error follows the key: "must be …".
+    pub fn check(self, text: &str) -> Result<(), String> {
+        if text.is_empty() {
+            return Err("must not be empty".into());
+        }
+        if text.chars().any(char::is_control) {
+            return Err("must not hold control characters or line breaks".into());
+        }
+        match self {
+            Self::Text | Self::Secret | Self::Path => Ok(()),
+            Self::Integer { min, max } => values::integer(text, min, max).map(drop),
+            Self::Span { min, max } => values::span(text, min, max).map(drop),
+            Self::OneOf(words) => values::one_of(text, words),
+            Self::Start => values::start(text).map(drop),
+            Self::Brokers => values::brokers(text),
+            Self::StoreUrl => values::sqlite_path(text).map(drop),
+            Self::Socket => values::socket(text).map(drop),
+            Self::Relay => values::relay(text).map(drop),
+            Self::Host => values::host(text).map(drop),
+            Self::Address => values::address(text).map(drop),
+            Self::Mailbox => values::mailbox(text).map(drop),
+            Self::Domain => values::domain(text).map(drop),
+            Self::Url => values::url(text, &["https", "http"]),
+            Self::Contact => values::contact(text),
+            Self::LogFilter => values::log_filter(text),
+            Self::Addressee => values::addressee(text).map(drop),
+            Self::GroupField => values::one_of(text, crate::rules::GROUP_BY),
+        }
+    }
+
+    /// Is it written as a number in TOML?
+    pub fn is_number(self) -> bool {
+        matches!(self, Self::Integer { .. })
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const HOUR: Duration = Duration::from_secs(3_600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+const fn one(name: &'static str, kind: Kind, need: Need) -> Key {
+    Key { name, shape: Shape::One(kind), need }
+}
+
+const fn many(name: &'static str, kind: Kind, need: Need) -> Key {
+    Key { name, shape: Shape::Many(kind), need }
+}
+
+const fn table(name: &'static str, keys: &'static [Key]) -> Key {
+    Key { name, shape: Shape::Table(keys), need: Need::Optional }
+}
+
+use Need::{Default, Optional, Required};
+
+const SOURCE: &[Key] = &[
+    one("brokers", Kind::Brokers, Required),
+    many("topics", Kind::Text, Required),
+    one("group_id", Kind::Text, Default("auditbell")),
+    one("start", Kind::Start, Default("-1h")),
+    one("on_lost_store", Kind::OneOf(&["refuse", "committed", "replay"]), Default("refuse")),
+    table(
+        "auth",
+        &[
+            one("mechanism", Kind::OneOf(&["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]), Required),
+            one("user", Kind::Text, Required),
+            one("password", Kind::Secret, Optional),
+            one("password_file", Kind::Path, Optional),
+        ],
+    ),
+    table(
+        "tls",
+        &[
+            one("ca_file", Kind::Path, Optional),
+            one("cert_file", Kind::Path, Optional),
+            one("key_file", Kind::Path, Optional),
+        ],
+    ),
+    Key { name: "kafka", shape: Shape::Map, need: Optional },
+];
+
+/// `ledger`: records older than the ledger less a day are refused, so less than two days would refuse nearly all.
+const STORE: &[Key] = &[
+    one("url", Kind::StoreUrl, Default("sqlite:auditbell.db")),
+    one(
+        "ledger",
+        Kind::Span { min: Duration::from_secs(2 * 86_400), max: Duration::from_secs(3_650 * 86_400) },
+        Default("90d"),
+    ),
+    one("content", Kind::Span { min: HOUR, max: Duration::from_secs(3_650 * 86_400) }, Default("14d")),
+];
+
+/// `retry`: the waits before the second, third … attempt, the last one again and again, each times 0.8 to 1.2. Shorter
+/// first steps than RFC 5321 4.5.4.1 recommends (30 minutes), because this is a security notice and the peer our relay.
+const CHANNEL: &[Key] = &[
+    one("type", Kind::OneOf(&["smtp"]), Required),
+    many("relay", Kind::Relay, Required),
+    one("from", Kind::Mailbox, Required),
+    one("reply_to", Kind::Address, Optional),
+    one("envelope_from", Kind::Address, Optional),
+    one("redirect_to", Kind::Address, Optional),
+    table(
+        "auth",
+        &[
+            one("user", Kind::Text, Required),
+            one("password", Kind::Secret, Optional),
+            one("password_file", Kind::Path, Optional),
+        ],
+    ),
+    one("ca_file", Kind::Path, Optional),
+    one("hello", Kind::Host, Optional),
+    one("connections", Kind::Integer { min: 1, max: 100 }, Default("5")),
+    many("retry", Kind::Span { min: SECOND, max: DAY }, Default("30s,1m,2m,5m,10m,15m,30m,1h")),
+];
+
+const PEOPLE: &[Key] = &[
+    many("allow_domains", Kind::Domain, Required),
+    one("csv", Kind::Path, Optional),
+    one("fallback", Kind::Addressee, Optional),
+    one("wait", Kind::Span { min: Duration::ZERO, max: DAY }, Default("15m")),
+    one("max_rows", Kind::Integer { min: 1, max: 10_000_000 }, Default("1000000")),
+];
+
+const BRAND: &[Key] = &[
+    one("name", Kind::Text, Optional),
+    one("address", Kind::Text, Optional),
+    one("logo_file", Kind::Path, Optional),
+    one("helpdesk_url", Kind::Url, Optional),
+    one("security_contact", Kind::Contact, Optional),
+    one("report_url", Kind::Url, Optional),
+    one("review_url", Kind::Url, Optional),
+];
+
+/// `wait` is how late the first mail of a group may be, so an hour is the most that still is "at once".
+const POLICY: &[Key] = &[Key {
+    name: "group",
+    shape: Shape::Table(&[
+        many("by", Kind::GroupField, Required),
+        one("wait", Kind::Span { min: SECOND, max: HOUR }, Required),
+    ]),
+    need: Required,
+}];
+
+/// Everything but `include` and `[[rule]]`.
+pub(super) const SECTIONS: &[Section] = &[
+    Section { name: "source", form: Form::Named, keys: SOURCE },
+    Section { name: "store", form: Form::Single, keys: STORE },
+    Section { name: "http", form: Form::Single, keys: &[one("listen", Kind::Socket, Default("127.0.0.1:7410"))] },
+    Section { name: "channel", form: Form::Named, keys: CHANNEL },
+    Section { name: "people", form: Form::Single, keys: PEOPLE },
+    Section { name: "templates", form: Form::Single, keys: &[one("dir", Kind::Path, Optional)] },
+    Section {
+        name: "log",
+        form: Form::Single,
+        keys: &[
+            one("format", Kind::OneOf(&["json", "text"]), Default("json")),
+            one("level", Kind::LogFilter, Default("info")),
+        ],
+    },
+    Section { name: "brand", form: Form::Single, keys: BRAND },
+    Section { name: "list", form: Form::Free, keys: &[many("*", Kind::Address, Required)] },
+    Section { name: "policy", form: Form::Named, keys: POLICY },
+];
+
+/// Sections that only files may hold: they are concatenated over files, never layered.
+pub(super) const FILES_ONLY: &[&str] = &["list", "policy"];
+
+/// The section of that name.
+pub(super) fn section(name: &str) -> Option<&'static Section> {
+    SECTIONS.iter().find(|section| section.name == name)
+}
+
+/// Names of sources, channels, policies and lists.
+pub(super) fn is_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.len() <= 63
+        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
+}
+
+/// What to say of a name that is none.
+pub(super) const NAME_FORM: &str = "is no valid name: use a-z, 0-9 and `-`, beginning with a letter, at most 63";
+
+/// What to say of a key that is not in the table.
+pub(super) fn unknown(word: &str, known: &[&str]) -> String {
+    match crate::nearest::nearest(word, known.iter().copied()) {
+        Some(near) => format!("unknown key; did you mean `{near}`?"),
+        None => format!("unknown key; known here: {}", known.join(", ")),
+    }
+}

@@ -1,0 +1,273 @@
+//! Owns the walk over the files' tables: every unknown key, wrong type and bad value becomes a fault with its line; what
+//! is good becomes the layer "files", and every key's place is kept for later faults.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use config::{Map, Value, ValueKind};
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::fault::{Fault, Place};
+use super::files::File;
+use super::schema::{self, Form, Kind, Need, Shape};
+
+/// What the walk found.
+#[derive(Default)]
+pub(super) struct Walked<'f> {
+    /// Good values only. Every scalar is a string, as the environment gives them.
+    pub tree: Map<String, Value>,
+    /// Place of each dotted key, good or bad.
+    pub places: BTreeMap<String, Place>,
+    /// The `[[rule]]` tables in order, with the index of their file.
+    pub rules: Vec<(usize, Spanned<DeTable<'f>>)>,
+    /// Where secrets stand, by file: left out of the config's hash.
+    pub secrets: Vec<(usize, Range<usize>)>,
+}
+
+/// Walks one file's table.
+pub(super) fn walk<'f>(
+    walked: &mut Walked<'f>,
+    faults: &mut Vec<Fault>,
+    (index, file): (usize, &File),
+    table: DeTable<'f>,
+) {
+    let mut walker = Walker { walked, faults, index, file };
+    for (key, value) in table {
+        walker.top(&key, value);
+    }
+}
+
+struct Walker<'w, 'f> {
+    walked: &'w mut Walked<'f>,
+    faults: &'w mut Vec<Fault>,
+    index: usize,
+    file: &'w File,
+}
+
+impl<'f> Walker<'_, 'f> {
+    fn fault(&mut self, span: &Range<usize>, key: &str, message: impl Into<String>) {
+        self.faults.push(Fault::at(&self.file.place(span.start), key, message));
+    }
+
+    fn top(&mut self, key: &Spanned<impl AsRef<str>>, value: Spanned<DeValue<'f>>) {
+        let name = key.get_ref().as_ref();
+        if name == "include" {
+            if self.index > 0 {
+                self.fault(&key.span(), name, "only the main file may include: move it there");
+            }
+        } else if name == "rule" {
+            self.rules(key.span(), value);
+        } else if let Some(section) = schema::section(name) {
+            self.section(section, key.span(), value.get_ref());
+        } else {
+            let known: Vec<&str> =
+                schema::SECTIONS.iter().map(|section| section.name).chain(["include", "rule"]).collect();
+            self.fault(&key.span(), name, schema::unknown(name, &known));
+        }
+    }
+
+    fn rules(&mut self, key: Range<usize>, value: Spanned<DeValue<'f>>) {
+        let form = "must be an array of tables: write [[rule]]";
+        let DeValue::Array(items) = value.into_inner() else { return self.fault(&key, "rule", form) };
+        for item in items {
+            let span = item.span();
+            match item.into_inner() {
+                DeValue::Table(table) => self.walked.rules.push((self.index, Spanned::new(span, table))),
+                _ => self.fault(&span, "rule", form),
+            }
+        }
+    }
+
+    fn section(&mut self, section: &'static schema::Section, at: Range<usize>, value: &DeValue<'f>) {
+        let Some(table) = value.as_table() else {
+            let form = if section.form == Form::Named { ".NAME" } else { "" };
+            return self.fault(&at, section.name, format!("must be a table: write [{}{form}]", section.name));
+        };
+        match section.form {
+            Form::Single => {
+                if self.claim(section.name, &at) {
+                    let map = self.table(section.name, section.keys, table);
+                    self.walked.tree.insert(section.name.into(), value_of(ValueKind::Table(map)));
+                }
+            }
+            Form::Named | Form::Free => {
+                let mut map = Map::new();
+                for (name, value) in table {
+                    let path = format!("{}.{}", section.name, name.get_ref());
+                    if !schema::is_name(name.get_ref()) {
+                        self.fault(&name.span(), &path, schema::NAME_FORM);
+                    } else if self.claim(&path, &name.span())
+                        && let Some(value) = self.named(section, &path, value)
+                    {
+                        map.insert(name.get_ref().to_string(), value);
+                    }
+                }
+                self.merge(section.name, map);
+            }
+        }
+    }
+
+    fn named(&mut self, section: &'static schema::Section, path: &str, value: &Spanned<DeValue<'f>>) -> Option<Value> {
+        if section.form == Form::Free {
+            return section.keys.first().and_then(|key| self.value(path, key.shape, value));
+        }
+        let Some(table) = value.get_ref().as_table() else {
+            self.fault(&value.span(), path, format!("must be a table: write [{}.NAME]", section.name));
+            return None;
+        };
+        Some(value_of(ValueKind::Table(self.table(path, section.keys, table))))
+    }
+
+    /// Notes where `path` stands; the second place of one path is a fault.
+    fn claim(&mut self, path: &str, at: &Range<usize>) -> bool {
+        let place = self.file.place(at.start);
+        if let Some(first) = self.walked.places.get(path) {
+            let message = format!("stands twice: also at {first}; keep one, or give one another name");
+            self.faults.push(Fault::at(&place, path, message));
+            return false;
+        }
+        self.walked.places.insert(path.into(), place);
+        true
+    }
+
+    fn merge(&mut self, section: &str, map: Map<String, Value>) {
+        let entry = self.walked.tree.entry(section.into()).or_insert_with(|| value_of(ValueKind::Table(Map::new())));
+        if let ValueKind::Table(known) = &mut entry.kind {
+            known.extend(map);
+        }
+    }
+
+    fn table(&mut self, path: &str, keys: &'static [schema::Key], table: &DeTable<'f>) -> Map<String, Value> {
+        let mut map = Map::new();
+        for (name, value) in table {
+            let below = format!("{path}.{}", name.get_ref());
+            let Some(key) = keys.iter().find(|key| key.name == name.get_ref()) else {
+                let known: Vec<&str> = keys.iter().map(|key| key.name).collect();
+                self.fault(&name.span(), &below, schema::unknown(name.get_ref(), &known));
+                continue;
+            };
+            self.walked.places.insert(below.clone(), self.file.place(name.span().start));
+            if let Some(value) = self.value(&below, key.shape, value) {
+                map.insert(key.name.into(), value);
+            }
+        }
+        map
+    }
+
+    fn value(&mut self, path: &str, shape: Shape, value: &Spanned<DeValue<'f>>) -> Option<Value> {
+        match (shape, value.get_ref()) {
+            (Shape::One(kind), _) => self.scalar(path, kind, value),
+            (Shape::Many(kind), DeValue::Array(items)) => {
+                if items.is_empty() {
+                    self.fault(&value.span(), path, "must not be empty: name at least one, or leave the key out");
+                    return None;
+                }
+                let good: Vec<Value> = items.iter().filter_map(|item| self.scalar(path, kind, item)).collect();
+                (good.len() == items.len()).then(|| value_of(ValueKind::Array(good)))
+            }
+            (Shape::Many(_), _) => {
+                self.fault(&value.span(), path, "must be a list: write [\"…\"]");
+                None
+            }
+            (Shape::Table(keys), DeValue::Table(table)) => {
+                Some(value_of(ValueKind::Table(self.table(path, keys, table))))
+            }
+            (Shape::Map, DeValue::Table(table)) => Some(value_of(ValueKind::Table(self.map(path, table)))),
+            (Shape::Table(_) | Shape::Map, _) => {
+                self.fault(&value.span(), path, "must be a table: write { … }");
+                None
+            }
+        }
+    }
+
+    fn map(&mut self, path: &str, table: &DeTable<'f>) -> Map<String, Value> {
+        let mut map = Map::new();
+        for (name, value) in table {
+            let below = format!("{path}.{}", name.get_ref());
+            self.walked.places.insert(below.clone(), self.file.place(name.span().start));
+            // Any of them may be a secret that we do not know to be one.
+            if let Some(value) = self.scalar(&below, Kind::Secret, value) {
+                map.insert(name.get_ref().to_string(), value);
+            }
+        }
+        map
+    }
+
+    fn scalar(&mut self, path: &str, kind: Kind, value: &Spanned<DeValue<'f>>) -> Option<Value> {
+        if matches!(kind, Kind::Secret) {
+            self.walked.secrets.push((self.index, value.span()));
+        }
+        let checked = text_of(kind, value.get_ref()).and_then(|text| kind.check(&text).map(|()| text));
+        match checked {
+            Ok(text) => Some(value_of(ValueKind::String(text))),
+            Err(message) => {
+                self.fault(&value.span(), path, message);
+                None
+            }
+        }
+    }
+}
+
+fn text_of(kind: Kind, value: &DeValue<'_>) -> Result<String, String> {
+    match value {
+        DeValue::Integer(number) if kind.is_number() && number.radix() == 10 => Ok(number.as_str().to_owned()),
+        DeValue::String(text) if !kind.is_number() => Ok(text.to_string()),
+        _ if kind.is_number() => Err("must be a whole number, without quotes".into()),
+        other => Err(format!("must be text in quotes, not {}", other.type_str())),
+    }
+}
+
+fn value_of(kind: ValueKind) -> Value {
+    Value::new(None, kind)
+}
+
+/// Every required key that is in no layer. `present` tells of a dotted key whether some layer has it, good or bad.
+pub(super) fn missing(root: &Map<String, Value>, present: &dyn Fn(&str) -> bool, fault: &mut dyn FnMut(&str, String)) {
+    for section in schema::SECTIONS {
+        let Some(ValueKind::Table(table)) = root.get(section.name).map(|value| &value.kind) else {
+            missing_in(section.name, section.keys, None, present, fault, section.form == Form::Single);
+            continue;
+        };
+        match section.form {
+            Form::Single => missing_in(section.name, section.keys, Some(table), present, fault, true),
+            Form::Named => {
+                for (name, value) in table {
+                    if let ValueKind::Table(table) = &value.kind {
+                        let path = format!("{}.{name}", section.name);
+                        missing_in(&path, section.keys, Some(table), present, fault, true);
+                    }
+                }
+            }
+            Form::Free => {}
+        }
+    }
+}
+
+fn missing_in(
+    path: &str,
+    keys: &[schema::Key],
+    table: Option<&Map<String, Value>>,
+    present: &dyn Fn(&str) -> bool,
+    fault: &mut dyn FnMut(&str, String),
+    needed: bool,
+) {
+    for key in keys {
+        let below = format!("{path}.{}", key.name);
+        let value = table.and_then(|table| table.get(key.name));
+        if needed && key.need == Need::Required && value.is_none() && !present(&below) {
+            fault(&below, format!("is missing: add {}", example(key)));
+        }
+        if let (Shape::Table(keys), Some(ValueKind::Table(table))) = (key.shape, value.map(|value| &value.kind)) {
+            missing_in(&below, keys, Some(table), present, fault, true);
+        }
+    }
+}
+
+fn example(key: &schema::Key) -> String {
+    match key.shape {
+        Shape::One(_) => format!("`{} = …`", key.name),
+        Shape::Many(_) => format!("`{} = [\"…\"]`", key.name),
+        Shape::Table(_) | Shape::Map => format!("`{} = {{ … }}`", key.name),
+    }
+}
