@@ -245,24 +245,33 @@ fn smtp_auth(reading: &mut Reading<'_>, path: &str) -> Option<(String, Secret)> 
 }
 
 /// `[people] fallback`, not yet expanded.
-pub(super) fn fallback(reading: &mut Reading<'_>) -> Option<Addressee> {
-    reading.one("people.fallback", values::addressee)
+pub(super) fn fallback(reading: &mut Reading<'_>) -> Vec<Addressee> {
+    reading.many("people.fallback", values::addressee).unwrap_or_default()
+}
+
+fn expand(reading: &mut Reading<'_>, addressee: Addressee, lists: &BTreeMap<Arc<str>, Vec<Arc<str>>>) -> Vec<Arc<str>> {
+    let name = match addressee {
+        Addressee::Address(address) => return vec![address],
+        Addressee::List(name) => name,
+    };
+    lists.get(name.as_str()).cloned().unwrap_or_else(|| {
+        let near = crate::nearest::nearest(&name, lists.keys().map(|name| &**name));
+        let remedy = near.map_or("add it to [list]".to_owned(), |near| format!("did you mean `list:{near}`?"));
+        reading.fault("people.fallback", format!("names the list `{name}`, which does not exist: {remedy}"));
+        Vec::new()
+    })
 }
 
 /// `[people]`. `lists` to expand the fallback.
 pub(super) fn people(reading: &mut Reading<'_>, lists: &BTreeMap<Arc<str>, Vec<Arc<str>>>) -> Option<people::Settings> {
     let allow_domains = reading.many("people.allow_domains", values::domain);
     let csv = reading.file("people.csv");
-    let fallback = match fallback(reading) {
-        None => Vec::new(),
-        Some(Addressee::Address(address)) => vec![address],
-        Some(Addressee::List(name)) => lists.get(name.as_str()).cloned().unwrap_or_else(|| {
-            let near = crate::nearest::nearest(&name, lists.keys().map(|name| &**name));
-            let remedy = near.map_or("add it to [list]".to_owned(), |near| format!("did you mean `list:{near}`?"));
-            reading.fault("people.fallback", format!("names the list `{name}`, which does not exist: {remedy}"));
-            Vec::new()
-        }),
-    };
+    let mut fallback: Vec<Arc<str>> = Vec::new();
+    for addressee in self::fallback(reading) {
+        fallback.extend(expand(reading, addressee, lists));
+    }
+    fallback.sort();
+    fallback.dedup();
     let wait = reading.one("people.wait", span);
     let max_rows = reading.one("people.max_rows", integer);
     Some(people::Settings { allow_domains: allow_domains?, csv, fallback, wait: wait?, max_rows: max_rows? })
@@ -309,8 +318,10 @@ pub(super) fn allowed(reading: &mut Reading<'_>, people: &people::Settings) {
         let addresses = reading.many(&path, values::address).unwrap_or_default();
         all.extend(addresses.into_iter().map(|address| (path.clone(), address)));
     }
-    if let Some(Addressee::Address(address)) = fallback(reading) {
-        all.push(("people.fallback".into(), address));
+    for addressee in fallback(reading) {
+        if let Addressee::Address(address) = addressee {
+            all.push(("people.fallback".into(), address));
+        }
     }
     for name in reading.names("channel") {
         let path = format!("channel.{name}.redirect_to");

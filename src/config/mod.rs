@@ -23,6 +23,9 @@ mod schema;
 mod values;
 mod walk;
 
+#[cfg(test)]
+mod tests;
+
 pub use fault::{Fault, Place};
 
 /// A whole and valid configuration. It cannot be had otherwise.

@@ -27,10 +27,16 @@ impl Reading<'_> {
         if let Some(name) = self.variables.names.get(path) {
             return Place { file: name.clone(), line: None };
         }
-        match (self.places.get(path), path.rsplit_once('.')) {
-            (Some(place), _) => place.clone(),
-            (None, Some((above, _))) => self.place(above),
-            (None, None) => Place { file: self.main.display().to_string(), line: None },
+        if let Some(place) = self.places.get(path) {
+            return place.clone();
+        }
+        // A table that no file has was made by the variables below it.
+        let below = format!("{path}.");
+        let made_by = self.variables.names.iter().find(|(key, _)| key.starts_with(&below));
+        match (made_by, path.rsplit_once('.')) {
+            (Some((_, name)), Some(_)) => Place { file: name.clone(), line: None },
+            (_, Some((above, _))) => self.place(above),
+            (_, None) => Place { file: self.main.display().to_string(), line: None },
         }
     }
 

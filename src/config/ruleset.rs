@@ -83,9 +83,10 @@ fn between(reading: &mut Reading<'_>, rules: &[Rule], people: Option<&people::Se
 }
 
 fn unused(reading: &mut Reading<'_>, scope: &Scope, policies: &BTreeSet<String>, mut lists: BTreeSet<String>) {
-    if let Some(build::Addressee::List(name)) = build::fallback(reading) {
-        lists.insert(name);
-    }
+    lists.extend(build::fallback(reading).into_iter().filter_map(|addressee| match addressee {
+        build::Addressee::List(name) => Some(name),
+        build::Addressee::Address(_) => None,
+    }));
     for name in scope.lists.keys().filter(|name| !lists.contains(&***name)) {
         reading.warn(&format!("list.{name}"), "is used by no rule and is not the fallback");
     }

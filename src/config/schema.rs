@@ -36,7 +36,7 @@ pub(super) struct Key {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Shape {
     One(Kind),
-    /// At least one.
+    /// At least one; a text without brackets is a list of one.
     Many(Kind),
     Table(&'static [Key]),
     /// Text by names of the user's choice.
@@ -204,7 +204,7 @@ const CHANNEL: &[Key] = &[
 const PEOPLE: &[Key] = &[
     many("allow_domains", Kind::Domain, Required),
     one("csv", Kind::Path, Optional),
-    one("fallback", Kind::Addressee, Optional),
+    many("fallback", Kind::Addressee, Optional),
     one("wait", Kind::Span { min: Duration::ZERO, max: DAY }, Default("15m")),
     one("max_rows", Kind::Integer { min: 1, max: 10_000_000 }, Default("1000000")),
 ];

@@ -166,10 +166,8 @@ impl<'f> Walker<'_, 'f> {
                 let good: Vec<Value> = items.iter().filter_map(|item| self.scalar(path, kind, item)).collect();
                 (good.len() == items.len()).then(|| value_of(ValueKind::Array(good)))
             }
-            (Shape::Many(_), _) => {
-                self.fault(&value.span(), path, "must be a list: write [\"…\"]");
-                None
-            }
+            // One text stands for a list of one, as in rules. Laid out as an array: its commas separate nothing.
+            (Shape::Many(kind), _) => self.scalar(path, kind, value).map(|only| value_of(ValueKind::Array(vec![only]))),
             (Shape::Table(keys), DeValue::Table(table)) => {
                 Some(value_of(ValueKind::Table(self.table(path, keys, table))))
             }

@@ -1,0 +1,275 @@
+//! Tests of what stands between the parts: the example file against the table of keys, layers, hash, secrets.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+use toml::{Table, Value};
+
+use super::schema::{self, Form, Key, Need, Shape};
+use super::{Report, examine};
+use crate::rules::parse;
+
+const EXAMPLE: &str = include_str!("../../config.example.toml");
+const MINIMAL: &str = include_str!("../../tests/configs/good/minimal.toml");
+
+/// A directory with `text` as its configuration, and every file and folder that the example names.
+fn directory(text: &str) -> TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("auditbell.toml"), text).unwrap();
+    for name in [
+        "kafka-password",
+        "kafka-ca.pem",
+        "kafka-client.pem",
+        "kafka-client.key",
+        "smtp-password",
+        "relay-ca.pem",
+        "people.csv",
+        "logo.png",
+    ] {
+        fs::write(directory.path().join(name), "content").unwrap();
+    }
+    fs::create_dir(directory.path().join("templates")).unwrap();
+    fs::create_dir(directory.path().join("rules.d")).unwrap();
+    directory
+}
+
+fn load(text: &str, variables: &[(&str, &str)]) -> Report {
+    let directory = directory(text);
+    let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    examine(&directory.path().join("auditbell.toml"), &variables)
+}
+
+/// One line of the example that shows a key: its section, whether it is commented out, and its text without the `# `.
+struct Shown {
+    section: String,
+    commented: bool,
+    line: usize,
+    table: Table,
+}
+
+fn shown() -> Vec<Shown> {
+    let mut section = String::new();
+    let mut found = Vec::new();
+    for (line, text) in EXAMPLE.lines().enumerate() {
+        if let Some(header) = text.strip_prefix('[') {
+            section = header.trim_matches(['[', ']']).to_owned();
+            continue;
+        }
+        let bare = text.strip_prefix("# ").unwrap_or(text);
+        let key = bare.split(" = ").next().unwrap_or_default();
+        if bare.contains(" = ") && key.chars().all(|c| c.is_ascii_lowercase() || c == '_') {
+            let table = bare.parse().unwrap_or_else(|error| panic!("line {}: {error}", line + 1));
+            found.push(Shown { section: section.clone(), commented: bare != text, line, table });
+        }
+    }
+    found
+}
+
+/// Every dotted key of a table shown below a section.
+fn keys_of(section: &str, table: &Table) -> Vec<String> {
+    table
+        .iter()
+        .flat_map(|(key, value)| {
+            let path = format!("{section}.{key}");
+            let below = value
+                .as_table()
+                .filter(|_| !["source.entra.kafka", "rule.when", "rule.unless"].contains(&path.as_str()))
+                .map(|table| keys_of(&path, table));
+            below.unwrap_or_default().into_iter().chain([path])
+        })
+        .collect()
+}
+
+/// The section's dotted prefix with the example's own table names.
+fn prefix(section: &schema::Section) -> String {
+    match section.name {
+        "source" => "source.entra".into(),
+        "channel" => "channel.email".into(),
+        "policy" => "policy.personal".into(),
+        name => name.into(),
+    }
+}
+
+fn expected(prefix: &str, keys: &[Key], into: &mut BTreeMap<String, Need>) {
+    for key in keys {
+        let path = format!("{prefix}.{}", key.name);
+        if let Shape::Table(below) = key.shape {
+            expected(&path, below, into);
+        }
+        into.insert(path, key.need);
+    }
+}
+
+#[test]
+fn the_example_shows_every_key_and_no_other() {
+    let mut known = BTreeMap::from([(".include".to_owned(), Need::Optional), ("list.soc".to_owned(), Need::Optional)]);
+    for section in schema::SECTIONS.iter().filter(|section| section.form != Form::Free) {
+        expected(&prefix(section), section.keys, &mut known);
+    }
+    known.extend(parse::KEYS.iter().map(|key| (format!("rule.{key}"), Need::Optional)));
+    let known: BTreeSet<String> = known.into_keys().collect();
+    let shown: BTreeSet<String> = shown().iter().flat_map(|line| keys_of(&line.section, &line.table)).collect();
+    assert_eq!(shown, known);
+}
+
+#[test]
+fn the_example_shows_the_defaults_of_the_code() {
+    let mut known = BTreeMap::new();
+    for section in schema::SECTIONS {
+        expected(&prefix(section), section.keys, &mut known);
+    }
+    let text = |value: &Value| match value {
+        Value::Array(items) => items.iter().map(|item| item.as_str().unwrap().to_owned()).collect::<Vec<_>>().join(","),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let lines = shown();
+    let mut compared = 0;
+    for (path, need) in &known {
+        let Need::Default(default) = need else { continue };
+        let (section, key) = path.rsplit_once('.').unwrap();
+        let line = lines.iter().find(|line| line.section == section && line.table.contains_key(key)).unwrap();
+        assert!(line.commented, "{path} has a default, so the example leaves it commented out");
+        assert_eq!(text(&line.table[key]), *default, "{path}");
+        compared += 1;
+    }
+    assert!(compared >= 10, "{compared}");
+    let of_rules = |key: &str| {
+        lines
+            .iter()
+            .find(|line| line.section == "rule" && line.commented && line.table.contains_key(key))
+            .map(|line| text(&line.table[key]))
+    };
+    assert_eq!(of_rules("max_age").map(|text| crate::clock::parse_duration(&text)), Some(Ok(parse::MAX_AGE)));
+    assert_eq!(of_rules("mode").as_deref(), Some("live"));
+    assert_eq!(of_rules("enabled").as_deref(), Some("true"));
+}
+
+#[test]
+fn the_example_loads_as_it_is_and_with_each_commented_line_in_force() {
+    assert_eq!(load(EXAMPLE, &[]).faults, []);
+    for line in shown().iter().filter(|line| line.commented) {
+        let text: Vec<&str> = EXAMPLE
+            .lines()
+            .enumerate()
+            .map(|(number, text)| if number == line.line { text.trim_start_matches("# ") } else { text })
+            .collect();
+        assert_eq!(load(&text.join("\n"), &[]).faults, [], "line {}", line.line + 1);
+    }
+}
+
+#[test]
+fn the_examples_rules_watch_only_operations_that_were_seen() {
+    let report = load(EXAMPLE, &[]);
+    assert_eq!(report.warnings, []);
+    assert_eq!(report.config.unwrap().rules.iter().count(), 13);
+}
+
+#[test]
+fn variables_win_over_files_and_files_over_defaults() {
+    let text = MINIMAL.replace("[people]", "[http]\nlisten = \"127.0.0.1:1\"\n[people]");
+    let config = load(&text, &[]).config.unwrap();
+    assert_eq!(config.http.port(), 1);
+    assert_eq!(config.channels[0].smtp.connections, 5);
+    let config = load(
+        &text,
+        &[
+            ("AUDITBELL__HTTP__LISTEN", "127.0.0.1:2"),
+            ("AUDITBELL__CHANNEL__EMAIL__CONNECTIONS", "7"),
+            ("AUDITBELL__SOURCE__ENTRA__TOPICS", "one, two"),
+            ("AUDITBELL__CHANNEL__SECOND_WAY__TYPE", "smtp"),
+            ("AUDITBELL__CHANNEL__SECOND_WAY__RELAY", "smtps://relay.example.com"),
+            ("AUDITBELL__CHANNEL__SECOND_WAY__FROM", "a@example.com"),
+            ("AUDITBELL__CHANNEL__SECOND_WAY__AUTH__USER", "u"),
+            ("AUDITBELL__CHANNEL__SECOND_WAY__AUTH__PASSWORD", "007"),
+            ("AUDITBELL_UNRELATED", "x"),
+        ],
+    )
+    .config
+    .unwrap();
+    assert_eq!(config.http.port(), 2);
+    assert_eq!(config.sources[0].topics, ["one", "two"]);
+    assert_eq!(config.channels.iter().map(|channel| &*channel.name).collect::<Vec<_>>(), ["email", "second-way"]);
+    assert_eq!(config.channels[0].smtp.connections, 7);
+    let (user, password) = config.channels[1].smtp.auth.as_ref().unwrap();
+    assert_eq!((user.as_str(), password.expose()), ("u", "007"), "a password keeps its zeros");
+}
+
+#[test]
+fn a_bad_variable_is_a_fault_that_names_it() {
+    for (name, value, says) in [
+        ("AUDITBELL__HTTP__LISTNE", "127.0.0.1:1", "did you mean `listen`?"),
+        ("AUDITBELL__HTPP__LISTEN", "127.0.0.1:1", "did you mean `http`?"),
+        ("AUDITBELL__HTTP", "127.0.0.1:1", "known here: listen"),
+        ("AUDITBELL__HTTP__LISTEN__X", "127.0.0.1:1", "nothing stands below"),
+        ("AUDITBELL__HTTP__LISTEN", "127.0.0.1", "must be an IP address and a port"),
+        ("AUDITBELL__CHANNEL__EMAIL__CONNECTIONS", "25.7", "must be a whole number"),
+        ("AUDITBELL__CHANNEL__EMAIL__RETRY", "1m,soon", "is not a duration"),
+        ("AUDITBELL__CHANNEL__EMAIL__AUTH__USER", "u", "is missing: add `password_file"),
+        ("AUDITBELL__SOURCE__ENTRA__KAFKA__CHECK_CRCS", "true", "can be set only in a file"),
+        ("AUDITBELL__LIST__SOC", "a@example.com", "can be set only in a file"),
+        ("AUDITBELL__LOG__LEVEL", "", "must not be empty"),
+        ("AUDITBELL__STORE__CONTENT", "100d", "is longer than `ledger`"),
+        ("AUDITBELL__PEOPLE__FALLBACK", "list:nobody", "does not exist"),
+    ] {
+        let report = load(MINIMAL, &[(name, value)]);
+        assert!(report.config.is_none(), "{name}");
+        let fault = report.faults.iter().find(|fault| fault.message.contains(says));
+        let fault = fault.unwrap_or_else(|| panic!("{name}: {:?}", report.faults));
+        assert!(fault.file.starts_with(name.rsplit_once("__").unwrap().0), "{fault}");
+    }
+}
+
+#[test]
+fn relative_paths_start_at_the_file_and_the_store_at_the_state_directory() {
+    let directory = directory(&MINIMAL.replace("[people]", "[people]\ncsv = \"people.csv\""));
+    let path = directory.path().join("auditbell.toml");
+    let config = examine(&path, &BTreeMap::new()).config.unwrap();
+    assert_eq!(config.people.csv, Some(directory.path().join("people.csv")));
+    assert_eq!(config.store.path, Path::new("auditbell.db"));
+    let state = BTreeMap::from([("STATE_DIRECTORY".to_owned(), "/var/lib/auditbell:/other".to_owned())]);
+    assert_eq!(examine(&path, &state).config.unwrap().store.path, Path::new("/var/lib/auditbell/auditbell.db"));
+}
+
+#[test]
+fn secrets_are_never_printed_and_do_not_change_the_hash() {
+    let auth = |password: &str| {
+        let text =
+            MINIMAL.replace("[people]", &format!("auth = {{ user = \"u\", password = \"{password}\" }}\n[people]"));
+        text.replace("smtp+plain://127.0.0.1:2525", "smtps://relay.example.com")
+    };
+    let first = load(&auth("canary-one"), &[]).config.unwrap();
+    assert_eq!(first.channels[0].smtp.auth.as_ref().unwrap().1.expose(), "canary-one");
+    let printed = format!("{first:?}");
+    assert!(printed.contains("relay.example.com") && !printed.contains("canary"), "{printed}");
+    assert_eq!(first.hash, load(&auth("canary-other"), &[]).config.unwrap().hash);
+    let variable = ("AUDITBELL__CHANNEL__EMAIL__AUTH__PASSWORD", "canary-three");
+    assert_eq!(first.hash, load(&auth("canary-one"), &[variable]).config.unwrap().hash);
+    assert_ne!(first.hash, load(&auth("canary-one"), &[("AUDITBELL__LOG__LEVEL", "warn")]).config.unwrap().hash);
+    assert_ne!(first.hash, load(&format!("{}#", auth("canary-one")), &[]).config.unwrap().hash);
+}
+
+#[test]
+fn no_fault_repeats_a_secret() {
+    for (why, line) in [
+        ("a password of the wrong type", "auth = { user = \"u\", password = [\"canary\"] }"),
+        ("a password with a line break", "auth = { user = \"u\", password = \"can\\nary canary\" }"),
+        (
+            "a password beside its file",
+            "auth = { user = \"u\", password = \"canary\", password_file = \"smtp-password\" }",
+        ),
+        ("a password over a plain connection", "auth = { user = \"u\", password = \"canary\" }"),
+        ("a password that is not closed", "auth = { user = \"u\", password = \"canary"),
+        ("a password that stands twice", "auth.password = \"canary\"\nauth.password = \"canary\""),
+        ("a password that stands in the relay", "relay = \"smtps://user:canary@relay.example.com\""),
+        ("a password that stands in the table's place", "auth = \"canary\""),
+    ] {
+        let report = load(&MINIMAL.replace("[people]", &format!("{line}\n[people]")), &[]);
+        assert!(!report.faults.is_empty(), "{why}");
+        let printed: String =
+            report.faults.iter().chain(&report.warnings).map(|fault| format!("{fault} {fault:?}\n")).collect();
+        assert!(!printed.contains("canary"), "{why}: {printed}");
+    }
+}
