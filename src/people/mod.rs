@@ -2,9 +2,6 @@
 
 pub mod address;
 mod file;
-mod parties;
-
-pub use parties::{Canonical, Party, parties};
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};

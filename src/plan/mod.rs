@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::people::{Canonical, Party, parties};
 use crate::record::{Record, Severity};
 use crate::rules::{Group, Rule, Subject, To, fold};
 
 mod id;
+mod parties;
+#[cfg(test)]
+mod tests;
 
 pub use id::NotificationId;
+pub use parties::{Canonical, Party, parties};
 
 /// Whom a notification is for, canonical: one person has one recipient. Not yet an address.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]

@@ -1,6 +1,8 @@
 //! Owns the operation names that have been seen or documented for Entra audit records, so that `check` can doubt a name
 //! that nobody has ever seen. Microsoft calls its own list incomplete: an unknown name is a warning, never a fault.
 
+use std::collections::BTreeSet;
+
 use crate::nearest::nearest as nearest_word;
 
 use super::fold::fold;
@@ -16,20 +18,15 @@ pub fn known(operation: &str) -> bool {
     PREFIXES.iter().any(|prefix| folded.starts_with(prefix)) || OPERATIONS.iter().any(|known| fold(known) == folded)
 }
 
-/// The seen name closest to `operation`, if one is close enough to be meant: letters slipped, or the same words in
-/// another order.
+/// The seen name that `operation` was probably meant to be: the same words in another order, or a slip of letters.
 #[must_use]
 pub fn nearest(operation: &str) -> Option<&'static str> {
-    nearest_word(&fold(operation), OPERATIONS.iter().copied()).or_else(|| {
-        let wanted = words(operation);
-        let shared = |name: &&str| words(name).iter().filter(|word| wanted.contains(word)).count();
-        let best = OPERATIONS.iter().copied().max_by_key(|name| (shared(name), std::cmp::Reverse(name.len())))?;
-        // Half the words of the longer one: `Password reset` finds `Reset password`, `Delete planet` finds nothing.
-        (shared(&best) * 2 > wanted.len().max(words(best).len())).then_some(best)
-    })
+    let wanted = words(operation);
+    let reordered = OPERATIONS.iter().copied().find(|name| words(name) == wanted);
+    reordered.or_else(|| nearest_word(&fold(operation), OPERATIONS.iter().copied()))
 }
 
-fn words(name: &str) -> Vec<String> {
+fn words(name: &str) -> BTreeSet<String> {
     fold(name).split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 

@@ -12,6 +12,8 @@ mod field;
 mod fold;
 mod index;
 pub mod parse;
+#[cfg(test)]
+pub(crate) mod tests;
 
 pub use condition::{Condition, FailedLeaf, Op, Place, Test};
 pub use field::{FIELDS, Field, GROUP_BY, Subject};

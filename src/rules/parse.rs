@@ -11,12 +11,14 @@ use toml::de::{DeTable, DeValue};
 
 use crate::clock::parse_duration;
 use crate::nearest::nearest;
-use crate::people::address;
 use crate::record::{Dialect, Severity};
 
 use super::condition::{Condition, Test};
 use super::field::{FIELDS, Subject};
 use super::{Group, Rule, To};
+
+#[cfg(test)]
+pub(super) mod tests;
 
 /// The keys of `[[rule]]`. `enabled` is checked here and acted upon by whoever keeps the rules.
 pub const KEYS: &[&str] = &[
@@ -247,12 +249,11 @@ impl<'a, 'i> Reader<'a, 'i> {
             }
             return Some(To::List(Arc::clone(name), entries.clone()));
         }
-        // Whether the address may be mailed is the directory's decision.
-        let address = address::parse(text).ok();
-        if address.is_none() {
+        if !is_address(text) {
             self.unknown(span, key, "recipient", text, &["target", "actor", "list:NAME", "an address"]);
+            return None;
         }
-        address.map(To::Address)
+        Some(To::Address(text.into()))
     }
 
     fn channels(&mut self) -> Vec<Arc<str>> {
@@ -412,4 +413,11 @@ fn scalar(value: &DeValue<'_>) -> Option<String> {
 /// `text` as a fault may repeat it: short and without control characters.
 fn shown(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(60).collect()
+}
+
+/// Whether `text` has the form of an address; whether it may be mailed is the directory's decision.
+fn is_address(text: &str) -> bool {
+    let Some((local, domain)) = text.rsplit_once('@') else { return false };
+    let plain = |part: &str| !part.is_empty() && !part.chars().any(|c| c.is_whitespace() || c.is_control());
+    plain(local) && plain(domain) && !local.contains('@') && domain.contains('.')
 }

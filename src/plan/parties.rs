@@ -1,10 +1,11 @@
-//! Owns who is who in one record: its user targets and its user actor, each person once. Plan asks it whom to tell and
-//! compose asks it what a reader may see; were there two answers, a mail could show one person another's changes.
+//! Owns who is who in one record: its user targets and its user actor, each person once. Plan tells by it;
+//! whoever must know which targets are a reader's own asks here too, or a mail could show one person another's changes.
 
-use crate::plan::Recipient;
 use crate::record::Record;
 
-/// The canonical name of somebody known by object id and/or UPN ([`super::People::canonical`]).
+use super::Recipient;
+
+/// The canonical name of somebody known by object id and/or UPN (`people::People::canonical`).
 pub type Canonical<'a> = &'a dyn Fn(Option<&str>, Option<&str>) -> Option<Recipient>;
 
 /// One person whom a record names, by everything the record knows of them.

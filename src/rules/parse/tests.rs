@@ -1,0 +1,173 @@
+//! Rule files as people write them, rightly and wrongly.
+
+use super::*;
+
+fn scope() -> Scope {
+    let group = Group { policy: "personal".into(), by: vec!["correlation_id".into()], wait: Duration::from_secs(20) };
+    let long = (0..=MAX_LIST).map(|n| Arc::from(format!("u{n}@example.com"))).collect();
+    Scope {
+        lists: BTreeMap::from([("soc".into(), vec!["soc@example.com".into()]), ("long".into(), long)]),
+        policies: BTreeMap::from([("personal".into(), Some(group)), ("plain".into(), None)]),
+        channels: vec!["email".into(), "second".into()],
+        templates: Some(vec!["password-changed".into(), "password-reset".into()]),
+    }
+}
+
+/// The rule, or its faults as `the text at fault | key | message`.
+pub(crate) fn read(text: &str) -> Result<Rule, Vec<String>> {
+    let table = DeTable::parse(text).unwrap();
+    let mut faults = Vec::new();
+    let scope = scope();
+    let rule = rule(table.get_ref(), 0..text.len(), &scope, &mut |span, key, message| {
+        let at = if span == (0..text.len()) { "(the rule)" } else { &text[span] };
+        faults.push(format!("{at} | {key} | {message}"));
+    });
+    assert_eq!(rule.is_none(), !faults.is_empty(), "a rule or its faults, never both: {faults:?}");
+    rule.ok_or(faults)
+}
+
+const WHOLE: &str = r#"
+id = "password-reset"
+description = "Somebody reset a user's password"
+enabled = true
+on = ["entra.audit", "other"]
+when = { operation = ["Reset user password", "Reset password (by admin)"], actor.type = "user", "target.type" = "user" }
+unless = { by_self = true, details = { code = 50053, "User-Agent" = "x" } }
+to = ["target", "actor", "list:soc", "gil@example.com"]
+except = "actor"
+channels = ["email", "second"]
+template = "password-reset"
+severity = "high"
+mode = "shadow"
+max_age = "12h"
+policy = "personal"
+"#;
+
+const LEAST: &str = r#"
+id = "r"
+on = "any"
+to = "target"
+channels = "email"
+template = "password-reset"
+"#;
+
+#[test]
+fn every_key_is_read() {
+    let rule = read(WHOLE).unwrap();
+    let soc = To::List("soc".into(), vec!["soc@example.com".into()]);
+    assert_eq!((&*rule.id, &*rule.description), ("password-reset", "Somebody reset a user's password"));
+    assert_eq!(rule.on, [Dialect::EntraAudit, Dialect::Other]);
+    assert_eq!(rule.to, [To::Target, To::Actor, soc, To::Address("gil@example.com".into())]);
+    assert_eq!(rule.except, [To::Actor]);
+    assert_eq!(rule.channels.iter().map(|name| &**name).collect::<Vec<_>>(), ["email", "second"]);
+    assert_eq!(&*rule.template, "password-reset");
+    assert_eq!((rule.severity, rule.shadow, rule.max_age), (Some(Severity::High), true, Duration::from_hours(12)));
+    assert_eq!(rule.group.unwrap().wait, Duration::from_secs(20));
+    let names = |condition: &Condition| -> Vec<String> {
+        condition.tests().iter().map(|test| format!("{}={:?}", test.subject.name(), test.want)).collect()
+    };
+    // All three ways to write a dotted key, in the order of the file; numbers and booleans by their text.
+    insta::assert_debug_snapshot!((names(&rule.when), names(&rule.unless)), @r#"
+    (
+        [
+            "operation=[\"Reset user password\", \"Reset password (by admin)\"]",
+            "actor.type=[\"user\"]",
+            "target.type=[\"user\"]",
+        ],
+        [
+            "by_self=[\"true\"]",
+            "details.code=[\"50053\"]",
+            "details.User-Agent=[\"x\"]",
+        ],
+    )
+    "#);
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let rule = read(LEAST).unwrap();
+    assert_eq!(&*rule.description, "r", "the title is the id");
+    assert!(rule.on.is_empty() && rule.when.tests().is_empty() && rule.unless.tests().is_empty());
+    assert!(rule.except.is_empty() && rule.group.is_none() && !rule.shadow && rule.severity.is_none());
+    assert_eq!(rule.max_age, Duration::from_hours(72));
+}
+
+#[test]
+fn an_empty_table_lacks_everything_that_is_needed() {
+    let faults = read("").unwrap_err();
+    let keys: Vec<_> = faults.iter().map(|fault| fault.split(" | ").nth(1).unwrap()).collect();
+    assert_eq!(keys, ["id", "on", "to", "channels", "template"]);
+}
+
+#[test]
+fn each_fault_names_its_place_and_its_remedy() {
+    let cases = [
+        ("a misspelt key", "chanels = 'email'", "chanels | chanels | unknown key `chanels`; did you mean `channels`?"),
+        ("a key whose time has not come", "ask = 'x'", "ask | ask | unknown key `ask`; known: id, description"),
+        ("a misspelt field", "when = { opration = 'x' }", "| when.opration | unknown field `opration`; did you mean `operation`?"),
+        ("a raw path", "when = { 'raw.time' = 'x' }", "'raw.time' | when.raw.time | unknown field `raw.time`; known: dialect"),
+        ("an operator", "when = { operation = { contains = 'x' } }", "contains | when.operation.contains | `operation` takes a value"),
+        ("a value outside the closed set", "when = { severity = 'hgih' }", "'hgih' | when.severity | unknown value `hgih`; did you mean `high`?"),
+        ("a dialect as a condition", "when = { dialect = 'entra.audits' }", "did you mean `entra.audit`?"),
+        ("no boolean", "when = { by_self = 'yes' }", "'yes' | when.by_self | unknown value `yes`; known: true, false"),
+        ("an empty list", "when = { operation = [] }", "[] | when.operation | is an empty list, which no record fulfils"),
+        ("empty text", "when = { operation = ' ' }", "' ' | when.operation | is empty text"),
+        ("a date", "when = { operation = 2026-01-01 }", "2026-01-01 | when.operation | must be a text, a number"),
+        ("a field twice", "when = { actor.upn = 'a', 'actor.upn' = 'b' }", "is tested twice; put all values into one list"),
+        ("no table", "when = 'x'", "'x' | when | must be a table: when = { operation = \"…\" }"),
+        ("an unless that would exclude everything", "unless = {}", "{} | unless | is empty; write a condition"),
+        ("an unknown dialect", "on = 'entra.audut'", "'entra.audut' | on | unknown dialect `entra.audut`; did you mean `entra.audit`?"),
+        ("any among others", "on = ['any', 'other']", "'any' | on | `any` stands alone"),
+        ("an unknown recipient", "to = ['traget']", "'traget' | to | unknown recipient `traget`; did you mean `target`?"),
+        ("a recipient whose time has not come", "to = ['target.manager']", "unknown recipient `target.manager`"),
+        ("an unknown list", "to = 'list:sox'", "'list:sox' | to | unknown list `sox`; did you mean `soc`?"),
+        ("a list too long to be told", "to = 'list:long'", "'list:long' | to | list `long` has 101 entries, at most 100"),
+        ("an unknown exception", "except = ['nobody']", "'nobody' | except | unknown recipient `nobody`"),
+        ("an unknown channel", "channels = ['emial']", "'emial' | channels | unknown channel `emial`; did you mean `email`?"),
+        ("a channel twice", "channels = ['email', 'email']", "'email' | channels | `email` is named twice"),
+        ("no channel", "channels = []", "[] | channels | is an empty list; name at least one"),
+        ("a number for a name", "channels = [7]", "7 | channels | must be a text in quotes, or a list of them"),
+        ("an unknown template", "template = 'password-rest'", "unknown value `password-rest`; did you mean `password-reset`?"),
+        ("an unknown severity", "severity = 'hgih'", "'hgih' | severity | unknown value `hgih`; did you mean `high`?"),
+        ("an unknown mode", "mode = 'dry'", "'dry' | mode | unknown value `dry`; known: live, shadow"),
+        ("no duration", "max_age = '3 days'", "'3 days' | max_age | is not a duration"),
+        ("no time at all", "max_age = '0s'", "'0s' | max_age | must be more than nothing"),
+        ("an unknown policy", "policy = 'persnal'", "'persnal' | policy | unknown policy `persnal`; did you mean `personal`?"),
+        ("no boolean for enabled", "enabled = 'yes'", "'yes' | enabled | must be true or false"),
+        ("an id that is no name", "id = 'Password Reset'", "'Password Reset' | id | must be a-z, 0-9 and -"),
+        ("an empty description", "description = ''", "'' | description | is empty"),
+    ];
+    for (what, line, expected) in cases {
+        let key = line.split(" = ").next().unwrap();
+        let mut text = String::from(line);
+        text.push('\n');
+        text.extend(LEAST.lines().filter(|least| !least.starts_with(key)).map(|least| format!("{least}\n")));
+        let faults = read(&text).unwrap_err();
+        assert_eq!(faults.len(), 1, "{what}: {faults:?}");
+        assert!(faults[0].contains(expected), "{what}: {faults:?}\n  lacks {expected}");
+    }
+}
+
+#[test]
+fn every_fault_is_reported_not_only_the_first() {
+    let faults = read("id = 'A'\non = 'x'\nto = ['y', 'z']\nchannels = []\ntemplate = 1\nwhen = { a = 1, b = 2 }").unwrap_err();
+    assert_eq!(faults.len(), 8, "{faults:#?}");
+}
+
+#[test]
+fn a_fault_repeats_no_control_characters_and_no_long_text() {
+    let text = format!("{LEAST}severity = \"a\\u0007{}\"", "b".repeat(500));
+    let faults = read(&text).unwrap_err();
+    let message = faults[0].rsplit(" | ").next().unwrap();
+    assert!(!message.chars().any(char::is_control) && message.len() < 200, "{message}");
+}
+
+#[test]
+fn the_list_of_keys_is_the_list_that_is_read() {
+    let table = DeTable::parse(WHOLE).unwrap();
+    let mut read: Vec<_> = table.get_ref().keys().map(|key| key.get_ref().to_string()).collect();
+    let mut known: Vec<_> = KEYS.iter().map(ToString::to_string).collect();
+    read.sort();
+    known.sort();
+    assert_eq!(read, known);
+}

@@ -1,0 +1,261 @@
+//! Conditions as a table, and the promise of the index.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::parse::tests::read;
+use super::*;
+use crate::clock::Timestamp;
+use crate::record::{Actor, Change, Position, Target};
+
+/// A record with every field set: an administrator resets Alice's password.
+pub(crate) fn record() -> Record {
+    Record {
+        position: Position { source: "-".into(), topic: None, partition: None, offset: None, index: 0 },
+        dialect: Dialect::EntraAudit,
+        id: "Directory_1".into(),
+        revision: String::new(),
+        time: Some(Timestamp::from_millis(1_769_105_702_387)),
+        operation: Some("Reset user password".into()),
+        result: Some("success".into()),
+        state: Some("atRisk".into()),
+        severity: Some(Severity::High),
+        category: Some("UserManagement".into()),
+        service: Some("Core Directory".into()),
+        tenant: Some("0f1e2d3c-4b5a-4968-8776-95a4b3c2d1e0".into()),
+        subscription: Some("sub-1".into()),
+        resource: Some("/tenants/x".into()),
+        correlation_id: Some("c-1".into()),
+        actor: Some(Actor {
+            kind: "user".into(),
+            id: Some("00000000-0000-0000-0000-0000000000dd".into()),
+            upn: Some("helpdesk@example.com".into()),
+            name: Some("Help Desk".into()),
+            ip: Some("192.0.2.7".into()),
+            app: Some("Azure Portal".into()),
+        }),
+        targets: vec![
+            Target {
+                kind: "user".into(),
+                id: Some("00000000-0000-0000-0000-0000000000aa".into()),
+                upn: Some("alice@example.com".into()),
+                name: Some("Alice".into()),
+            },
+            Target { kind: "group".into(), id: Some("g-1".into()), upn: None, name: Some("Staff".into()) },
+        ],
+        changes: vec![Change { target: 0, name: "PasswordPolicies".into(), old: "a".into(), new: "b".into() }],
+        flags: vec!["incident".into()],
+        problems: Vec::new(),
+        activity: Some("Reset password (by admin)".into()),
+        details: BTreeMap::from([("userAgent".into(), "Mozilla".into()), ("code".into(), "50053".into())]),
+        tactics: vec!["CredentialAccess".into()],
+        by_self: Some(false),
+        raw: serde_json::Value::Null,
+    }
+}
+
+/// A rule with these keys, the rest being the least there can be.
+pub(crate) fn rule(text: &str) -> Rule {
+    let least = "id = 'r'\non = 'any'\nto = 'target'\nchannels = 'email'\ntemplate = 'password-reset'";
+    let given = |line: &&str| text.lines().any(|own| own.split('=').next() == line.split('=').next());
+    let least: Vec<_> = least.lines().filter(|line| !given(line)).collect();
+    read(&format!("{}\n{text}", least.join("\n"))).unwrap()
+}
+
+#[test]
+fn conditions_hold_or_fail_as_decided() {
+    let cases = [
+        ("dialect", "when = { dialect = 'entra.audit' }", true),
+        ("dialect, another", "when = { dialect = 'other' }", false),
+        ("id", "when = { id = 'directory_1' }", true),
+        ("operation", "when = { operation = 'Reset user password' }", true),
+        ("operation matches the activity too", "when = { operation = 'Reset password (by admin)' }", true),
+        ("activity", "when = { activity = 'Reset password (by admin)' }", true),
+        ("activity is not the operation", "when = { activity = 'Reset user password' }", false),
+        ("result", "when = { result = 'success' }", true),
+        ("result, another", "when = { result = 'failure' }", false),
+        ("state", "when = { state = 'atRisk' }", true),
+        ("severity", "when = { severity = 'high' }", true),
+        ("severity is no threshold", "when = { severity = 'medium' }", false),
+        ("category", "when = { category = 'UserManagement' }", true),
+        ("service", "when = { service = 'Core Directory' }", true),
+        ("tenant", "when = { tenant = '0F1E2D3C-4B5A-4968-8776-95A4B3C2D1E0' }", true),
+        ("subscription", "when = { subscription = 'SUB-1' }", true),
+        ("resource", "when = { resource = '/tenants/x' }", true),
+        ("correlation_id", "when = { correlation_id = 'c-1' }", true),
+        ("actor.type", "when = { actor.type = 'user' }", true),
+        ("actor.id", "when = { actor.id = '00000000-0000-0000-0000-0000000000DD' }", true),
+        ("actor.upn", "when = { actor.upn = 'helpdesk@example.com' }", true),
+        ("actor.name", "when = { actor.name = 'Help Desk' }", true),
+        ("actor.ip", "when = { actor.ip = '192.0.2.7' }", true),
+        ("actor.app", "when = { actor.app = 'Azure Portal' }", true),
+        ("target.type", "when = { target.type = 'user' }", true),
+        ("target.type, any element", "when = { target.type = 'group' }", true),
+        ("target.id", "when = { target.id = 'g-1' }", true),
+        ("target.upn", "when = { target.upn = 'alice@example.com' }", true),
+        ("target.upn of somebody else", "when = { target.upn = 'bob@example.com' }", false),
+        ("target.name", "when = { target.name = 'Staff' }", true),
+        ("changes.name", "when = { changes.name = 'PasswordPolicies' }", true),
+        ("flags", "when = { flags = 'incident' }", true),
+        ("tactics", "when = { tactics = 'credentialaccess' }", true),
+        ("by_self, a boolean", "when = { by_self = false }", true),
+        ("by_self, the other", "when = { by_self = true }", false),
+        ("details by key", "when = { details.userAgent = 'Mozilla' }", true),
+        ("details by key in any case", "when = { details.useragent = 'Mozilla' }", true),
+        ("details, a number equals its text", "when = { details.code = 50053 }", true),
+        ("details, absent", "when = { details.nothing = 'x' }", false),
+        ("a short name in any case", "when = { Actor.UPN = 'helpdesk@example.com' }", true),
+        ("case is folded", "when = { operation = 'RESET USER PASSWORD' }", true),
+        ("dashes and a final dot are folded", "when = { operation = 'Reset user password.' }", true),
+        ("runs of spaces are folded", "when = { operation = ' Reset  user   password' }", true),
+        ("a part is not the whole", "when = { operation = 'Reset user' }", false),
+        ("OR inside a list", "when = { result = ['failure', 'success'] }", true),
+        ("OR inside a list, none", "when = { result = ['failure', 'timeout'] }", false),
+        ("AND between keys", "when = { result = 'success', actor.type = 'user' }", true),
+        ("AND between keys, one fails", "when = { result = 'success', actor.type = 'app' }", false),
+        ("nothing asked", "", true),
+        ("unless holds", "unless = { by_self = false }", false),
+        ("unless does not hold", "unless = { by_self = true }", true),
+        ("unless holds in one of two keys", "unless = { by_self = false, result = 'failure' }", true),
+        ("unless on an absent field", "unless = { details.nothing = 'x' }", true),
+        ("when holds and unless holds", "when = { result = 'success' }\nunless = { actor.app = 'azure portal' }", false),
+    ];
+    for (what, text, expected) in cases {
+        let rule = rule(text);
+        let failed = rule.evaluate(&record());
+        assert_eq!(failed.is_empty(), expected, "{what}: {failed:?}");
+        assert_eq!(rule.matches(&record()), expected, "{what}");
+    }
+}
+
+#[test]
+fn every_short_name_is_absent_from_an_empty_record() {
+    let empty = Record {
+        id: String::new(),
+        time: None,
+        operation: None,
+        result: None,
+        state: None,
+        severity: None,
+        category: None,
+        service: None,
+        tenant: None,
+        subscription: None,
+        resource: None,
+        correlation_id: None,
+        actor: None,
+        targets: Vec::new(),
+        changes: Vec::new(),
+        flags: Vec::new(),
+        activity: None,
+        details: BTreeMap::new(),
+        tactics: Vec::new(),
+        by_self: None,
+        ..record()
+    };
+    let always = ["dialect", "id"];
+    for field in FIELDS.iter().filter(|field| !always.contains(&field.name)) {
+        let subject = Subject::named(field.name).unwrap();
+        assert!(subject.values(&empty).is_empty(), "{}", field.name);
+        assert!(!subject.values(&record()).is_empty(), "{}: the table's record lacks it", field.name);
+    }
+}
+
+#[test]
+fn what_a_policy_may_group_by_has_one_value() {
+    for name in GROUP_BY {
+        let subject = Subject::named(name).unwrap();
+        assert_eq!(subject.values(&record()).len(), 1, "{name}");
+    }
+}
+
+#[test]
+fn a_sample_is_seen_only_by_a_rule_that_names_flags() {
+    let sample = Record { flags: vec!["sample".into()], ..record() };
+    let snapshot = Record { flags: vec!["snapshot".into(), "incident".into()], ..record() };
+    assert!(!rule("").matches(&sample) && !rule("").matches(&snapshot));
+    assert!(rule("when = { flags = 'sample' }").matches(&sample));
+    assert!(rule("when = { flags = ['incident', 'sample'] }").matches(&snapshot));
+    assert!(!rule("unless = { flags = 'incident' }").matches(&sample), "unless does not name flags for when");
+}
+
+#[test]
+fn every_failing_leaf_is_told_not_only_the_first() {
+    let rule = rule("when = { operation = 'Add user', result = ['failure'], by_self = false, details.nothing = 1 }");
+    let sample = Record { flags: vec!["sample".into()], ..record() };
+    let failed: Vec<_> = rule.evaluate(&sample).iter().map(|leaf| serde_json::to_string(leaf).unwrap()).collect();
+    assert_eq!(
+        failed,
+        [
+            r#"{"where":"when","key":"operation","op":"in","want":["Add user"],"got":["Reset user password","Reset password (by admin)"]}"#,
+            r#"{"where":"when","key":"result","op":"in","want":["failure"],"got":["success"]}"#,
+            r#"{"where":"when","key":"details.nothing","op":"in","want":["1"],"got":[]}"#,
+            r#"{"where":"when","key":"flags","op":"not","want":["sample","snapshot"],"got":["sample"]}"#,
+        ]
+    );
+}
+
+#[test]
+fn rules_are_ranked_in_the_order_of_the_configuration() {
+    let named = |id: &str| rule(&format!("id = '{id}'"));
+    let rules = Rules::new(vec![named("b"), named("a")]);
+    let ranks: Vec<_> = rules.matching(&record()).iter().map(|rule| (rule.id.to_string(), rule.rank)).collect();
+    assert_eq!(ranks, [("b".to_owned(), 0), ("a".to_owned(), 1)]);
+    assert!(rules.get("a").is_some() && rules.get("c").is_none());
+}
+
+/// Few names in many spellings, so that rules and records meet often.
+fn operation() -> impl Strategy<Value = String> {
+    prop_oneof![
+        Just("Reset user password"),
+        Just("reset user  password."),
+        Just("Update user"),
+        Just("Update – user"),
+        Just("update - user "),
+        Just("Add user"),
+    ]
+    .prop_map(str::to_owned)
+}
+
+fn any_rule() -> impl Strategy<Value = Rule> {
+    let on = prop_oneof![Just("'any'"), Just("'entra.audit'"), Just("['other', 'entra.audit']"), Just("'other'")];
+    let operations = prop::option::of(prop::collection::vec(operation(), 1..4));
+    let extra = prop_oneof![Just(""), Just("result = 'success'"), Just("activity = 'Update user'")];
+    (on, operations, extra).prop_map(|(on, operations, extra)| {
+        let operation = operations.map(|names| format!("operation = {names:?}"));
+        let keys: Vec<_> = operation.into_iter().chain((!extra.is_empty()).then(|| extra.to_owned())).collect();
+        let when = if keys.is_empty() { String::new() } else { format!("when = {{ {} }}", keys.join(", ")) };
+        rule(&format!("on = {on}\n{when}"))
+    })
+}
+
+proptest! {
+    #[test]
+    fn the_index_loses_no_rule_that_a_full_scan_matches(
+        rules in prop::collection::vec(any_rule(), 0..8),
+        operation in prop::option::of(operation()),
+        activity in prop::option::of(operation()),
+        success in any::<bool>(),
+        audit in any::<bool>(),
+    ) {
+        let rules = Rules::new(rules);
+        let record = Record {
+            dialect: if audit { Dialect::EntraAudit } else { Dialect::Other },
+            operation,
+            activity,
+            result: Some(if success { "success" } else { "failure" }.into()),
+            ..record()
+        };
+        let scan: Vec<_> = rules.iter().filter(|rule| rule.matches(&record)).map(|rule| rule.rank).collect();
+        let found: Vec<_> = rules.matching(&record).iter().map(|rule| rule.rank).collect();
+        prop_assert_eq!(&found, &scan);
+        let head = Head {
+            dialect: record.dialect,
+            operation: record.operation.as_deref().map(Cow::Borrowed),
+            activity: record.activity.as_deref().map(Cow::Borrowed),
+        };
+        prop_assert!(scan.is_empty() || rules.wanted(&head));
+        prop_assert_eq!(rules.wanted(&head), !rules.candidates(&head).is_empty());
+    }
+}
