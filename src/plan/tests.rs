@@ -82,23 +82,63 @@ fn each_person_concerned_is_told_once() {
         ("one user target", "", vec![a()], vec![alice]),
         ("two user targets are two notifications", "", vec![a(), b()], vec![alice, bob]),
         ("a group is no recipient", "", vec![a(), thing("group")], vec![alice]),
-        ("nor are devices, apps and roles, wherever they stand", "", vec![thing("role"), thing("app"), b(), thing("device")], vec![bob]),
+        (
+            "nor are devices, apps and roles, wherever they stand",
+            "",
+            vec![thing("role"), thing("app"), b(), thing("device")],
+            vec![bob],
+        ),
         ("no user at all", "", vec![thing("group")], vec!["- Skipped(no-user)"]),
         ("no target at all", "", vec![], vec!["- Skipped(no-user)"]),
         ("a user without id and UPN cannot be named", "", vec![user(None, None)], vec!["- Skipped(no-identity)"]),
-        ("the nameless does not hide the named", "", vec![user(None, None), a()], vec![alice, "- Skipped(no-identity)"]),
+        (
+            "the nameless does not hide the named",
+            "",
+            vec![user(None, None), a()],
+            vec![alice, "- Skipped(no-identity)"],
+        ),
         ("two entries of one person", "", vec![a(), a()], vec![alice]),
         ("id here, UPN there", "", vec![user(Some(ALICE), None), user(None, Some("ALICE@example.com"))], vec![alice]),
-        ("DOMAIN\\user and SID", "", vec![user(None, Some(r"CONTOSO\Alice")), user(Some("S-1-5-21-1-2-3-1001"), None)], vec![alice]),
+        (
+            "DOMAIN\\user and SID",
+            "",
+            vec![user(None, Some(r"CONTOSO\Alice")), user(Some("S-1-5-21-1-2-3-1001"), None)],
+            vec![alice],
+        ),
         ("the actor", "to = 'actor'", vec![a()], vec![&*format!("user:{DANA} send")]),
         ("target and actor", "to = ['target', 'actor']", vec![a()], vec![alice, &*format!("user:{DANA} send")]),
         ("a list", "to = 'list:soc'", vec![], vec!["addr:soc@example.com send"]),
-        ("an address, in one case", "to = ['Gil@Example.com', 'gil@example.com']", vec![], vec!["addr:gil@example.com send"]),
+        (
+            "an address, in one case",
+            "to = ['Gil@Example.com', 'gil@example.com']",
+            vec![],
+            vec!["addr:gil@example.com send"],
+        ),
         ("an address that is the target's", "to = ['target', 'alice@example.com']", vec![a()], vec![alice]),
-        ("a list beside nobody", "to = ['target', 'list:soc']", vec![], vec!["addr:soc@example.com send", "- Skipped(no-user)"]),
-        ("all but the actor", "except = 'actor'", vec![a(), user(Some(DANA), None)], vec![alice, &*format!("user:{DANA} Skipped(except)")]),
-        ("except by address, target by SID", "except = 'alice@example.com'", vec![user(Some("S-1-5-21-1-2-3-1001"), None), b()], vec![&*format!("user:{ALICE} Skipped(except)"), bob]),
-        ("an address of a list that is the excepted target", "to = ['list:soc', 'alice@example.com']\nexcept = 'target'", vec![a()], vec!["addr:soc@example.com send", "addr:alice@example.com Skipped(except)"]),
+        (
+            "a list beside nobody",
+            "to = ['target', 'list:soc']",
+            vec![],
+            vec!["addr:soc@example.com send", "- Skipped(no-user)"],
+        ),
+        (
+            "all but the actor",
+            "except = 'actor'",
+            vec![a(), user(Some(DANA), None)],
+            vec![alice, &*format!("user:{DANA} Skipped(except)")],
+        ),
+        (
+            "except by address, target by SID",
+            "except = 'alice@example.com'",
+            vec![user(Some("S-1-5-21-1-2-3-1001"), None), b()],
+            vec![&*format!("user:{ALICE} Skipped(except)"), bob],
+        ),
+        (
+            "an address of a list that is the excepted target",
+            "to = ['list:soc', 'alice@example.com']\nexcept = 'target'",
+            vec![a()],
+            vec!["addr:soc@example.com send", "addr:alice@example.com Skipped(except)"],
+        ),
     ]
     .map(|(what, text, targets, expected)| {
         (what, text, targets, expected.into_iter().map(str::to_owned).collect::<Vec<_>>())
@@ -134,7 +174,8 @@ fn a_record_ties_the_names_of_one_person_together_without_a_directory() {
         assert_eq!(intents[0].recipient, Some(Recipient::User(ALICE.into())), "{what}: the id is the better name");
     }
     // The actor's entry ties too: by_self records often have the id only there.
-    let actor = Actor { kind: "user".into(), id: Some(ALICE.into()), upn: Some("erin@example.com".into()), ..Actor::default() };
+    let actor =
+        Actor { kind: "user".into(), id: Some(ALICE.into()), upn: Some("erin@example.com".into()), ..Actor::default() };
     let record = Record { actor: Some(actor), ..with_targets(vec![upn_only()]) };
     let intents = decide_at(&record, &[rule("to = ['target', 'actor']")], now(), &HashMap::new(), &bare);
     assert_eq!(told(&intents), [format!("user:{ALICE} send")]);
@@ -148,14 +189,44 @@ fn what_is_not_sent_says_why() {
     let never = HashMap::new();
     let cases = [
         ("young enough", "", happened.plus(hours(72)), never.clone(), "send"),
-        ("older than max_age", "", happened.plus(hours(72)).plus(Duration::from_millis(1)), never.clone(), "Expired(too-old)"),
+        (
+            "older than max_age",
+            "",
+            happened.plus(hours(72)).plus(Duration::from_millis(1)),
+            never.clone(),
+            "Expired(too-old)",
+        ),
         ("max_age is the rule's", "max_age = '1h'", happened.plus(hours(2)), never.clone(), "Expired(too-old)"),
         ("the rule is an hour younger than Kafka's time", "", now(), seen(now().plus(hours(1))), "send"),
-        ("the rule is more than an hour younger", "", now(), seen(now().plus(hours(1)).plus(Duration::from_millis(1))), "Skipped(before-rule)"),
-        ("too old stands before before-rule", "", happened.plus(hours(100)), seen(happened.plus(hours(102))), "Expired(too-old)"),
+        (
+            "the rule is more than an hour younger",
+            "",
+            now(),
+            seen(now().plus(hours(1)).plus(Duration::from_millis(1))),
+            "Skipped(before-rule)",
+        ),
+        (
+            "too old stands before before-rule",
+            "",
+            happened.plus(hours(100)),
+            seen(happened.plus(hours(102))),
+            "Expired(too-old)",
+        ),
         ("shadow", "mode = 'shadow'", now(), never.clone(), "Shadow(shadow)"),
-        ("shadow stands for what would have been sent", "mode = 'shadow'", happened.plus(hours(100)), never.clone(), "Expired(too-old)"),
-        ("another rule's age is none of ours", "", now(), HashMap::from([(Arc::from("x"), now().plus(hours(9)))]), "send"),
+        (
+            "shadow stands for what would have been sent",
+            "mode = 'shadow'",
+            happened.plus(hours(100)),
+            never.clone(),
+            "Expired(too-old)",
+        ),
+        (
+            "another rule's age is none of ours",
+            "",
+            now(),
+            HashMap::from([(Arc::from("x"), now().plus(hours(9)))]),
+            "send",
+        ),
     ];
     for (what, text, now, seen, expected) in cases {
         let intents = decide_at(&record(), &[rule(text)], now, &seen, &canonical);
@@ -168,11 +239,18 @@ fn what_is_not_sent_says_why() {
 #[test]
 fn a_message_leaves_at_once_or_waits_for_its_group_and_lives_as_long_as_the_record_may() {
     let happened = record().time.unwrap();
-    let sent = |record: &Record, text: &str, now: Timestamp| {
-        match decide_at(record, &[rule(text)], now, &HashMap::new(), &canonical).remove(0).fate {
-            Fate::Send { due_at, expires_at, group } => (due_at, expires_at, group.is_some()),
-            Fate::Ends { reason, .. } => panic!("{reason}"),
-        }
+    let sent = |record: &Record, text: &str, now: Timestamp| match decide_at(
+        record,
+        &[rule(text)],
+        now,
+        &HashMap::new(),
+        &canonical,
+    )
+    .remove(0)
+    .fate
+    {
+        Fate::Send { due_at, expires_at, group } => (due_at, expires_at, group.is_some()),
+        Fate::Ends { reason, .. } => panic!("{reason}"),
     };
     let span = Duration::from_secs;
     let end = happened.plus(span(3 * 86_400));

@@ -119,7 +119,11 @@ fn conditions_hold_or_fail_as_decided() {
         ("unless does not hold", "unless = { by_self = true }", true),
         ("unless holds in one of two keys", "unless = { by_self = false, result = 'failure' }", true),
         ("unless on an absent field", "unless = { details.nothing = 'x' }", true),
-        ("when holds and unless holds", "when = { result = 'success' }\nunless = { actor.app = 'azure portal' }", false),
+        (
+            "when holds and unless holds",
+            "when = { result = 'success' }\nunless = { actor.app = 'azure portal' }",
+            false,
+        ),
     ];
     for (what, text, expected) in cases {
         let rule = rule(text);

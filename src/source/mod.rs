@@ -1,10 +1,16 @@
 //! Owns reading from Kafka: one OS thread per source polls, holds, and hands envelopes over through a bounded channel.
 //!
 //! `start` is the pure table of where reading begins, `place` fetches its facts and carries its decisions out, `client`
-//! turns settings into librdkafka's, `context` says what goes wrong in words, `consumer` is the thread itself. Nothing
-//! here knows what a record is; the store is asked only for positions.
+//! turns settings into librdkafka's, `context` says what goes wrong in words, `hand` is the bounded hand-over, `consumer`
+//! the thread itself. Nothing here knows what a record is; the store is asked only for positions.
 
 mod client;
+mod consumer;
+mod context;
+mod hand;
+mod offsets;
+mod place;
+mod start;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -253,13 +259,15 @@ impl Handle {
 }
 
 /// Starts the thread of one source. The client is created here, so that a certificate or a property that librdkafka
-/// refuses is an error at once; a broker that is away is not. `runtime` is where the thread waits for the store.
+/// refuses is an error at once; a broker that is away is not. `runtime` is where the thread waits for the store;
+/// its timers must be driven while the thread waits, so it is a multi-thread one.
 pub fn start(
     settings: Settings,
     store: Store,
     clock: Clock,
     runtime: tokio::runtime::Handle,
 ) -> anyhow::Result<Handle> {
-    let _ = (settings, store, clock, runtime);
-    unimplemented!("the thread comes with the next commit")
+    let (handle, link) = Handle::pair();
+    consumer::spawn(settings, store, clock, runtime, link)?;
+    Ok(handle)
 }

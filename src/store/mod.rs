@@ -257,6 +257,17 @@ pub struct PositionRow {
     pub bad: u32,
 }
 
+/// A row of `position` that the start table wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "columns of `position`")]
+pub struct Placement {
+    pub topic: Arc<str>,
+    pub partition: i32,
+    /// What stands there; `None`: no row (insert, on conflict do nothing).
+    pub from: Option<i64>,
+    pub next: i64,
+}
+
 /// What maintenance learned in one round, for the gauges.
 #[derive(Clone, Debug, Default)]
 #[expect(missing_docs, reason = "names of the gauges")]
@@ -284,12 +295,13 @@ impl Store {
     pub async fn positions(&self, source: &str) -> Result<Vec<PositionRow>, StoreError> {
         unimplemented!()
     }
-    /// Writes first rows, or moves rows as the start table decided (not fenced: the decision is about the row itself).
+    /// Writes first rows, or moves rows as the start table decided: each by compare-and-swap, `bad` becomes 0. A row
+    /// that is not as expected is left alone; the caller reads the positions again.
     pub async fn place(
         &self,
         source: &str,
         cluster: &str,
-        rows: &[(Arc<str>, i32, i64)],
+        rows: &[Placement],
         now: Timestamp,
     ) -> Result<(), StoreError> {
         unimplemented!()

@@ -104,35 +104,83 @@ fn each_fault_names_its_place_and_its_remedy() {
     let cases = [
         ("a misspelt key", "chanels = 'email'", "chanels | chanels | unknown key `chanels`; did you mean `channels`?"),
         ("a key whose time has not come", "ask = 'x'", "ask | ask | unknown key `ask`; known: id, description"),
-        ("a misspelt field", "when = { opration = 'x' }", "| when.opration | unknown field `opration`; did you mean `operation`?"),
-        ("a raw path", "when = { 'raw.time' = 'x' }", "'raw.time' | when.raw.time | unknown field `raw.time`; known: dialect"),
-        ("an operator", "when = { operation = { contains = 'x' } }", "contains | when.operation.contains | `operation` takes a value"),
-        ("a value outside the closed set", "when = { severity = 'hgih' }", "'hgih' | when.severity | unknown value `hgih`; did you mean `high`?"),
+        (
+            "a misspelt field",
+            "when = { opration = 'x' }",
+            "| when.opration | unknown field `opration`; did you mean `operation`?",
+        ),
+        (
+            "a raw path",
+            "when = { 'raw.time' = 'x' }",
+            "'raw.time' | when.raw.time | unknown field `raw.time`; known: dialect",
+        ),
+        (
+            "an operator",
+            "when = { operation = { contains = 'x' } }",
+            "contains | when.operation.contains | `operation` takes a value",
+        ),
+        (
+            "a value outside the closed set",
+            "when = { severity = 'hgih' }",
+            "'hgih' | when.severity | unknown value `hgih`; did you mean `high`?",
+        ),
         ("a dialect as a condition", "when = { dialect = 'entra.audits' }", "did you mean `entra.audit`?"),
         ("no boolean", "when = { by_self = 'yes' }", "'yes' | when.by_self | unknown value `yes`; known: true, false"),
-        ("an empty list", "when = { operation = [] }", "[] | when.operation | is an empty list, which no record fulfils"),
+        (
+            "an empty list",
+            "when = { operation = [] }",
+            "[] | when.operation | is an empty list, which no record fulfils",
+        ),
         ("empty text", "when = { operation = ' ' }", "' ' | when.operation | is empty text"),
         ("a date", "when = { operation = 2026-01-01 }", "2026-01-01 | when.operation | must be a text, a number"),
-        ("a field twice", "when = { actor.upn = 'a', 'actor.upn' = 'b' }", "is tested twice; put all values into one list"),
+        (
+            "a field twice",
+            "when = { actor.upn = 'a', 'actor.upn' = 'b' }",
+            "is tested twice; put all values into one list",
+        ),
         ("no table", "when = 'x'", "'x' | when | must be a table: when = { operation = \"…\" }"),
         ("an unless that would exclude everything", "unless = {}", "{} | unless | is empty; write a condition"),
-        ("an unknown dialect", "on = 'entra.audut'", "'entra.audut' | on | unknown dialect `entra.audut`; did you mean `entra.audit`?"),
+        (
+            "an unknown dialect",
+            "on = 'entra.audut'",
+            "'entra.audut' | on | unknown dialect `entra.audut`; did you mean `entra.audit`?",
+        ),
         ("any among others", "on = ['any', 'other']", "'any' | on | `any` stands alone"),
-        ("an unknown recipient", "to = ['traget']", "'traget' | to | unknown recipient `traget`; did you mean `target`?"),
+        (
+            "an unknown recipient",
+            "to = ['traget']",
+            "'traget' | to | unknown recipient `traget`; did you mean `target`?",
+        ),
         ("a recipient whose time has not come", "to = ['target.manager']", "unknown recipient `target.manager`"),
         ("an unknown list", "to = 'list:sox'", "'list:sox' | to | unknown list `sox`; did you mean `soc`?"),
-        ("a list too long to be told", "to = 'list:long'", "'list:long' | to | list `long` has 101 entries, at most 100"),
+        (
+            "a list too long to be told",
+            "to = 'list:long'",
+            "'list:long' | to | list `long` has 101 entries, at most 100",
+        ),
         ("an unknown exception", "except = ['nobody']", "'nobody' | except | unknown recipient `nobody`"),
-        ("an unknown channel", "channels = ['emial']", "'emial' | channels | unknown channel `emial`; did you mean `email`?"),
+        (
+            "an unknown channel",
+            "channels = ['emial']",
+            "'emial' | channels | unknown channel `emial`; did you mean `email`?",
+        ),
         ("a channel twice", "channels = ['email', 'email']", "'email' | channels | `email` is named twice"),
         ("no channel", "channels = []", "[] | channels | is an empty list; name at least one"),
         ("a number for a name", "channels = [7]", "7 | channels | must be a text in quotes, or a list of them"),
-        ("an unknown template", "template = 'password-rest'", "unknown value `password-rest`; did you mean `password-reset`?"),
+        (
+            "an unknown template",
+            "template = 'password-rest'",
+            "unknown value `password-rest`; did you mean `password-reset`?",
+        ),
         ("an unknown severity", "severity = 'hgih'", "'hgih' | severity | unknown value `hgih`; did you mean `high`?"),
         ("an unknown mode", "mode = 'dry'", "'dry' | mode | unknown value `dry`; known: live, shadow"),
         ("no duration", "max_age = '3 days'", "'3 days' | max_age | is not a duration"),
         ("no time at all", "max_age = '0s'", "'0s' | max_age | must be more than nothing"),
-        ("an unknown policy", "policy = 'persnal'", "'persnal' | policy | unknown policy `persnal`; did you mean `personal`?"),
+        (
+            "an unknown policy",
+            "policy = 'persnal'",
+            "'persnal' | policy | unknown policy `persnal`; did you mean `personal`?",
+        ),
         ("no boolean for enabled", "enabled = 'yes'", "'yes' | enabled | must be true or false"),
         ("an id that is no name", "id = 'Password Reset'", "'Password Reset' | id | must be a-z, 0-9 and -"),
         ("an empty description", "description = ''", "'' | description | is empty"),
@@ -150,7 +198,8 @@ fn each_fault_names_its_place_and_its_remedy() {
 
 #[test]
 fn every_fault_is_reported_not_only_the_first() {
-    let faults = read("id = 'A'\non = 'x'\nto = ['y', 'z']\nchannels = []\ntemplate = 1\nwhen = { a = 1, b = 2 }").unwrap_err();
+    let faults =
+        read("id = 'A'\non = 'x'\nto = ['y', 'z']\nchannels = []\ntemplate = 1\nwhen = { a = 1, b = 2 }").unwrap_err();
     assert_eq!(faults.len(), 8, "{faults:#?}");
 }
 

@@ -1,0 +1,485 @@
+//! Owns the Kafka thread: poll, hand over, hold, rebalance, and leave. It never waits for intake longer than a moment,
+//! since callbacks and group membership live in `poll`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use metrics::Gauge;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use tokio::sync::mpsc::error::TryRecvError;
+use tokio::sync::{mpsc, oneshot};
+
+use super::context::{Context, Fault, Rebalance};
+use super::hand::{Given, Hand};
+use super::offsets::{Key, list, list_offsets, store_offset};
+use super::place::{Answer, Finder, Place};
+use super::{BATCH_BYTES, BATCH_MESSAGES, Command, Envelope, Event, Link, Settings, client};
+use crate::clock::{Clock, Timestamp};
+use crate::store::Store;
+use crate::{crash, metrics as meters};
+
+/// Longest wait for a message; commands are heard after it.
+const POLL: Duration = Duration::from_millis(100);
+/// Between two tries to place partitions, and how long to go on.
+const RETRY: Duration = Duration::from_secs(1);
+const GIVE_UP: Duration = Duration::from_mins(2);
+/// Between two looks at the ends of the partitions, and how long one may take: nothing is read meanwhile.
+const LOOK: Duration = Duration::from_secs(10);
+const LOOK_LIMIT: Duration = Duration::from_secs(1);
+/// The reason of a hold that is ours: intake is slower than Kafka.
+const FULL: &str = "intake";
+
+/// Creates the client and starts the thread.
+pub(super) fn spawn(
+    settings: Settings,
+    store: Store,
+    clock: Clock,
+    runtime: tokio::runtime::Handle,
+    link: Link,
+) -> anyhow::Result<()> {
+    let consumer = client::create(&settings, Context::new(settings.clone(), clock.clone()))?;
+    let now = Instant::now();
+    let reader = Reader {
+        last_poll: meters::kafka_last_poll(settings.name.clone()),
+        finder: Finder::new(settings.clone(), store, clock.clone(), runtime.clone()),
+        settings,
+        consumer,
+        clock,
+        hand: Hand::new(link.events, runtime),
+        commands: link.commands,
+        ended: link.ended,
+        assigned: BTreeMap::new(),
+        wanted: BTreeSet::new(),
+        answer_due: false,
+        trying_since: None,
+        next_try: now,
+        held: BTreeSet::new(),
+        next_look: now + LOOK,
+    };
+    std::thread::Builder::new().name(format!("kafka-{}", reader.settings.name)).spawn(move || reader.run())?;
+    Ok(())
+}
+
+/// Why the thread ends.
+enum End {
+    /// Intake wants it, or is gone.
+    Stop,
+    /// The process has to end.
+    Fatal { exit: u8, message: String },
+}
+
+/// An assigned partition.
+struct Partition {
+    /// What the store has accepted, as far as we were told.
+    next: i64,
+    position: Gauge,
+    lag: Gauge,
+}
+
+struct Reader {
+    settings: Settings,
+    consumer: BaseConsumer<Context>,
+    finder: Finder,
+    clock: Clock,
+    hand: Hand,
+    commands: mpsc::Receiver<Command>,
+    /// Dropped last.
+    ended: oneshot::Sender<()>,
+    last_poll: Gauge,
+    /// What librdkafka reads for us.
+    assigned: BTreeMap<Key, Partition>,
+    /// What is ours, but has no place yet. Disjoint from `assigned`.
+    wanted: BTreeSet<Key>,
+    /// librdkafka waits for our answer to an assignment.
+    answer_due: bool,
+    /// When the placing that has not succeeded yet began.
+    trying_since: Option<Instant>,
+    next_try: Instant,
+    /// Reasons to hold; partitions are paused while there is one.
+    held: BTreeSet<&'static str>,
+    next_look: Instant,
+}
+
+impl Reader {
+    fn run(mut self) {
+        let end = self.work();
+        if let End::Fatal { exit, message } = end {
+            self.hand.last(Event::Fatal { exit, message });
+        }
+        self.close();
+    }
+
+    fn work(&mut self) -> End {
+        if let Some(end) = self.begin() {
+            return end;
+        }
+        loop {
+            if let Some(end) = self.commands().or_else(|| self.place()) {
+                return end;
+            }
+            match self.hand_over() {
+                Ok(true) => {}
+                Ok(false) => continue,
+                Err(end) => return end,
+            }
+            if let Some(end) = self.poll() {
+                return end;
+            }
+            self.rebalance();
+            self.look();
+        }
+    }
+
+    /// The store is asked before the group is joined: the answer must not depend on what this process writes.
+    fn begin(&mut self) -> Option<End> {
+        let since = Instant::now();
+        while let Err(error) = self.finder.look() {
+            if since.elapsed() >= GIVE_UP {
+                return Some(self.given_up(&error));
+            }
+            if let Some(end) = self.commands() {
+                return Some(end);
+            }
+            std::thread::sleep(RETRY);
+        }
+        let topics: Vec<&str> = self.settings.topics.iter().map(String::as_str).collect();
+        self.consumer.subscribe(&topics).err().map(|error| End::Fatal {
+            exit: 78,
+            message: format!("[source.{}] topics = {topics:?}: {error}", self.settings.name),
+        })
+    }
+
+    fn given_up(&self, error: &anyhow::Error) -> End {
+        let message = format!(
+            "[source.{}]: where to read from could not be found out in {} s: {error:#}; try again when the store and all brokers answer",
+            self.settings.name,
+            GIVE_UP.as_secs()
+        );
+        End::Fatal { exit: 75, message }
+    }
+
+    /// Everything intake said since the last call.
+    fn commands(&mut self) -> Option<End> {
+        loop {
+            match self.commands.try_recv() {
+                Ok(Command::Accepted { topic, partition, next }) => self.accepted(&(topic, partition), next),
+                Ok(Command::Reseek { topic, partition }) => self.move_away(vec![(topic, partition)]),
+                Ok(Command::Hold { reason }) => self.hold(reason),
+                Ok(Command::Resume { reason }) => self.resume(reason),
+                Ok(Command::Stop) | Err(TryRecvError::Disconnected) => return Some(End::Stop),
+                Err(TryRecvError::Empty) => return None,
+            }
+        }
+    }
+
+    fn accepted(&mut self, key: &Key, next: i64) {
+        let Some(partition) = self.assigned.get_mut(key) else { return };
+        partition.next = next;
+        partition.position.set(gauge(next));
+        if let Err(error) = store_offset(&self.consumer, key, next) {
+            tracing::debug!(source = %self.settings.name, topic = %key.0, partition = key.1, %error, "offset not stored");
+        }
+        crash::at("after_store_offset");
+    }
+
+    /// Gives partitions back to librdkafka and places them anew. A seek would do, but not on a partition that has
+    /// reported an offset out of range: librdkafka has stopped fetching it.
+    fn move_away(&mut self, keys: Vec<Key>) {
+        let keys: Vec<Key> = keys.into_iter().filter(|key| self.assigned.contains_key(key)).collect();
+        if keys.is_empty() {
+            return;
+        }
+        self.unassign(&keys);
+        self.wanted.extend(keys);
+        self.next_try = Instant::now();
+    }
+
+    fn unassign(&mut self, keys: &[Key]) {
+        if let Err(error) = self.consumer.incremental_unassign(&list(keys)) {
+            tracing::debug!(source = %self.settings.name, %error, "unassign");
+        }
+        for key in keys {
+            if let Some(partition) = self.assigned.remove(key) {
+                partition.lag.set(0.0);
+            }
+        }
+        self.hand.forget(keys);
+        self.count();
+    }
+
+    fn count(&self) {
+        #[expect(clippy::cast_precision_loss, reason = "a number of partitions")]
+        meters::kafka_assigned_partitions(self.settings.name.clone()).set(self.assigned.len() as f64);
+    }
+
+    fn hold(&mut self, reason: &'static str) {
+        if self.held.insert(reason) {
+            meters::source_held(self.settings.name.clone(), reason).set(1.0);
+            tracing::warn!(source = %self.settings.name, reason, "held: reading stops");
+            if self.held.len() == 1 {
+                self.pause();
+            }
+        }
+    }
+
+    fn resume(&mut self, reason: &'static str) {
+        if self.held.remove(reason) {
+            meters::source_held(self.settings.name.clone(), reason).set(0.0);
+            tracing::info!(source = %self.settings.name, reason, "released");
+            if self.held.is_empty() {
+                let keys: Vec<Key> = self.assigned.keys().cloned().collect();
+                if let Err(error) = self.consumer.resume(&list(&keys)) {
+                    self.consumer.context().fault(Fault::Other, &format!("resume: {error}"));
+                }
+            }
+        }
+    }
+
+    fn pause(&self) {
+        let keys: Vec<Key> = self.assigned.keys().cloned().collect();
+        if let Err(error) = self.consumer.pause(&list(&keys)) {
+            self.consumer.context().fault(Fault::Other, &format!("pause: {error}"));
+        }
+    }
+
+    /// Places what is ours and has no place, and tells intake. Waits between tries, without stopping to poll.
+    fn place(&mut self) -> Option<End> {
+        let idle = self.wanted.is_empty() && !self.answer_due;
+        if idle || Instant::now() < self.next_try {
+            return None;
+        }
+        let places = if self.wanted.is_empty() {
+            Vec::new()
+        } else {
+            match self.finder.places(&self.consumer, &self.wanted) {
+                Ok(Answer::Places(places)) => places,
+                Ok(Answer::Refused(message)) => return Some(End::Fatal { exit: 78, message }),
+                Err(error) => return self.not_yet(&error),
+            }
+        };
+        let mut offsets = TopicPartitionList::with_capacity(places.len());
+        let mut assigned = Ok(());
+        for Place { key, next, .. } in &places {
+            assigned = assigned.and_then(|()| offsets.add_partition_offset(&key.0, key.1, Offset::Offset(*next)));
+        }
+        if let Err(error) = assigned.and_then(|()| self.consumer.incremental_assign(&offsets)) {
+            return self.not_yet(&error.into());
+        }
+        drop(offsets);
+        self.answer_due = false;
+        self.trying_since = None;
+        self.consumer.context().well();
+        self.wanted.clear();
+        for place in places {
+            self.begin_partition(place);
+        }
+        if !self.held.is_empty() {
+            self.pause();
+        }
+        self.count();
+        self.next_look = Instant::now();
+        None
+    }
+
+    fn begin_partition(&mut self, Place { key, next, bad }: Place) {
+        let labels = || (self.settings.name.clone(), key.0.clone(), key.1.to_string());
+        let (source, topic, partition) = labels();
+        let position = meters::kafka_position(source, topic, partition);
+        let (source, topic, partition) = labels();
+        let lag = meters::kafka_lag(source, topic, partition);
+        position.set(gauge(next));
+        tracing::debug!(source = %self.settings.name, topic = %key.0, partition = key.1, next, "reading");
+        self.hand.push(Event::Assigned { topic: key.0.clone(), partition: key.1, next, bad });
+        self.assigned.insert(key, Partition { next, position, lag });
+    }
+
+    fn not_yet(&mut self, error: &anyhow::Error) -> Option<End> {
+        let now = Instant::now();
+        self.next_try = now + RETRY;
+        if now - *self.trying_since.get_or_insert(now) >= GIVE_UP {
+            return Some(self.given_up(error));
+        }
+        self.consumer.context().fault(Fault::Position, &format!("{error:#}"));
+        None
+    }
+
+    /// Gives intake what is in hand. `Ok(true)`: poll on; `Ok(false)`: try again before polling.
+    fn hand_over(&mut self) -> Result<bool, End> {
+        match self.hand.give(self.held.contains(FULL)) {
+            Given::All { half_free: true } => {
+                self.resume(FULL);
+                Ok(true)
+            }
+            Given::All { half_free: false } => Ok(true),
+            Given::Waited => Ok(false),
+            Given::Full => {
+                self.hold(FULL);
+                Ok(true)
+            }
+            Given::Gone => Err(End::Stop),
+        }
+    }
+
+    /// One message if there is one within [`POLL`], and whatever else is there already, up to the batch's limits.
+    fn poll(&mut self) -> Option<End> {
+        let mut batch = Vec::new();
+        let mut bytes = 0;
+        let mut end = None;
+        let mut wait = POLL;
+        while batch.len() < BATCH_MESSAGES && bytes < BATCH_BYTES && end.is_none() {
+            match self.consumer.poll(wait) {
+                None => break,
+                Some(Ok(message)) => {
+                    let Some(envelope) = self.envelope(&message) else { continue };
+                    let size = envelope.payload.as_ref().map_or(0, Bytes::len);
+                    if bytes + size > BATCH_BYTES && !batch.is_empty() {
+                        self.hand.push(Event::Envelopes(std::mem::take(&mut batch)));
+                        bytes = 0;
+                    }
+                    bytes += size;
+                    batch.push(envelope);
+                    wait = Duration::ZERO;
+                }
+                Some(Err(error)) => end = self.failed(&error),
+            }
+        }
+        self.last_poll.set(gauge(self.clock.now().as_millis()) / 1_000.0);
+        if !batch.is_empty() {
+            crash::at("after_poll");
+            self.hand.push(Event::Envelopes(batch));
+        }
+        end
+    }
+
+    /// A copy: librdkafka's buffers hold whole fetches, and would be held as long as the smallest message in them.
+    fn envelope(&self, message: &BorrowedMessage<'_>) -> Option<Envelope> {
+        let partition = message.partition();
+        let topic = self.assigned.keys().find(|key| key.1 == partition && *key.0 == *message.topic())?.0.clone();
+        Some(Envelope {
+            topic,
+            partition,
+            offset: message.offset(),
+            timestamp: message.timestamp().to_millis().map(Timestamp::from_millis),
+            payload: message.payload().map(Bytes::copy_from_slice),
+        })
+    }
+
+    fn failed(&mut self, error: &KafkaError) -> Option<End> {
+        match error {
+            KafkaError::MessageConsumption(Code::AutoOffsetReset) => {
+                // The error does not name its partition. Placing all of them anew costs a moment and repeats nothing
+                // that was accepted.
+                tracing::warn!(source = %self.settings.name, "a position is out of range: looking again where to read from");
+                self.move_away(self.assigned.keys().cloned().collect());
+                None
+            }
+            KafkaError::MessageConsumptionFatal(code) => Some(End::Fatal {
+                exit: 75,
+                message: format!(
+                    "[source.{}]: the Kafka client has failed for good: {code}; if \"group.instance.id\" is set, no two processes may share one",
+                    self.settings.name
+                ),
+            }),
+            // Told by the context already.
+            _ => None,
+        }
+    }
+
+    /// Answers what the group's coordinator decided.
+    fn rebalance(&mut self) {
+        for rebalance in self.consumer.context().rebalances() {
+            meters::kafka_rebalances(self.settings.name.clone()).increment(1);
+            match rebalance {
+                Rebalance::Assign(partitions) => {
+                    self.wanted.extend(keys(&partitions));
+                    self.answer_due = true;
+                    self.next_try = Instant::now();
+                }
+                Rebalance::Revoke(partitions) => self.revoke(&keys(&partitions)),
+            }
+        }
+    }
+
+    /// What was accepted is committed by librdkafka before the partitions are given up; what is in hand is dropped.
+    fn revoke(&mut self, keys: &[Key]) {
+        let read: Vec<Key> = keys.iter().filter(|key| self.assigned.contains_key(*key)).cloned().collect();
+        self.wanted.retain(|key| !keys.contains(key));
+        // Even an empty list: librdkafka waits for the answer.
+        self.unassign(&read);
+        for (topic, partition) in keys {
+            self.hand.push(Event::Revoked { topic: topic.clone(), partition: *partition });
+        }
+    }
+
+    /// Every ten seconds: how far behind are we, and does what was wrong still last?
+    fn look(&mut self) {
+        if Instant::now() < self.next_look {
+            return;
+        }
+        self.next_look = Instant::now() + LOOK;
+        if !self.assigned.is_empty() {
+            let keys = self.assigned.keys().map(|key| (&key.0, key.1));
+            match list_offsets(&self.consumer, keys, Offset::End, LOOK_LIMIT) {
+                Ok(ends) => {
+                    self.consumer.context().well();
+                    for (key, end) in ends {
+                        if let (Some(partition), Some(end)) = (self.assigned.get(&key), end) {
+                            partition.lag.set(gauge((end - partition.next).max(0)));
+                        }
+                    }
+                }
+                Err(error) => tracing::debug!(source = %self.settings.name, %error, "the lag is not known"),
+            }
+        }
+        // librdkafka tells a missing topic once; we tell it until it is there.
+        if self.consumer.context().has(Fault::Topic) {
+            match self.settings.topics.iter().find(|topic| !self.exists(topic)) {
+                Some(topic) => self.consumer.context().fault(Fault::Topic, topic),
+                None => self.consumer.context().over(Fault::Topic),
+            }
+        }
+    }
+
+    fn exists(&self, topic: &str) -> bool {
+        self.consumer
+            .fetch_metadata(Some(topic), LOOK_LIMIT)
+            .is_ok_and(|metadata| metadata.topics().iter().any(|topic| topic.error().is_none()))
+    }
+
+    /// Leaves the group. librdkafka commits what was stored on the way; nothing else is waited for.
+    fn close(mut self) {
+        while let Ok(command) = self.commands.try_recv() {
+            if let Command::Accepted { topic, partition, next } = command {
+                self.accepted(&(topic, partition), next);
+            }
+        }
+        self.consumer.context().close();
+        if self.answer_due
+            && let Err(error) = self.consumer.incremental_assign(&TopicPartitionList::new())
+        {
+            tracing::debug!(source = %self.settings.name, %error, "closing before the assignment was taken");
+        }
+        for partition in self.assigned.values() {
+            partition.lag.set(0.0);
+        }
+        let Self { consumer, ended, .. } = self;
+        // Blocks while a broker is away; the process does not wait for it for ever (`Handle::stop`).
+        drop(consumer);
+        drop(ended);
+    }
+}
+
+/// With the topic's name shared.
+fn keys(partitions: &[(String, i32)]) -> Vec<Key> {
+    partitions.iter().map(|(topic, partition)| (Arc::from(topic.as_str()), *partition)).collect()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53; a gauge is for looking at")]
+fn gauge(number: i64) -> f64 {
+    number as f64
+}

@@ -1,0 +1,243 @@
+//! Owns what librdkafka calls back: rebalances, kept for the thread that polls, and faults, told in our words, once a
+//! minute, with the setting to look at and never a secret.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
+use rdkafka::topic_partition_list::TopicPartitionList;
+use rdkafka::types::RDKafkaRespErr as Reason;
+
+use super::Settings;
+use crate::clock::{Clock, Timestamp};
+use crate::metrics;
+
+/// One line per kind of fault and this long.
+const QUIET: Duration = Duration::from_mins(1);
+/// Longest text of librdkafka or a broker that we repeat.
+const DETAIL: usize = 300;
+
+/// What the group's coordinator decided; the thread answers it with an (un)assign.
+#[derive(Debug)]
+pub(super) enum Rebalance {
+    /// These are ours now, in addition.
+    Assign(Vec<(String, i32)>),
+    /// These are not.
+    Revoke(Vec<(String, i32)>),
+}
+
+/// A kind of fault outside of this process. `source_held` has one series for each that was seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Fault {
+    /// No broker can be reached.
+    Broker,
+    /// The broker refuses the login.
+    Login,
+    /// No secure connection.
+    Tls,
+    /// A topic does not exist.
+    Topic,
+    /// The login may not read.
+    Permission,
+    /// A broker or the store does not say where to read from.
+    Position,
+    /// Anything else; reading may go on.
+    Other,
+}
+
+impl Fault {
+    /// Label of `source_held`.
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Broker => "broker",
+            Self::Login => "login",
+            Self::Tls => "tls",
+            Self::Topic => "topic",
+            Self::Permission => "permission",
+            Self::Position => "position",
+            Self::Other => "other",
+        }
+    }
+
+    fn of(code: Code) -> Self {
+        match code {
+            Code::AllBrokersDown | Code::Resolve => Self::Broker,
+            Code::Authentication
+            | Code::SaslAuthenticationFailed
+            | Code::UnsupportedSASLMechanism
+            | Code::IllegalSASLState => Self::Login,
+            Code::SSL => Self::Tls,
+            Code::UnknownTopic | Code::UnknownTopicOrPartition | Code::UnknownPartition => Self::Topic,
+            Code::TopicAuthorizationFailed | Code::GroupAuthorizationFailed | Code::ClusterAuthorizationFailed => {
+                Self::Permission
+            }
+            _ => Self::Other,
+        }
+    }
+
+    /// What is wrong and the remedy.
+    fn sentence(self, settings: &Settings) -> String {
+        let Settings { name, brokers, topics, group_id, .. } = settings;
+        match self {
+            Self::Broker => format!(
+                "no broker can be reached: check [source.{name}] brokers = \"{brokers}\", the network between, and that TLS and login are what its port expects"
+            ),
+            Self::Login => format!(
+                "the broker refuses the login: check [source.{name}] auth: mechanism, user and password_file (or password)"
+            ),
+            Self::Tls => format!(
+                "no secure connection to the broker: check that [source.{name}] tls.ca_file holds the authority that signed its certificate and that brokers = \"{brokers}\" names a host in it"
+            ),
+            Self::Topic => format!(
+                "a topic does not exist: check [source.{name}] topics = {topics:?}; auditbell never creates one"
+            ),
+            Self::Permission => format!(
+                "the login may not read: it needs Read and Describe on the topics {topics:?} and Read on the group \"{group_id}\" ([source.{name}])"
+            ),
+            Self::Position => format!(
+                "[source.{name}]: where to read from is not known yet, a broker or the store does not answer; nothing is guessed"
+            ),
+            Self::Other => {
+                format!("the Kafka client of [source.{name}] reports a fault; reading goes on when it is over")
+            }
+        }
+    }
+}
+
+/// The callbacks' state. Everything runs on the thread that polls; the lock is never waited for.
+pub(super) struct Context {
+    settings: Settings,
+    clock: Clock,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Default)]
+struct Inner {
+    rebalances: Vec<Rebalance>,
+    /// When each fault was last told; present while it lasts.
+    faults: BTreeMap<Fault, Timestamp>,
+    closing: bool,
+}
+
+impl Context {
+    pub(super) fn new(settings: Settings, clock: Clock) -> Self {
+        Self { settings, clock, inner: Mutex::default() }
+    }
+
+    fn inner(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What the coordinator decided since the last call, in order.
+    pub(super) fn rebalances(&self) -> Vec<Rebalance> {
+        std::mem::take(&mut self.inner().rebalances)
+    }
+
+    /// From here on the callbacks answer rebalances themselves: nobody polls for the sake of reading any more.
+    pub(super) fn close(&self) {
+        self.inner().closing = true;
+    }
+
+    /// Does this fault last?
+    pub(super) fn has(&self, fault: Fault) -> bool {
+        self.inner().faults.contains_key(&fault)
+    }
+
+    /// Tells a fault, at most once a minute, and marks the source as held by it.
+    pub(super) fn fault(&self, fault: Fault, detail: &str) {
+        let now = self.clock.now();
+        let mut inner = self.inner();
+        if inner.faults.get(&fault).is_some_and(|told| now.since(*told) < QUIET) {
+            return;
+        }
+        inner.faults.insert(fault, now);
+        drop(inner);
+        if fault != Fault::Other {
+            metrics::source_held(self.settings.name.clone(), fault.as_str()).set(1.0);
+        }
+        tracing::error!(
+            source = %self.settings.name,
+            reason = fault.as_str(),
+            detail = self.clean(detail),
+            "{}",
+            fault.sentence(&self.settings)
+        );
+    }
+
+    /// The brokers answer: whatever kept us from them is over.
+    pub(super) fn well(&self) {
+        for fault in [Fault::Broker, Fault::Login, Fault::Tls, Fault::Permission, Fault::Position, Fault::Other] {
+            self.over(fault);
+        }
+    }
+
+    /// This fault is over.
+    pub(super) fn over(&self, fault: Fault) {
+        if self.inner().faults.remove(&fault).is_some() && fault != Fault::Other {
+            metrics::source_held(self.settings.name.clone(), fault.as_str()).set(0.0);
+            tracing::info!(source = %self.settings.name, reason = fault.as_str(), "over: reading goes on");
+        }
+    }
+
+    /// A text of librdkafka's or a broker's without the password, should one ever repeat it, and not too long.
+    fn clean(&self, text: &str) -> String {
+        let password = self.settings.auth.as_ref().map_or("", |auth| auth.password.expose());
+        let text = if password.is_empty() { text.to_owned() } else { text.replace(password, "***") };
+        text.chars().take(DETAIL).collect()
+    }
+}
+
+impl ClientContext for Context {
+    /// All of it at debug: what matters arrives in [`Self::error`] as well, with a code.
+    fn log(&self, _level: RDKafkaLogLevel, facility: &str, line: &str) {
+        tracing::debug!(target: "librdkafka", source = %self.settings.name, facility, "{}", self.clean(line));
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        match error.rdkafka_error_code() {
+            // The thread's own: the same error comes out of `poll`, where it is acted on.
+            Some(Code::AutoOffsetReset | Code::Fatal | Code::PartitionEOF) => {}
+            // One connection of several; when it is the last one, `AllBrokersDown` follows.
+            Some(Code::BrokerTransportFailure) => {
+                tracing::debug!(source = %self.settings.name, detail = self.clean(reason), "a broker's connection failed");
+            }
+            Some(code) => self.fault(Fault::of(code), reason),
+            None => self.fault(Fault::Other, reason),
+        }
+    }
+}
+
+impl ConsumerContext for Context {
+    /// Only keeps the decision: the thread fetches the positions and answers between two polls, so that commands are
+    /// still heard while a broker or the store is slow. librdkafka waits for the answer.
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, reason: Reason, partitions: &mut TopicPartitionList) {
+        let mut inner = self.inner();
+        if inner.closing {
+            drop(inner);
+            // While the consumer closes, librdkafka takes any answer as "give up everything".
+            if let Err(error) = consumer.incremental_unassign(&TopicPartitionList::new()) {
+                tracing::debug!(source = %self.settings.name, %error, "giving up the partitions");
+            }
+            return;
+        }
+        let list = partitions.elements().iter().map(|e| (e.topic().to_owned(), e.partition())).collect();
+        inner.rebalances.push(match reason {
+            Reason::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => Rebalance::Assign(list),
+            _ => Rebalance::Revoke(list),
+        });
+    }
+
+    /// The committed offset is for display and as a last resort; the store's position is what counts.
+    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        match result {
+            Ok(()) | Err(KafkaError::ConsumerCommit(Code::NoOffset)) => {}
+            Err(error) => {
+                tracing::debug!(source = %self.settings.name, %error, "an offset was not committed; the next commit carries it");
+            }
+        }
+    }
+}
