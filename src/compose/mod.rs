@@ -1,9 +1,22 @@
 //! Owns the wording: a message, its records and its person, to a mail's bytes. Pure: no I/O after load, no clock.
+//!
+//! `view` makes of the records what this reader may see, `templates` words of that, `mime` bytes of the words.
 
-use std::path::PathBuf;
+mod check;
+mod helpers;
+mod mime;
+mod schema;
+pub mod templates;
+pub mod text;
+mod view;
+mod words;
+
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use lettre::message::header::ContentType;
+use serde_json::{Value, json};
 
 use crate::clock::Timestamp;
 use crate::people::{People, Person};
@@ -99,3 +112,191 @@ pub struct Mail {
     /// blake3 of `bytes`.
     pub digest: [u8; 32],
 }
+
+/// Why there is no mail. No value of a record is in it: it is logged.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ComposeError {
+    /// Loading should have found it; only a context unlike all samples gets here.
+    #[error("template {name}/{part}, line {line}: cannot be rendered")]
+    Template {
+        /// Template.
+        name: String,
+        /// `subject`, `html` or `text`.
+        part: &'static str,
+        /// Line of the template, 0 where unknown.
+        line: usize,
+    },
+    /// A part without a word.
+    #[error("template {name}/{part}: renders to nothing")]
+    Empty {
+        /// Template.
+        name: String,
+        /// Part.
+        part: &'static str,
+    },
+    /// What it renders to is no HTML with CSS.
+    #[error("template {name}/html: its styles cannot be inlined")]
+    Css {
+        /// Template.
+        name: String,
+    },
+    /// More HTML than mail clients show.
+    #[error("template {name}/html: {bytes} bytes are too many")]
+    TooLarge {
+        /// Template.
+        name: String,
+        /// Size.
+        bytes: usize,
+    },
+    /// `from`, `reply_to`, `redirect_to` or the person's address is none.
+    #[error("an address of the message is not one")]
+    Address,
+    /// The message could not be put together.
+    #[error("the message cannot be built")]
+    Build,
+}
+
+/// Something wrong with a template, `[brand]` or the logo.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// The file, `built-in …`, or `[brand]`.
+    pub file: String,
+    /// From 1.
+    pub line: Option<usize>,
+    /// What is wrong and the remedy.
+    pub message: String,
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "{}:{line}: {}", self.file, self.message),
+            None => write!(f, "{}: {}", self.file, self.message),
+        }
+    }
+}
+
+/// The picture at the top of a mail, sent along with it.
+#[derive(Clone)]
+struct Logo {
+    kind: ContentType,
+    bytes: Bytes,
+}
+
+/// Base64 adds a third; with 90 KB of HTML and its text the mail stays below 300 KB.
+const MAX_LOGO_BYTES: u64 = 64 * 1024;
+
+/// Composes mails: templates, brand and logo, checked. Share it; it is never changed.
+pub struct Composer {
+    templates: templates::Templates,
+    brand: Value,
+    logo: Option<Logo>,
+}
+
+impl std::fmt::Debug for Composer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Composer").field("templates", &self.templates).finish_non_exhaustive()
+    }
+}
+
+impl Composer {
+    /// Reads the templates (`dir` over the embedded ones) and the logo. All faults, not only the first.
+    pub fn load(dir: Option<&Path>, brand: &Brand) -> Result<Self, Vec<Fault>> {
+        let mut faults = brand.faults();
+        let logo = brand.logo_file.as_deref().and_then(|path| {
+            let fault = |message| Fault { file: path.display().to_string(), line: None, message };
+            read_logo(path).map_err(|message| faults.push(fault(message))).ok()
+        });
+        let values = brand.values();
+        let unset: Vec<&'static str> =
+            schema::BRAND.iter().map(|(key, _)| *key).filter(|key| values[*key].is_null()).collect();
+        match templates::Templates::load(dir, &unset, &values) {
+            Ok(templates) if faults.is_empty() => Ok(Self { templates, brand: values, logo }),
+            Ok(_) => Err(faults),
+            Err(more) => Err(faults.into_iter().chain(more).collect()),
+        }
+    }
+
+    /// The templates that a rule may name.
+    pub fn names(&self) -> Vec<&str> {
+        self.templates.names().collect()
+    }
+
+    /// The mail of `draft`. The same input gives the same bytes.
+    pub fn compose(&self, sender: &Sender, draft: &Draft<'_>) -> Result<Mail, ComposeError> {
+        let context = view::context(draft, &self.brand);
+        let mut parts = self.templates.render(&self.template(draft), &context)?;
+        let to = match &sender.redirect_to {
+            None => Arc::clone(&draft.person.address),
+            Some(redirected) => {
+                parts.subject = format!("[to {}] {}", draft.person.address, parts.subject);
+                crate::people::address::parse(redirected).map_err(|_| ComposeError::Address)?
+            }
+        };
+        let bytes = mime::message(draft, sender, &to, &parts, self.logo.as_ref())?;
+        let digest = *blake3::hash(&bytes).as_bytes();
+        Ok(Mail { to, bytes: bytes.into(), subject: parts.subject, digest })
+    }
+
+    /// The template's own variant for the kind, else the shared one. A template that is gone is the fallback.
+    fn template(&self, draft: &Draft<'_>) -> String {
+        let shared = match draft.kind {
+            Kind::Test => return "test".into(),
+            Kind::Unresolved => "unresolved",
+            Kind::Failed => "failed",
+            Kind::Normal if draft.fallback || !self.templates.has(draft.template) => return "fallback".into(),
+            Kind::Normal => return draft.template.into(),
+        };
+        let own = format!("{}/{shared}", draft.template);
+        if self.templates.has(&own) && !draft.fallback { own } else { shared.into() }
+    }
+}
+
+impl Brand {
+    /// What every mail needs, and links that are none.
+    fn faults(&self) -> Vec<Fault> {
+        let required = [("name", &self.name), ("security_contact", &self.security_contact)];
+        let missing =
+            required.into_iter().filter(|(_, value)| value.as_deref().is_none_or(|text| text.trim().is_empty()));
+        let missing =
+            missing.map(|(key, _)| format!("brand.{key} is missing: every mail says who writes and whom to call"));
+        let links =
+            [("helpdesk_url", &self.helpdesk_url), ("report_url", &self.report_url), ("review_url", &self.review_url)];
+        let bad = links.into_iter().filter(|(_, link)| link.as_deref().is_some_and(|link| !helpers::is_link(link)));
+        let bad = bad.map(|(key, _)| format!("brand.{key} is no link: write https://…, http://… or mailto:…"));
+        missing.chain(bad).map(|message| Fault { file: "[brand]".into(), line: None, message }).collect()
+    }
+
+    /// As templates see it: every key, null where unset.
+    fn values(&self) -> Value {
+        let own = |value: &Option<String>| value.as_deref().map(|value| text::clean_own(value, 200));
+        json!({
+            "name": own(&self.name),
+            "address": own(&self.address),
+            "logo": self.logo_file.as_ref().map(|_| format!("cid:{}", mime::LOGO_ID)),
+            "helpdesk_url": self.helpdesk_url,
+            "security_contact": own(&self.security_contact),
+            "report_url": self.report_url,
+            "review_url": self.review_url,
+        })
+    }
+}
+
+fn read_logo(path: &Path) -> Result<Logo, String> {
+    let unreadable = |error: std::io::Error| format!("brand.logo_file cannot be read: {error}");
+    let length = std::fs::metadata(path).map_err(unreadable)?.len();
+    if length > MAX_LOGO_BYTES {
+        return Err(format!("brand.logo_file is longer than {MAX_LOGO_BYTES} bytes: every mail carries it"));
+    }
+    let bytes = std::fs::read(path).map_err(unreadable)?;
+    let kind = match bytes.as_slice() {
+        [0x89, b'P', b'N', b'G', ..] => "image/png",
+        [0xff, 0xd8, 0xff, ..] => "image/jpeg",
+        _ => return Err("brand.logo_file is neither PNG nor JPEG".into()),
+    };
+    let kind = ContentType::parse(kind).map_err(|_| "brand.logo_file has no known type".to_owned())?;
+    Ok(Logo { kind, bytes: bytes.into() })
+}
+
+#[cfg(test)]
+mod tests;

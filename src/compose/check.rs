@@ -1,0 +1,390 @@
+//! Owns what is refused in a template before any mail is made of it.
+//!
+//! Strict mode is not enough: it lets `{{#if recipient.nmae}}` pass, it says nothing of a branch that the samples do
+//! not take, and two partials that include each other overflow the stack. So the parsed template is walked, partials
+//! in their places, against the table of [`super::schema`].
+
+use std::collections::HashMap;
+
+use handlebars::template::{BlockParam, DecoratorTemplate, HelperTemplate, Parameter, Template, TemplateElement};
+use handlebars::{Handlebars, Path, PathSeg};
+use serde_json::Value;
+
+use super::schema::{self, Shape};
+use super::{Fault, helpers};
+use crate::nearest::nearest;
+
+/// Which part of a mail a template makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// One line, our words only.
+    Subject,
+    /// The HTML part.
+    Html,
+    /// The text part.
+    Text,
+}
+
+/// What a template is checked against.
+pub struct Rules<'a> {
+    /// Where partials are looked up.
+    pub registry: &'a Handlebars<'static>,
+    /// Names of partials.
+    pub partials: &'a [String],
+    /// Keys of `[brand]` without a value.
+    pub unset: &'a [&'static str],
+    /// Registered name to the file it came from.
+    pub files: &'a HashMap<String, String>,
+}
+
+/// Every fault of `template`, registered as `name`.
+pub fn check(rules: &Rules<'_>, part: Part, name: &str, template: &Template, faults: &mut Vec<Fault>) {
+    let mut walk = Walk {
+        rules,
+        part,
+        file: rules.files.get(name).cloned().unwrap_or_default(),
+        line: 0,
+        faults,
+        scopes: vec![Scope { shape: &schema::ROOT, names: Vec::new() }],
+        guarded: Vec::new(),
+        inline: Vec::new(),
+        active: Vec::new(),
+        in_tag: false,
+        has_block: false,
+    };
+    walk.template(template);
+}
+
+struct Walk<'a, 'f> {
+    rules: &'a Rules<'a>,
+    part: Part,
+    file: String,
+    line: usize,
+    faults: &'f mut Vec<Fault>,
+    scopes: Vec<Scope>,
+    /// Keys of `[brand]` that an enclosing `{{#if}}` asks for.
+    guarded: Vec<String>,
+    /// Inline partials of the enclosing partial blocks, innermost last.
+    inline: Vec<(String, String, &'a Template)>,
+    /// Partials being walked: a second visit is a cycle.
+    active: Vec<String>,
+    /// HTML: between `<` and `>`.
+    in_tag: bool,
+    /// Inside a partial that was given a block.
+    has_block: bool,
+}
+
+struct Scope {
+    shape: &'static Shape,
+    /// Block parameters.
+    names: Vec<(String, &'static Shape)>,
+}
+
+impl<'a> Walk<'a, '_> {
+    fn fault(&mut self, message: impl Into<String>) {
+        let fault = Fault { file: self.file.clone(), line: Some(self.line), message: message.into() };
+        // A partial is walked once for each template that includes it.
+        if !self.faults.contains(&fault) {
+            self.faults.push(fault);
+        }
+    }
+
+    fn template(&mut self, template: &'a Template) {
+        for (at, element) in template.elements.iter().enumerate() {
+            // An `{{else if}}` is an element without a place; its parent's will do.
+            self.line = template.mapping.get(at).map_or(self.line, |place| place.0);
+            self.element(element);
+        }
+    }
+
+    fn element(&mut self, element: &'a TemplateElement) {
+        match element {
+            TemplateElement::RawString(text) => {
+                if let Some(last) = text.rfind(['<', '>']) {
+                    self.in_tag = text[last..].starts_with('<');
+                }
+            }
+            TemplateElement::HtmlExpression(_) => {
+                self.fault("{{{…}}} and {{&…}} print without escaping; write {{…}}");
+            }
+            TemplateElement::Expression(call) => self.printed(call),
+            TemplateElement::HelperBlock(block) => self.block(block),
+            TemplateElement::DecoratorExpression(_) => self.fault("decorators other than {{#*inline}} are not known"),
+            TemplateElement::DecoratorBlock(decorator) => self.inline(decorator),
+            TemplateElement::PartialExpression(partial) => self.partial(partial, false),
+            TemplateElement::PartialBlock(partial) => self.partial_block(partial),
+            TemplateElement::Comment(_) => {}
+            _ => self.fault("this kind of tag is not known"),
+        }
+    }
+
+    /// `{{path}}` or `{{helper …}}`: what is put into the mail.
+    fn printed(&mut self, call: &'a HelperTemplate) {
+        match self.call(call) {
+            None | Some(Shape::Ours | Shape::Number | Shape::Flag | Shape::Time) => {}
+            Some(Shape::Theirs) if self.part == Part::Subject => {
+                self.fault("text from a record may not stand in a subject");
+            }
+            Some(Shape::Theirs) if self.in_tag => self.fault("text from a record may not stand inside a tag"),
+            Some(Shape::Theirs) => {}
+            Some(Shape::Any) => self.fault("a changed value is printed by {{value …}} or {{json …}}"),
+            Some(Shape::Map | Shape::List(_) | Shape::Object(_)) => {
+                self.fault("this is no text: loop over it, name a member, or use {{join …}} or {{json …}}");
+            }
+        }
+    }
+
+    /// The shape of a path, or of what a helper gives. `None` after a fault.
+    fn call(&mut self, call: &'a HelperTemplate) -> Option<&'static Shape> {
+        let name = call.name.as_name().unwrap_or_default();
+        let known = helpers::ALL.iter().find(|known| known.name == name);
+        if call.params.is_empty() && call.hash.is_empty() && known.is_none() {
+            return self.parameter(&call.name);
+        }
+        let Some(known) = known else {
+            let close = nearest(name, helpers::ALL.iter().map(|known| known.name));
+            self.fault(format!("no helper `{name}`{}", did_you_mean(close)));
+            return None;
+        };
+        let (fewest, most) = known.arguments;
+        if !(fewest..=most).contains(&call.params.len()) || !call.hash.is_empty() {
+            self.fault(format!("helper `{name}` takes {fewest} to {most} arguments and none by name"));
+            return None;
+        }
+        let conditional = matches!(name, "and" | "or" | "not" | "default");
+        let shapes: Vec<_> = call.params.iter().map(|parameter| self.argument(parameter, conditional)).collect();
+        if name == "first" {
+            return self.first(call, shapes.first().copied().flatten());
+        }
+        if !known.text {
+            return Some(&Shape::Number);
+        }
+        // A moment is written in our own form, whoever recorded it.
+        let ours =
+            |shape: &Option<&Shape>| matches!(shape, Some(Shape::Ours | Shape::Time | Shape::Number | Shape::Flag));
+        Some(if shapes.iter().all(ours) { &Shape::Ours } else { &Shape::Theirs })
+    }
+
+    /// `first LIST "path"`: the path goes on in the list's elements.
+    fn first(&mut self, call: &'a HelperTemplate, list: Option<&'static Shape>) -> Option<&'static Shape> {
+        let (Some(Shape::List(item)), Some(Parameter::Literal(Value::String(path)))) = (list, call.params.get(1))
+        else {
+            self.fault("helper `first` takes a list and a path in quotes");
+            return None;
+        };
+        self.descend(item, path.split('.'))
+    }
+
+    fn argument(&mut self, parameter: &'a Parameter, conditional: bool) -> Option<&'static Shape> {
+        let guarded = self.guarded.len();
+        if conditional {
+            self.guarded.extend(brand_key(parameter));
+        }
+        let shape = self.parameter(parameter);
+        self.guarded.truncate(guarded);
+        shape
+    }
+
+    fn parameter(&mut self, parameter: &'a Parameter) -> Option<&'static Shape> {
+        match parameter {
+            Parameter::Literal(_) => Some(&Shape::Ours),
+            Parameter::Subexpression(inner) => match inner.as_element() {
+                TemplateElement::Expression(call) => self.call(call),
+                _ => None,
+            },
+            Parameter::Path(path) => self.path(path),
+            Parameter::Name(name) => match Path::parse(name) {
+                Ok(path) => self.path(&path),
+                Err(_) => None,
+            },
+            _ => None,
+        }
+    }
+
+    fn path(&mut self, path: &Path) -> Option<&'static Shape> {
+        let segments = match path {
+            Path::Local((_, name, _)) => {
+                return match name.as_str() {
+                    "index" => Some(&Shape::Number),
+                    "first" | "last" => Some(&Shape::Flag),
+                    "key" => Some(&Shape::Theirs),
+                    other => {
+                        self.fault(format!("no variable `@{other}`"));
+                        None
+                    }
+                };
+            }
+            Path::Relative((segments, _)) => segments,
+        };
+        // The grammar's own rule names are private; their `Debug` form is what can be asked for.
+        let up =
+            segments.iter().any(|segment| matches!(segment, PathSeg::Ruled(rule) if format!("{rule:?}") == "path_up"));
+        if up {
+            self.fault("`..` means something else inside a partial; write `@root.…` or a block parameter");
+            return None;
+        }
+        let root = segments.iter().any(|segment| matches!(segment, PathSeg::Ruled(_)));
+        let names: Vec<&str> = segments.iter().filter_map(named).collect();
+        let named = names.first().and_then(|name| self.block_parameter(name)).filter(|_| !root);
+        if let Some(shape) = named {
+            return self.descend(shape, names.into_iter().skip(1));
+        }
+        let at_root = root || self.scopes.len() == 1;
+        if let (true, ["brand", key, ..]) = (at_root, names.as_slice()) {
+            self.set(key);
+        }
+        let start = if root { &schema::ROOT } else { self.scopes.last().map_or(&schema::ROOT, |scope| scope.shape) };
+        self.descend(start, names.into_iter())
+    }
+
+    fn block_parameter(&self, name: &str) -> Option<&'static Shape> {
+        let all = self.scopes.iter().rev().flat_map(|scope| &scope.names);
+        all.into_iter().find(|(known, _)| known == name).map(|(_, shape)| *shape)
+    }
+
+    /// Faults a key of `[brand]` that has no value, unless an `{{#if}}` around it asks.
+    fn set(&mut self, key: &str) {
+        if self.rules.unset.contains(&key) && !self.guarded.iter().any(|asked| asked == key) {
+            self.fault(format!(
+                "brand.{key} has no value: set it under [brand], or write {{{{#if brand.{key}}}}} around it"
+            ));
+        }
+    }
+
+    fn descend<'n>(&mut self, start: &'static Shape, names: impl Iterator<Item = &'n str>) -> Option<&'static Shape> {
+        let mut shape = start;
+        for name in names {
+            let Some(next) = shape.member(name) else {
+                let close = nearest(name, shape.names());
+                self.fault(format!("nothing is called `{name}` here{}", did_you_mean(close)));
+                return None;
+            };
+            shape = next;
+        }
+        Some(shape)
+    }
+
+    fn block(&mut self, block: &'a HelperTemplate) {
+        let name = block.name.as_name().unwrap_or_default();
+        let ([parameter], true) = (block.params.as_slice(), block.hash.is_empty()) else {
+            return self.fault(format!("`{{{{#{name}}}}}` takes one argument"));
+        };
+        let guarded = self.guarded.len();
+        match name {
+            "if" | "unless" => {
+                self.argument(parameter, true);
+                if name == "if" {
+                    self.guarded.extend(brand_key(parameter));
+                }
+                self.branch(block.template.as_ref(), None);
+            }
+            "each" | "with" => {
+                let shape = self.parameter(parameter);
+                let item = match (name, shape) {
+                    ("each", Some(Shape::List(item))) => Some(*item),
+                    ("each", Some(Shape::Map)) => Some(&Shape::Theirs),
+                    ("with", Some(shape @ Shape::Object(_))) => Some(shape),
+                    _ => None,
+                };
+                match item {
+                    Some(item) => self.branch(block.template.as_ref(), Some(scope(item, block.block_param.as_ref()))),
+                    None if shape.is_some() => self.fault(format!("`{{{{#{name}}}}}` has nothing to go into here")),
+                    None => {}
+                }
+            }
+            _ => self.fault(format!("no block `{{{{#{name}}}}}`; there are if, unless, each and with")),
+        }
+        self.guarded.truncate(guarded);
+        self.branch(block.inverse.as_ref(), None);
+    }
+
+    fn branch(&mut self, template: Option<&'a Template>, scope: Option<Scope>) {
+        let depth = self.scopes.len();
+        self.scopes.extend(scope);
+        if let Some(template) = template {
+            self.template(template);
+        }
+        self.scopes.truncate(depth);
+    }
+
+    fn inline(&mut self, decorator: &'a DecoratorTemplate) {
+        let name = match decorator.params.as_slice() {
+            [Parameter::Literal(Value::String(name))] if decorator.name.as_name() == Some("inline") => name.clone(),
+            _ => return self.fault("a decorator is written {{#*inline \"name\"}}"),
+        };
+        if let Some(template) = &decorator.template {
+            self.inline.push((name, self.file.clone(), template));
+        }
+    }
+
+    fn partial_block(&mut self, partial: &'a DecoratorTemplate) {
+        let known = self.inline.len();
+        // The block is rendered first, where it stands; what it defines inline is then known to the partial.
+        self.branch(partial.template.as_ref(), None);
+        self.partial(partial, true);
+        self.inline.truncate(known);
+    }
+
+    fn partial(&mut self, partial: &'a DecoratorTemplate, with_block: bool) {
+        let name = match &partial.name {
+            Parameter::Name(name) => name.as_str(),
+            Parameter::Path(Path::Relative((_, raw)) | Path::Local((_, _, raw))) => raw,
+            _ => return self.fault("a partial is named by a word"),
+        };
+        if !partial.params.is_empty() || !partial.hash.is_empty() {
+            return self.fault(format!("partial `{name}` takes no arguments: it sees what stands around it"));
+        }
+        if name == "@partial-block" {
+            if !self.has_block {
+                self.fault("@partial-block stands only in a partial that is used as {{#> NAME}}…{{/NAME}}");
+            }
+            return;
+        }
+        if self.active.iter().any(|open| open == name) {
+            return self.fault(format!("partial `{name}` includes itself, directly or through another"));
+        }
+        let inline = self.inline.iter().rev().find(|(known, _, _)| known == name);
+        let found = inline.map(|(_, file, template)| (file.clone(), *template)).or_else(|| {
+            let registered = self.rules.partials.iter().any(|known| known == name);
+            let template = registered.then(|| self.rules.registry.get_template(name)).flatten()?;
+            Some((self.rules.files.get(name).cloned().unwrap_or_default(), template))
+        });
+        let Some((file, template)) = found else {
+            let close = nearest(name, self.rules.partials.iter().map(String::as_str));
+            return self.fault(format!("no partial `{name}`{}", did_you_mean(close)));
+        };
+        self.active.push(name.to_owned());
+        let (here, line) = (std::mem::replace(&mut self.file, file), self.line);
+        let had_block = std::mem::replace(&mut self.has_block, with_block);
+        self.template(template);
+        (self.file, self.line, self.has_block) = (here, line, had_block);
+        self.active.pop();
+    }
+}
+
+fn scope(item: &'static Shape, parameters: Option<&BlockParam>) -> Scope {
+    let name = |parameter: &Parameter| parameter.as_name().unwrap_or_default().to_owned();
+    let names = match parameters {
+        Some(BlockParam::Single(value)) => vec![(name(value), item)],
+        Some(BlockParam::Pair((value, index))) => vec![(name(value), item), (name(index), &Shape::Theirs)],
+        _ => Vec::new(),
+    };
+    Scope { shape: item, names }
+}
+
+fn named(segment: &PathSeg) -> Option<&str> {
+    match segment {
+        PathSeg::Named(name) => Some(name),
+        _ => None,
+    }
+}
+
+/// The `KEY` of `brand.KEY`, where a parameter is just that.
+fn brand_key(parameter: &Parameter) -> Option<String> {
+    let name = parameter.as_name()?;
+    name.trim_start_matches("@root.").strip_prefix("brand.").map(str::to_owned)
+}
+
+fn did_you_mean(close: Option<&str>) -> String {
+    close.map(|close| format!("; did you mean `{close}`?")).unwrap_or_default()
+}

@@ -1,0 +1,221 @@
+//! Owns what a template can call. Pure functions of their arguments; `date` also asks for the reader's zone.
+
+use handlebars::{Context, Handlebars, Helper, HelperDef, RenderContext, RenderError, RenderErrorReason, ScopedJson};
+use serde_json::Value;
+
+use super::words;
+
+/// One helper: its name, how many arguments it takes, and what it does with them.
+pub struct Known {
+    /// As templates write it.
+    pub name: &'static str,
+    /// Fewest and most arguments.
+    pub arguments: (usize, usize),
+    /// The result is text, and of others where an argument is. `false`: a number or a yes or no.
+    pub text: bool,
+    run: Option<Run>,
+}
+
+type Run = fn(&[&Value], &Context) -> Result<Value, String>;
+
+/// Every helper that is no block. Those without a function are handlebars' own.
+pub const ALL: &[Known] = &[
+    Known { name: "date", arguments: (1, 2), text: true, run: Some(date) },
+    Known { name: "default", arguments: (2, 2), text: true, run: Some(default) },
+    Known { name: "mask", arguments: (1, 1), text: true, run: Some(mask) },
+    Known { name: "join", arguments: (2, 2), text: true, run: Some(join) },
+    Known { name: "url", arguments: (1, 1), text: true, run: Some(url) },
+    Known { name: "json", arguments: (1, 1), text: true, run: Some(json) },
+    Known { name: "value", arguments: (1, 1), text: true, run: Some(value) },
+    Known { name: "label", arguments: (1, 1), text: true, run: Some(label) },
+    Known { name: "added", arguments: (2, 2), text: true, run: Some(added) },
+    Known { name: "removed", arguments: (2, 2), text: true, run: Some(removed) },
+    Known { name: "first", arguments: (2, 2), text: true, run: Some(first) },
+    Known { name: "minus", arguments: (2, 2), text: false, run: Some(minus) },
+    Known { name: "len", arguments: (1, 1), text: false, run: None },
+    Known { name: "eq", arguments: (2, 2), text: false, run: None },
+    Known { name: "ne", arguments: (2, 2), text: false, run: None },
+    Known { name: "gt", arguments: (2, 2), text: false, run: None },
+    Known { name: "gte", arguments: (2, 2), text: false, run: None },
+    Known { name: "lt", arguments: (2, 2), text: false, run: None },
+    Known { name: "lte", arguments: (2, 2), text: false, run: None },
+    Known { name: "and", arguments: (2, 8), text: false, run: None },
+    Known { name: "or", arguments: (2, 8), text: false, run: None },
+    Known { name: "not", arguments: (1, 1), text: false, run: None },
+];
+
+/// Makes our helpers known to a registry.
+pub fn register(registry: &mut Handlebars<'_>) {
+    for known in ALL {
+        if let Some(run) = known.run {
+            registry.register_helper(known.name, Box::new(Call(run)));
+        }
+    }
+}
+
+/// Whether `text` may stand in a link: `http`, `https` or `mailto`, and nothing that could leave an attribute.
+pub fn is_link(text: &str) -> bool {
+    let plain = !text.chars().any(|c| c.is_whitespace() || c.is_control() || matches!(c, '"' | '\'' | '<' | '>' | '`'));
+    plain && url::Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "http" | "https" | "mailto"))
+}
+
+struct Call(Run);
+
+impl HelperDef for Call {
+    fn call_inner<'reg: 'rc, 'rc>(
+        &self,
+        helper: &Helper<'rc>,
+        _: &'reg Handlebars<'reg>,
+        context: &'rc Context,
+        _: &mut RenderContext<'reg, 'rc>,
+    ) -> Result<ScopedJson<'rc>, RenderError> {
+        let arguments: Vec<&Value> = helper.params().iter().map(handlebars::PathAndJson::value).collect();
+        let result = (self.0)(&arguments, context);
+        result.map(ScopedJson::Derived).map_err(|fault| RenderErrorReason::Other(fault).into())
+    }
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) if items.is_empty() => String::new(),
+        other => other.to_string(),
+    }
+}
+
+/// The moment in the reader's zone, UTC beside it; or after a strftime pattern in the reader's zone.
+fn date(arguments: &[&Value], context: &Context) -> Result<Value, String> {
+    let [time, pattern @ ..] = arguments else { return Err("date: no time".into()) };
+    let Value::String(time) = time else { return Ok(Value::Null) };
+    let utc = time.parse::<jiff::Timestamp>().map_err(|_| "date: not a time")?.to_zoned(jiff::tz::TimeZone::UTC);
+    let zone = context.data().pointer("/recipient/time_zone").and_then(Value::as_str);
+    let here = zone.and_then(|zone| utc.in_tz(zone).ok()).unwrap_or_else(|| utc.clone());
+    let write = |pattern: &str, at: &jiff::Zoned| {
+        jiff::fmt::strtime::format(pattern, at).map_err(|_| "date: no such pattern".to_owned())
+    };
+    if let [Value::String(pattern)] = pattern {
+        return write(pattern, &here).map(Value::String);
+    }
+    if here.offset() == utc.offset() {
+        return write("%-d %B %Y, %H:%M UTC", &utc).map(Value::String);
+    }
+    let beside = if here.date() == utc.date() { "%H:%M UTC" } else { "%-d %B, %H:%M UTC" };
+    Ok(format!("{} ({})", write("%-d %B %Y, %H:%M %Z", &here)?, write(beside, &utc)?).into())
+}
+
+fn default(arguments: &[&Value], _: &Context) -> Result<Value, String> {
+    let given = arguments.iter().find(|value| !text(value).is_empty());
+    Ok(given.map_or(Value::Null, |value| (*value).clone()))
+}
+
+fn mask(arguments: &[&Value], _: &Context) -> Result<Value, String> {
+    Ok(arguments.first().map(|value| words::mask(&text(value))).into())
+}
+
+fn join(arguments: &[&Value], _: &Context) -> Result<Value, String> {
+    let [Value::Array(items), Value::String(between)] = arguments else { return Ok(Value::Null) };
+    Ok(items.iter().map(words::value).collect::<Vec<_>>().join(between).into())
+}
+
+fn url(arguments: &[&Value], _: &Context) -> Result<Value, String> {
+    match arguments {
+        [Value::String(link)] if is_link(link) => Ok(link.clone().into()),
+        _ => Err("url: only http, https and mailto".into()),
+    }
+}
+
+fn json(arguments: &[&Value], _: &Context) -> Result<Value, String> {
+    Ok(arguments.first().map(ToString::to_string).into())
+}
+
+fn value(arguments: &[&Value], _: &Context) -> Result<Value, String> {
+    Ok(arguments.first().map(|value| words::value(value)).into())
+}
+
+fn label(arguments: &[&Value], _: &Context) -> Result<Value, String> {
+    Ok(arguments.first().map(|name| words::label(&text(name)).to_owned()).into())
+}
+
+fn added(arguments: &[&Value], _: &Context) -> Result<Value, String> {
+    let [old, new] = arguments else { return Ok(Value::Null) };
+    Ok(words::beyond(new, old).into())
+}
+
+fn removed(arguments: &[&Value], _: &Context) -> Result<Value, String> {
+    let [old, new] = arguments else { return Ok(Value::Null) };
+    Ok(words::beyond(old, new).into())
+}
+
+/// The first element of a list that has something at a path: `first records "actor.ip"`.
+fn first(arguments: &[&Value], _: &Context) -> Result<Value, String> {
+    let [Value::Array(items), Value::String(path)] = arguments else { return Ok(Value::Null) };
+    let at = |item: &Value| path.split('.').try_fold(item.clone(), |item, key| item.get(key).cloned());
+    Ok(items.iter().filter_map(at).find(|found| !text(found).is_empty()).unwrap_or(Value::Null))
+}
+
+fn minus(arguments: &[&Value], _: &Context) -> Result<Value, String> {
+    let [left, right] = arguments else { return Ok(Value::Null) };
+    Ok((left.as_i64().unwrap_or(0) - right.as_i64().unwrap_or(0)).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn render(template: &str, context: &Value) -> Result<String, RenderError> {
+        let mut registry = Handlebars::new();
+        registry.set_strict_mode(true);
+        register(&mut registry);
+        registry.render_template(template, context)
+    }
+
+    #[test]
+    fn a_time_is_told_in_the_readers_zone_with_utc_beside() {
+        for (why, zone, time, expected) in [
+            (
+                "the zone's own time first",
+                json!("Europe/Berlin"),
+                "2026-01-22T18:15:02.387Z",
+                "22 January 2026, 19:15 CET (18:15 UTC)",
+            ),
+            ("summer time", json!("Europe/Berlin"), "2026-07-01T10:00:00Z", "1 July 2026, 12:00 CEST (10:00 UTC)"),
+            (
+                "another day there",
+                json!("Asia/Tokyo"),
+                "2026-01-22T18:15:02Z",
+                "23 January 2026, 03:15 JST (22 January, 18:15 UTC)",
+            ),
+            ("no zone", json!(null), "2026-01-22T18:15:02Z", "22 January 2026, 18:15 UTC"),
+        ] {
+            let context = json!({"recipient": {"time_zone": zone}, "time": time});
+            assert_eq!(render("{{date time}}", &context).unwrap(), expected, "{why}");
+        }
+        let context = json!({"recipient": {"time_zone": "Asia/Tokyo"}, "time": "2026-01-22T18:15:02Z"});
+        assert_eq!(render("{{date time '%H:%M'}}", &context).unwrap(), "03:15");
+    }
+
+    #[test]
+    fn what_a_helper_gives_is_escaped() {
+        let context = json!({"list": ["<b>", 1], "records": [{"ip": null}, {"ip": "<i>"}]});
+        assert_eq!(render("{{join list ', '}}", &context).unwrap(), "&lt;b&gt;, 1");
+        assert_eq!(render("{{first records 'ip'}}", &context).unwrap(), "&lt;i&gt;");
+        assert_eq!(render("{{json list}}", &context).unwrap(), "[&quot;&lt;b&gt;&quot;,1]");
+    }
+
+    #[test]
+    fn only_three_schemes_make_a_link() {
+        for (link, good) in [
+            ("https://bell.example.com/report?x=1", true),
+            ("mailto:soc@example.com", true),
+            ("javascript:alert(1)", false),
+            ("data:text/html,x", false),
+            ("https://x/\" onclick=\"", false),
+            ("/relative", false),
+        ] {
+            assert_eq!(render("{{url link}}", &json!({"link": link})).is_ok(), good, "{link}");
+        }
+    }
+}

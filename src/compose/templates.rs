@@ -1,0 +1,365 @@
+//! Owns the set of templates: the embedded ones, the files that stand over them, and what they render to.
+//!
+//! A set that loaded has been checked path by path and rendered with samples; then a mail can fail only by size.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use css_inline::CSSInliner;
+use handlebars::{Context, Handlebars, TemplateError, no_escape};
+use serde_json::Value;
+
+use super::check::{self, Part};
+use super::{ComposeError, Fault, helpers, schema, text};
+
+/// Templates that a rule may name.
+pub const SHIPPED: &[&str] = &[
+    "account-disabled",
+    "account-enabled",
+    "credential-added",
+    "credential-removed",
+    "default-method-changed",
+    "password-changed",
+    "password-reset",
+    "security-info-changed",
+    "security-info-deleted",
+    "security-info-registered",
+    "strong-authentication-changed",
+    "suspicious-activity",
+];
+
+/// Templates that the daemon itself chooses. Each can be overridden, none can be named by a rule.
+pub const BUILT_IN: &[&str] = &["failed", "fallback", "test", "unresolved"];
+
+/// Variants that may stand in a template's folder.
+const VARIANTS: [&str; 2] = ["unresolved", "failed"];
+
+const MAX_FILES: usize = 1_000;
+const MAX_FILE_BYTES: u64 = 64 * 1024;
+/// Gmail cuts a message near 102 KB of HTML; what is cut is the footer that says whom to call.
+const MAX_HTML_BYTES: usize = 90 * 1024;
+const MAX_SUBJECT: usize = 120;
+
+macro_rules! embedded {
+    ($($path:literal),+ $(,)?) => { &[$(($path, include_str!(concat!("../../templates/", $path, ".hbs")))),+] };
+}
+
+/// Path without `.hbs`, and text.
+const EMBEDDED: &[(&str, &str)] = embedded![
+    "layout/html/frame",
+    "layout/html/facts",
+    "layout/html/changes",
+    "layout/html/advice",
+    "layout/text/frame",
+    "layout/text/facts",
+    "layout/text/changes",
+    "layout/text/advice",
+    "account-disabled/subject",
+    "account-disabled/html",
+    "account-disabled/text",
+    "account-enabled/subject",
+    "account-enabled/html",
+    "account-enabled/text",
+    "credential-added/subject",
+    "credential-added/html",
+    "credential-added/text",
+    "credential-removed/subject",
+    "credential-removed/html",
+    "credential-removed/text",
+    "default-method-changed/subject",
+    "default-method-changed/html",
+    "default-method-changed/text",
+    "failed/subject",
+    "failed/html",
+    "failed/text",
+    "fallback/subject",
+    "fallback/html",
+    "fallback/text",
+    "password-changed/subject",
+    "password-changed/html",
+    "password-changed/text",
+    "password-reset/subject",
+    "password-reset/html",
+    "password-reset/text",
+    "security-info-changed/subject",
+    "security-info-changed/html",
+    "security-info-changed/text",
+    "security-info-deleted/subject",
+    "security-info-deleted/html",
+    "security-info-deleted/text",
+    "security-info-registered/subject",
+    "security-info-registered/html",
+    "security-info-registered/text",
+    "strong-authentication-changed/subject",
+    "strong-authentication-changed/html",
+    "strong-authentication-changed/text",
+    "suspicious-activity/subject",
+    "suspicious-activity/html",
+    "suspicious-activity/text",
+    "test/subject",
+    "test/html",
+    "test/text",
+    "unresolved/subject",
+    "unresolved/html",
+    "unresolved/text",
+];
+
+/// The three parts of a mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Rendered {
+    /// One line, at most 120 characters.
+    pub subject: String,
+    /// A whole document, styles inline.
+    pub html: String,
+    /// Complete on its own.
+    pub text: String,
+}
+
+/// A set of templates that has been checked.
+pub struct Templates {
+    /// `NAME/html`, and the partials of `layout/html`.
+    html: Handlebars<'static>,
+    /// `NAME/subject` and `NAME/text`, and the partials of `layout/text`. Nothing is escaped.
+    plain: Handlebars<'static>,
+    inliner: CSSInliner<'static>,
+    names: Vec<String>,
+}
+
+impl std::fmt::Debug for Templates {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(&self.names).finish()
+    }
+}
+
+impl Templates {
+    /// The embedded set with the files of `dir` over it, file by file; `unset` are the keys of `[brand]` without a
+    /// value, `brand` is the object that samples are rendered with.
+    pub fn load(dir: Option<&Path>, unset: &[&'static str], brand: &Value) -> Result<Self, Vec<Fault>> {
+        let mut files: BTreeMap<String, (String, String)> = BTreeMap::new();
+        for (path, text) in EMBEDDED {
+            files.insert((*path).to_owned(), (format!("built-in {path}.hbs"), (*text).to_owned()));
+        }
+        let mut faults = Vec::new();
+        if let Some(dir) = dir {
+            read_dir(dir, "", &mut files, &mut faults);
+        }
+        let set = Self::parse(&files, unset, &mut faults);
+        if faults.is_empty() {
+            set.try_samples(brand, &mut faults);
+        }
+        if faults.is_empty() { Ok(set) } else { Err(faults) }
+    }
+
+    fn parse(files: &BTreeMap<String, (String, String)>, unset: &[&'static str], faults: &mut Vec<Fault>) -> Self {
+        let (mut html, mut plain) = (registry(), registry());
+        plain.register_escape_fn(no_escape);
+        let (mut html_files, mut plain_files) = (HashMap::new(), HashMap::new());
+        let (mut html_partials, mut plain_partials) = (Vec::new(), Vec::new());
+        for (path, (file, source)) in files {
+            let (name, part) = path.rsplit_once('/').unwrap_or(("", path));
+            let (registry, names, registered) = match (name, part) {
+                ("layout/html", partial) => (&mut html, &mut html_files, partial),
+                ("layout/text", partial) => (&mut plain, &mut plain_files, partial),
+                (_, "html") => (&mut html, &mut html_files, path.as_str()),
+                _ => (&mut plain, &mut plain_files, path.as_str()),
+            };
+            match name {
+                "layout/html" => html_partials.push(part.to_owned()),
+                "layout/text" => plain_partials.push(part.to_owned()),
+                _ => {}
+            }
+            names.insert(registered.to_owned(), file.clone());
+            if let Err(error) = registry.register_template_string(registered, source) {
+                faults.push(unreadable(file, &error));
+            }
+        }
+        let names = complete(files, faults);
+        let html_rules = check::Rules { registry: &html, partials: &html_partials, unset, files: &html_files };
+        let plain_rules = check::Rules { registry: &plain, partials: &plain_partials, unset, files: &plain_files };
+        for name in &names {
+            for (rules, part, suffix) in [
+                (&plain_rules, Part::Subject, "subject"),
+                (&html_rules, Part::Html, "html"),
+                (&plain_rules, Part::Text, "text"),
+            ] {
+                let registered = format!("{name}/{suffix}");
+                if let Some(template) = rules.registry.get_template(&registered) {
+                    check::check(rules, part, &registered, template, faults);
+                }
+            }
+        }
+        Self { html, plain, inliner: inliner(), names }
+    }
+
+    /// Renders every template with everything there and with nothing there.
+    fn try_samples(&self, brand: &Value, faults: &mut Vec<Fault>) {
+        for full in [true, false] {
+            let mut sample = schema::ROOT.sample(full);
+            sample["brand"] = brand.clone();
+            for name in &self.names {
+                if let Err(error) = self.render(name, &sample) {
+                    let with = if full { "every value" } else { "no value" };
+                    let message = format!("rendered with {with} in the record: {error}");
+                    faults.push(Fault { file: format!("{name}.hbs"), line: None, message });
+                }
+            }
+        }
+    }
+
+    /// Whether there is a template of this name (a variant's name is `NAME/VARIANT`).
+    pub fn has(&self, name: &str) -> bool {
+        self.names.iter().any(|known| known == name)
+    }
+
+    /// What a rule may name.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let of_rules = |name: &&str| !name.contains('/') && !BUILT_IN.contains(name);
+        self.names.iter().map(String::as_str).filter(of_rules)
+    }
+
+    /// The three parts. An error names the template and never a value.
+    pub fn render(&self, name: &str, context: &Value) -> Result<Rendered, ComposeError> {
+        let failed = |part: &'static str| {
+            move |error: handlebars::RenderError| ComposeError::Template {
+                name: name.to_owned(),
+                part,
+                line: error.line_no.unwrap_or(0),
+            }
+        };
+        let context = Context::wraps(context).map_err(failed("context"))?;
+        let plain = |part| self.plain.render_with_context(&format!("{name}/{part}"), &context).map_err(failed(part));
+        let subject = text::clean_own(&plain("subject")?.replace("=?", "= ?"), MAX_SUBJECT);
+        if subject.is_empty() {
+            return Err(ComposeError::Empty { name: name.to_owned(), part: "subject" });
+        }
+        let text = paragraphs(&plain("text")?);
+        let html = self.html.render_with_context(&format!("{name}/html"), &context).map_err(failed("html"))?;
+        let html = self.inliner.inline(&html).map_err(|_| ComposeError::Css { name: name.to_owned() })?;
+        if html.len() > MAX_HTML_BYTES {
+            return Err(ComposeError::TooLarge { name: name.to_owned(), bytes: html.len() });
+        }
+        Ok(Rendered { subject, html, text })
+    }
+}
+
+fn registry() -> Handlebars<'static> {
+    let mut registry = Handlebars::new();
+    registry.set_strict_mode(true);
+    helpers::register(&mut registry);
+    registry
+}
+
+/// No stylesheet is ever fetched; media queries stay for the clients that know them.
+fn inliner() -> CSSInliner<'static> {
+    CSSInliner::options().load_remote_stylesheets(false).keep_style_tags(false).keep_at_rules(true).build()
+}
+
+fn unreadable(file: &str, error: &TemplateError) -> Fault {
+    let (line, _) = error.pos().unwrap_or((1, 0));
+    Fault { file: file.to_owned(), line: Some(line), message: format!("no Handlebars template: {}", error.reason()) }
+}
+
+/// Names of the templates, each with its three parts; a missing part is a fault.
+fn complete(files: &BTreeMap<String, (String, String)>, faults: &mut Vec<Fault>) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    for (path, (file, _)) in files {
+        let Some((name, _)) = path.rsplit_once('/').filter(|(name, _)| !name.starts_with("layout/")) else { continue };
+        if names.last().is_some_and(|last| last == name) {
+            continue;
+        }
+        for part in ["subject", "html", "text"] {
+            if !files.contains_key(&format!("{name}/{part}")) {
+                let message =
+                    format!("template `{name}` has no {part}.hbs; a mail needs subject.hbs, html.hbs and text.hbs");
+                faults.push(Fault { file: file.clone(), line: None, message });
+            }
+        }
+        names.push(name.to_owned());
+    }
+    names
+}
+
+/// Reads `NAME.hbs` files of a directory tree into `files`. What is not a template's file is a fault: a misspelt name
+/// would otherwise leave the embedded text in use.
+fn read_dir(dir: &Path, under: &str, files: &mut BTreeMap<String, (String, String)>, faults: &mut Vec<Fault>) {
+    let mut fault = |path: &Path, message: String| {
+        faults.push(Fault { file: path.display().to_string(), line: None, message });
+    };
+    let entries = match std::fs::read_dir(dir).and_then(Iterator::collect::<Result<Vec<_>, _>>) {
+        Ok(entries) => entries,
+        Err(error) => return fault(dir, format!("cannot be read: {error}")),
+    };
+    let mut deeper = Vec::new();
+    for entry in entries {
+        let path = entry.path();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        // Editors, and the `..data` of a mounted ConfigMap.
+        if name.starts_with('.') {
+            continue;
+        }
+        let here = if under.is_empty() { name.clone() } else { format!("{under}/{name}") };
+        if path.is_dir() {
+            if under.matches('/').count() < 1 {
+                deeper.push((path, here))
+            } else {
+                fault(&path, place(&here))
+            }
+            continue;
+        }
+        match here.strip_suffix(".hbs").filter(|path| is_template_path(path)) {
+            None => fault(&path, place(&here)),
+            Some(_) if files.len() >= MAX_FILES => fault(&path, format!("more than {MAX_FILES} templates")),
+            Some(known) => match read_file(&path) {
+                Ok(text) => {
+                    files.insert(known.to_owned(), (path.display().to_string(), text));
+                }
+                Err(message) => fault(&path, message),
+            },
+        }
+    }
+    for (path, here) in deeper {
+        read_dir(&path, &here, files, faults);
+    }
+}
+
+fn place(here: &str) -> String {
+    format!(
+        "`{here}` is no template's file; there are layout/{{html,text}}/NAME.hbs, NAME/{{subject,html,text}}.hbs and \
+         NAME/{{unresolved,failed}}/{{subject,html,text}}.hbs"
+    )
+}
+
+fn is_template_path(path: &str) -> bool {
+    let word = |name: &str| {
+        name.starts_with(|c: char| c.is_ascii_lowercase())
+            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+    };
+    match path.split('/').collect::<Vec<_>>().as_slice() {
+        ["layout", "html" | "text", name] => word(name),
+        [name, "subject" | "html" | "text"] => word(name) && *name != "layout",
+        [name, variant, "subject" | "html" | "text"] => word(name) && *name != "layout" && VARIANTS.contains(variant),
+        _ => false,
+    }
+}
+
+fn read_file(path: &Path) -> Result<String, String> {
+    let length = std::fs::metadata(path).map_err(|error| format!("cannot be read: {error}"))?.len();
+    if length > MAX_FILE_BYTES {
+        return Err(format!("longer than {MAX_FILE_BYTES} bytes"));
+    }
+    std::fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))
+}
+
+/// No space at the end of a line, no two empty lines in a row, one line end at the end.
+fn paragraphs(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for line in text.lines().map(str::trim_end) {
+        if !line.is_empty() || !(out.is_empty() || out.ends_with("\n\n")) {
+            out.push_str(line);
+            out.push('\n');
+        }
+    }
+    out.truncate(out.trim_end().len());
+    out.push('\n');
+    out
+}

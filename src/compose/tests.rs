@@ -1,0 +1,206 @@
+use std::fs;
+
+use super::*;
+
+fn brand() -> Brand {
+    Brand {
+        name: Some("Example Security".into()),
+        security_contact: Some("security desk, extension 4711".into()),
+        ..Brand::default()
+    }
+}
+
+/// Loads with one file over the embedded set; the faults as text.
+fn faults_with(path: &str, text: &str) -> Vec<String> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join(path);
+    fs::create_dir_all(file.parent().unwrap()).unwrap();
+    fs::write(&file, text).unwrap();
+    let faults = Composer::load(Some(dir.path()), &brand()).err().unwrap_or_default();
+    let under = format!("{}/", dir.path().display());
+    faults.iter().map(|fault| fault.to_string().replace(&under, "")).collect()
+}
+
+#[test]
+fn the_embedded_templates_load_with_and_without_the_optional_brand() {
+    let composer = Composer::load(None, &brand()).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    assert_eq!(composer.names(), templates::SHIPPED);
+    let link = || Some("https://bell.example.com/".to_owned());
+    let full = Brand {
+        address: Some("1 Example St".into()),
+        helpdesk_url: link(),
+        report_url: link(),
+        review_url: link(),
+        ..brand()
+    };
+    Composer::load(None, &full).unwrap_or_else(|faults| panic!("{faults:#?}"));
+}
+
+#[test]
+fn what_is_wrong_with_a_template_is_found_before_any_mail() {
+    for (why, path, text, expected) in [
+        (
+            "printed without escaping",
+            "test/html.hbs",
+            "<p>\n{{{severity}}}</p>",
+            "test/html.hbs:2: {{{…}}} and {{&…}} print without",
+        ),
+        ("the other way to do it", "test/html.hbs", "{{&severity}}", "test/html.hbs:1: {{{…}}} and {{&…}}"),
+        (
+            "a misspelt path",
+            "test/text.hbs",
+            "{{recipient.nmae}}",
+            "test/text.hbs:1: nothing is called `nmae` here; did you mean `name`?",
+        ),
+        (
+            "a misspelt path that strict mode lets pass",
+            "test/text.hbs",
+            "a\n\n{{#if recipient.nmae}}x{{/if}}",
+            "test/text.hbs:3: nothing is called `nmae`",
+        ),
+        (
+            "a misspelt path in a helper's argument",
+            "test/text.hbs",
+            "{{default recipient.nam 'x'}}",
+            "did you mean `name`?",
+        ),
+        (
+            "a misspelt path in an inner helper",
+            "test/text.hbs",
+            "{{#if (eq (len record) 1)}}x{{/if}}",
+            "did you mean `records`?",
+        ),
+        (
+            "a misspelt path behind a block parameter",
+            "test/text.hbs",
+            "{{#each records as |r|}}{{r.tme}}{{/each}}",
+            "did you mean `time`?",
+        ),
+        (
+            "a misspelt path in an else-if",
+            "test/text.hbs",
+            "{{#if count}}a{{else if cuont}}b{{/if}}",
+            "did you mean `count`?",
+        ),
+        ("a misspelt path in quotes", "test/text.hbs", "{{first records 'actor.ipp'}}", "did you mean `ip`?"),
+        ("an unknown helper", "test/text.hbs", "{{dat severity}}", "no helper `dat`; did you mean `date`?"),
+        ("a helper that handlebars has and we do not", "test/text.hbs", "{{log severity}}", "no helper `log`"),
+        ("a helper without arguments", "test/text.hbs", "{{date}}", "helper `date` takes 1 to 2 arguments"),
+        ("an unknown block", "test/text.hbs", "{{#foreach records}}x{{/foreach}}", "no block `{{#foreach}}`"),
+        ("a raw block", "test/text.hbs", "{{{{raw}}}}{{x}}{{{{/raw}}}}", "`{{#raw}}` takes one argument"),
+        ("an unknown partial", "test/text.hbs", "{{> fact}}", "no partial `fact`; did you mean `facts`?"),
+        (
+            "a partial that includes itself",
+            "layout/text/facts.hbs",
+            "{{> facts}}",
+            "layout/text/facts.hbs:1: partial `facts` includes itself",
+        ),
+        (
+            "a block's place without a block",
+            "layout/text/facts.hbs",
+            "{{> @partial-block}}",
+            "@partial-block stands only in",
+        ),
+        (
+            "a brand value that nobody set",
+            "test/text.hbs",
+            "{{brand.report_url}}",
+            "test/text.hbs:1: brand.report_url has no value: set it under [brand]",
+        ),
+        (
+            "text of a record in a subject",
+            "test/subject.hbs",
+            "{{#each records}}{{operation}}{{/each}}",
+            "test/subject.hbs:1: text from a record may not stand in a subject",
+        ),
+        (
+            "text of a record in a subject, through a helper",
+            "test/subject.hbs",
+            "{{first records 'operation'}}",
+            "may not stand in a subject",
+        ),
+        (
+            "text of a record inside a tag",
+            "test/html.hbs",
+            "{{#each records}}<a href=\"{{operation}}\">x</a>{{/each}}",
+            "may not stand inside a tag",
+        ),
+        ("a list where text should be", "test/text.hbs", "{{records}}", "this is no text"),
+        (
+            "a changed value without words",
+            "test/text.hbs",
+            "{{#each records}}{{#each changes}}{{old}}{{/each}}{{/each}}",
+            "is printed by {{value …}}",
+        ),
+        ("a path upwards", "test/text.hbs", "{{#each records}}{{../count}}{{/each}}", "write `@root.…`"),
+        ("no template at all", "test/text.hbs", "a\n{{#if count}}", "test/text.hbs:"),
+        ("a part is missing", "my-own/html.hbs", "x", "my-own/html.hbs: template `my-own` has no subject.hbs"),
+        (
+            "a file that is no template's",
+            "password-reset/html.hbs.bak",
+            "x",
+            "`password-reset/html.hbs.bak` is no template's file",
+        ),
+        ("a misspelt part", "password-reset/txt.hbs", "x", "`password-reset/txt.hbs` is no template's file"),
+        (
+            "a subject that is empty",
+            "test/subject.hbs",
+            "{{#if recipient.name}}x{{/if}}",
+            "test.hbs: rendered with no value",
+        ),
+    ] {
+        let faults = faults_with(path, text);
+        assert!(faults.iter().any(|fault| fault.contains(expected)), "{why}: {faults:#?}");
+    }
+}
+
+/// Rendered, they would overflow the stack and abort the process.
+#[test]
+fn two_partials_that_include_each_other_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir_all(dir.path().join("layout/html")).unwrap();
+    fs::write(dir.path().join("layout/html/facts.hbs"), "{{> changes}}").unwrap();
+    fs::write(dir.path().join("layout/html/changes.hbs"), "\n{{> facts}}").unwrap();
+    let faults = Composer::load(Some(dir.path()), &brand()).unwrap_err();
+    let cycle = |fault: &&Fault| fault.file.ends_with("changes.hbs") && fault.line == Some(2);
+    let message = &faults.iter().find(cycle).unwrap().message;
+    assert_eq!(message, "partial `facts` includes itself, directly or through another");
+}
+
+#[test]
+fn guarded_brand_values_and_own_templates_are_welcome() {
+    for (path, text) in [
+        ("test/text.hbs", "{{#if brand.report_url}}{{brand.report_url}}{{/if}}x"),
+        ("test/text.hbs", "{{#each records as |r|}}{{r.operation}} {{@index}} {{@root.brand.name}}{{/each}}{{count}}"),
+        ("test/subject.hbs", "{{rule.description}} for {{brand.name}} ({{count}})x"),
+        ("password-reset/unresolved/subject.hbs", "x"),
+    ] {
+        let faults: Vec<_> = faults_with(path, text).into_iter().filter(|fault| !fault.contains("has no")).collect();
+        assert!(faults.is_empty(), "{path}: {faults:#?}");
+    }
+}
+
+#[test]
+fn a_brand_says_who_writes_and_links_only_to_pages_and_mail() {
+    let faults = Composer::load(None, &Brand { report_url: Some("javascript:alert(1)".into()), ..Brand::default() });
+    let faults = faults.unwrap_err().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
+    for expected in ["brand.name is missing", "brand.security_contact is missing", "brand.report_url is no link"] {
+        assert!(faults.contains(expected), "{faults}");
+    }
+}
+
+#[test]
+fn the_logo_is_a_small_png_or_jpeg() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("logo");
+    for (why, bytes, good) in [
+        ("PNG", b"\x89PNG\r\n\x1a\n".to_vec(), true),
+        ("JPEG", b"\xff\xd8\xff\xe0".to_vec(), true),
+        ("SVG", b"<svg>".to_vec(), false),
+        ("too long", [b"\x89PNG".as_slice(), &[0; 70_000]].concat(), false),
+    ] {
+        fs::write(&path, bytes).unwrap();
+        let loaded = Composer::load(None, &Brand { logo_file: Some(path.clone()), ..brand() });
+        assert_eq!(loaded.is_ok(), good, "{why}: {loaded:?}");
+    }
+}
