@@ -2,11 +2,18 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use serde::Serialize;
 
 use super::{Global, Output, exit};
-use crate::config::{self, Fault};
+use crate::compose::Composer;
+use crate::config::{self, Config, Fault};
+use crate::people::People;
+use crate::source;
+
+/// For each source: long enough for a TLS handshake with each of some brokers.
+const PROBE_LIMIT: Duration = Duration::from_secs(15);
 
 /// Arguments of `check`.
 #[derive(clap::Args, Debug)]
@@ -17,6 +24,9 @@ pub(crate) struct Args {
     /// Warnings count as faults
     #[arg(long)]
     strict: bool,
+    /// Try the brokers and the relay as well; 1 if one cannot be used
+    #[arg(long)]
+    connect: bool,
 }
 
 /// Everything that was found in all files; printed as it is with `-o json`.
@@ -25,24 +35,72 @@ struct Findings {
     ok: bool,
     faults: Vec<Fault>,
     warnings: Vec<Fault>,
+    /// With `--connect`.
+    unreachable: Vec<Fault>,
 }
 
-/// Reports every fault and warning; 78 if there is a fault.
+/// Reports every fault and warning; 78 if there is a fault, 1 if something could not be reached.
 pub(crate) fn run(global: &Global, args: Args) -> ExitCode {
     let files = if args.files.is_empty() { vec![global.config.clone()] } else { args.files };
     let variables = config::environment();
     let mut found = Findings::default();
+    let mut configs = Vec::new();
     for file in &files {
         let report = config::examine(file, &variables);
         found.faults.extend(report.faults);
         found.warnings.extend(report.warnings);
+        if let Some(config) = report.config {
+            found.faults.extend(parts(&config));
+            configs.push(config);
+        }
     }
-    found.ok = found.faults.is_empty() && !(args.strict && !found.warnings.is_empty());
+    let wrong = !found.faults.is_empty() || (args.strict && !found.warnings.is_empty());
+    if args.connect && !wrong {
+        found.unreachable = configs.iter().flat_map(unreachable).collect();
+    }
+    found.ok = !wrong && found.unreachable.is_empty();
     match global.output {
         Output::Text => print(&found),
         Output::Json => println!("{}", serde_json::json!(found)),
     }
-    if found.ok { ExitCode::SUCCESS } else { ExitCode::from(exit::CONFIG) }
+    match (wrong, found.ok) {
+        (true, _) => ExitCode::from(exit::CONFIG),
+        (false, false) => ExitCode::from(exit::FAILED),
+        (false, true) => ExitCode::SUCCESS,
+    }
+}
+
+/// Faults of the files that the configuration names: templates, logo, people.
+fn parts(config: &Config) -> Vec<Fault> {
+    let composed = Composer::load(config.templates.as_deref(), &config.brand);
+    let templates = composed.err().unwrap_or_default().into_iter().map(|fault| Fault {
+        file: fault.file,
+        line: fault.line,
+        key: String::new(),
+        message: fault.message,
+    });
+    let people = People::load(config.people.clone()).err().map(|error| Fault {
+        file: config.people.csv.as_deref().unwrap_or(&config.path).display().to_string(),
+        line: None,
+        key: String::new(),
+        message: format!("{error:#}"),
+    });
+    templates.chain(people).collect()
+}
+
+/// Tries every source; what cannot be used, by its table's name.
+fn unreachable(config: &Config) -> Vec<Fault> {
+    let fault = |key: String, error: &anyhow::Error| Fault {
+        file: config.path.display().to_string(),
+        line: None,
+        key,
+        message: format!("cannot be used: {error:#}"),
+    };
+    let sources = config.sources.iter().filter_map(|settings| {
+        let error = source::probe(settings, PROBE_LIMIT).err()?;
+        Some(fault(format!("source.{}", settings.name), &error))
+    });
+    sources.collect()
 }
 
 fn print(found: &Findings) {
@@ -52,7 +110,10 @@ fn print(found: &Findings) {
     for warning in &found.warnings {
         println!("{warning} (warning)");
     }
-    match (found.faults.len(), found.warnings.len()) {
+    for fault in &found.unreachable {
+        println!("{fault}");
+    }
+    match (found.faults.len() + found.unreachable.len(), found.warnings.len()) {
         (0, 0) => println!("ok"),
         (0, warnings) => println!("ok, warnings: {warnings}"),
         (faults, warnings) => println!("faults: {faults}, warnings: {warnings}"),

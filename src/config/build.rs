@@ -1,7 +1,7 @@
 //! Owns the building of each part's settings from the laid-out layers, and the checks between keys.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use super::reading::Reading;
 use super::values;
 pub(super) use super::values::Addressee;
 use super::{ChannelSettings, Log};
+use crate::compose::templates::{BUILT_IN, SHIPPED};
 use crate::secret::Secret;
 use crate::{channels, compose, people, rules, source, store};
 
@@ -308,6 +309,20 @@ pub(super) fn templates(reading: &mut Reading<'_>) -> Option<PathBuf> {
         return None;
     }
     Some(directory)
+}
+
+/// What a rule may name: the shipped templates and the folders of `dir`, but those that are no template or that the daemon
+/// itself chooses. `None` where the folder cannot be listed: there is a fault already.
+pub(super) fn template_names(dir: Option<&Path>) -> Option<Vec<String>> {
+    let mut names: Vec<String> = SHIPPED.iter().map(|name| (*name).to_owned()).collect();
+    for entry in dir.map(std::fs::read_dir).transpose().ok()?.into_iter().flatten() {
+        let entry = entry.ok()?;
+        let name = entry.file_name().into_string().unwrap_or_default();
+        if entry.path().is_dir() && name != "layout" && !BUILT_IN.contains(&name.as_str()) && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    Some(names)
 }
 
 /// Every address of ours that mail would go to must be one that may be mailed (design invariant 9).

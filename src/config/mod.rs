@@ -188,7 +188,9 @@ fn build(
     let log = build::log(reading);
     let brand = build::brand(reading);
     let templates = build::templates(reading);
-    let scope = Scope { lists, policies, channels: build::channel_names(reading), templates: None };
+    let channel_names = build::channel_names(reading);
+    let scope =
+        Scope { lists, policies, channels: channel_names, templates: build::template_names(templates.as_deref()) };
     let around = ruleset::Around { scope, people: people.as_ref(), store: store.as_ref() };
     let rules = ruleset::read(reading, files, rules, &around);
     Some(Config {

@@ -10,6 +10,7 @@ mod context;
 mod hand;
 mod offsets;
 mod place;
+mod probe;
 mod start;
 
 use std::collections::BTreeMap;
@@ -25,6 +26,7 @@ use crate::secret::Secret;
 use crate::store::Store;
 
 pub use client::RESERVED;
+pub use probe::probe;
 
 /// `[source.NAME]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
