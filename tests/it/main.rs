@@ -5,3 +5,5 @@ mod config_mutations;
 mod layers;
 mod smtp;
 mod smtp_server;
+mod smtp_tls;
+mod smtp_verdicts;

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -575,7 +575,12 @@ impl Talk {
             Some(Stall) => {
                 let mut released = self.shared.released.subscribe();
                 self.shared.note(|state| *state.stalled.entry(command).or_default() += 1);
-                let outcome = self.hang_or(released.changed()).await;
+                let outcome = if command == Command::Body {
+                    // Reading on would take the whole body off the client's hands.
+                    released.changed().await.map_err(|_| over())
+                } else {
+                    self.hang_or(released.changed()).await
+                };
                 self.shared.note(|state| *state.stalled.entry(command).or_default() -= 1);
                 outcome?;
                 self.reply(usual).await
@@ -698,16 +703,17 @@ fn message_id(bytes: &[u8]) -> String {
 
 /// Makes a CA, writes it to `ca_file`, and shows the certificate asked for.
 fn acceptor(certificate: Certificate, ca_file: &Path) -> TlsAcceptor {
-    let authority = || {
+    let authority = |name: &str| {
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().unwrap();
         let pem = params.self_signed(&key).unwrap().pem();
         (Issuer::new(params, key), pem)
     };
-    let (trusted, pem) = authority();
+    let (trusted, pem) = authority("the CA of these tests");
     std::fs::write(ca_file, pem).unwrap();
-    let (stranger, _) = authority();
+    let (stranger, _) = authority("a stranger");
 
     let names = match certificate {
         Certificate::WrongHost => vec!["elsewhere.test".to_owned()],

@@ -1,8 +1,29 @@
-//! Owns the `smtp` channel: sessions to a relay, and the classification of everything that can happen in one.
+//! Owns the `smtp` channel: sessions to one relay, kept and reused, and one verdict per attempt.
+//!
+//! The parts: `reply` (bytes to replies), `body` (a message to bytes), `verdict` (what happened to a verdict) and `pause`
+//! (how long a broken route rests) are pure; `wire` (deadlines, TLS), `opening` and `session` (the dialogue) and `pool`
+//! (which connection) act. All numbers and the table of verdicts are in `docs/delivery.md`.
+
+pub mod body;
+mod opening;
+mod pause;
+mod pool;
+pub mod reply;
+mod session;
+mod tls;
+pub mod verdict;
+mod wire;
 
 use std::path::PathBuf;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
+use self::pool::Pool;
+use self::session::Route;
+use self::tls::Tls;
+use super::{Attempt, Channel, Outgoing};
+use crate::clock::Timestamp;
 use crate::secret::Secret;
 
 /// `[channel.NAME]` with `type = "smtp"`.
@@ -59,4 +80,83 @@ pub struct Timeouts {
     pub data: Duration,
     pub body: Duration,
     pub dot: Duration,
+}
+
+/// The values of `docs/delivery.md`: below RFC 5321 4.5.3.2 where waiting longer only delays others, but five minutes for
+/// the final dot, since giving up there makes a copy (RFC 1047). One transaction takes at most ten minutes.
+impl Default for Timeouts {
+    fn default() -> Self {
+        let seconds = Duration::from_secs;
+        Self {
+            resolve: seconds(5),
+            connect: seconds(10),
+            tls: seconds(10),
+            greeting: seconds(30),
+            hello: seconds(30),
+            auth: seconds(30),
+            mail: seconds(60),
+            rcpt: seconds(60),
+            data: seconds(60),
+            body: seconds(60),
+            dot: seconds(300),
+        }
+    }
+}
+
+/// How long one connection is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Messages on one connection; relays close after some hundred.
+    pub messages: usize,
+    /// Age of a connection.
+    pub age: Duration,
+    /// How long it may wait for the next message.
+    pub idle: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { messages: 100, age: Duration::from_mins(10), idle: Duration::from_secs(30) }
+    }
+}
+
+/// The channel. Cheap to clone; all clones are one.
+#[derive(Clone)]
+pub struct Smtp(Arc<Pool>);
+
+impl Smtp {
+    /// The channel `name` (for logs and metrics). Fails if `ca_file` is unreadable, the system has no roots, or the relay's
+    /// name is none that a certificate could bear. Connects to nobody yet.
+    pub fn new(name: Arc<str>, settings: Settings, timeouts: Timeouts) -> anyhow::Result<Self> {
+        Self::with_limits(name, settings, timeouts, Limits::default())
+    }
+
+    /// The same, with other limits on the use of a connection.
+    pub fn with_limits(name: Arc<str>, settings: Settings, timeouts: Timeouts, limits: Limits) -> anyhow::Result<Self> {
+        let tls = match settings.relay.security {
+            Security::Plain => None,
+            Security::Implicit | Security::StartTls => {
+                Some(Tls::new(&settings.relay.host, settings.ca_file.as_deref())?)
+            }
+        };
+        Ok(Self(Arc::new(Pool::new(Route { name, settings, timeouts, tls }, limits))))
+    }
+}
+
+impl Channel for Smtp {
+    fn attempt<'a>(
+        &'a self,
+        outgoing: &'a Outgoing,
+        now: Timestamp,
+    ) -> Pin<Box<dyn Future<Output = Attempt> + Send + 'a>> {
+        Box::pin(self.0.attempt(outgoing, now))
+    }
+
+    fn connections(&self) -> usize {
+        self.0.connections()
+    }
+
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(self.0.close())
+    }
 }

@@ -1,0 +1,153 @@
+//! Owns the way from nothing to a connection that may carry mail: connect, TLS, greeting, EHLO, login. Whatever goes wrong
+//! here is the route's fault, never a message's.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD as BASE64;
+
+use super::Security;
+use super::reply::Reply;
+use super::session::Route;
+use super::verdict::{End, Event, Phase};
+use super::wire::Wire;
+
+/// Connects, secures, greets and logs in, in the order that `smtps://`, `smtp://` or `smtp+plain://` demands.
+pub(super) async fn open(route: &Route) -> Result<(Wire, Capabilities), End> {
+    let (relay, timeouts) = (&route.settings.relay, &route.timeouts);
+    let end = |phase| move |event| End { phase, event };
+    let mut wire = Wire::connect(relay, timeouts).await?;
+    if let (Security::Implicit, Some(tls)) = (relay.security, &route.tls) {
+        wire = wire.secure(tls, timeouts.tls).await.map_err(end(Phase::Tls))?;
+    }
+    let mut opening = Opening { wire, route };
+    opening.expect(Phase::Greeting, timeouts.greeting, 220).await?;
+    let mut capabilities = opening.hello().await?;
+    if relay.security == Security::StartTls {
+        let missing = Event::Unfit("the relay does not offer STARTTLS; use smtps://, plain text is no way out");
+        let (true, Some(tls)) = (capabilities.announce("STARTTLS"), &route.tls) else {
+            return Err(end(Phase::StartTls)(missing));
+        };
+        // Nothing may follow the 220 in plain text: it would be taken for an answer of the secured relay.
+        opening.exchange(Phase::StartTls, "STARTTLS\r\n", 220).await?;
+        opening.wire = opening.wire.secure(tls, timeouts.tls).await.map_err(end(Phase::Tls))?;
+        capabilities = opening.hello().await?;
+    }
+    opening.login(&capabilities).await?;
+    Ok((opening.wire, capabilities))
+}
+
+/// A connection on its way to becoming a session.
+struct Opening<'a> {
+    wire: Wire,
+    route: &'a Route,
+}
+
+impl Opening<'_> {
+    /// One reply with `code` and nothing after it; anything else is the end.
+    async fn expect(&mut self, phase: Phase, limit: Duration, code: u16) -> Result<Reply, End> {
+        let event = match self.wire.reply(limit).await {
+            Ok(reply) if reply.code != code => Event::Reply(reply),
+            Ok(_) if self.wire.has_surplus() => Event::Surplus,
+            Ok(reply) => return Ok(reply),
+            Err(event) => event,
+        };
+        Err(End { phase, event })
+    }
+
+    async fn exchange(&mut self, phase: Phase, line: &str, code: u16) -> Result<Reply, End> {
+        let timeouts = &self.route.timeouts;
+        let limit = if phase == Phase::Auth { timeouts.auth } else { timeouts.hello };
+        self.wire.write(line.as_bytes(), limit).await.map_err(|event| End { phase, event })?;
+        self.expect(phase, limit, code).await
+    }
+
+    async fn hello(&mut self) -> Result<Capabilities, End> {
+        let name = self.route.settings.hello.clone().unwrap_or_else(|| own_name(&self.wire));
+        let reply = self.exchange(Phase::Hello, &format!("EHLO {name}\r\n"), 250).await?;
+        Ok(Capabilities::new(&reply))
+    }
+
+    /// AUTH PLAIN or LOGIN (RFC 4954), if there is a user; never without TLS.
+    async fn login(&mut self, capabilities: &Capabilities) -> Result<(), End> {
+        let Some((user, password)) = &self.route.settings.auth else { return Ok(()) };
+        let unfit = |what| Err(End { phase: Phase::Auth, event: Event::Unfit(what) });
+        if self.route.tls.is_none() {
+            return unfit("a login needs TLS; use smtps:// or smtp://");
+        }
+        if capabilities.offer("AUTH", "PLAIN") {
+            let secret = BASE64.encode(format!("\0{user}\0{}", password.expose()));
+            self.exchange(Phase::Auth, &format!("AUTH PLAIN {secret}\r\n"), 235).await?;
+        } else if capabilities.offer("AUTH", "LOGIN") {
+            self.exchange(Phase::Auth, "AUTH LOGIN\r\n", 334).await?;
+            self.exchange(Phase::Auth, &format!("{}\r\n", BASE64.encode(user)), 334).await?;
+            self.exchange(Phase::Auth, &format!("{}\r\n", BASE64.encode(password.expose())), 235).await?;
+        } else {
+            return unfit("the relay offers neither AUTH PLAIN nor AUTH LOGIN");
+        }
+        Ok(())
+    }
+}
+
+/// The host's name if it can stand in EHLO, else our address as a literal (RFC 5321 4.1.4).
+fn own_name(wire: &Wire) -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let fits = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+    if !name.is_empty() && name.chars().all(fits) {
+        return name;
+    }
+    match wire.local_address().map(|address| address.ip()) {
+        Some(std::net::IpAddr::V6(ip)) => format!("[IPv6:{ip}]"),
+        Some(std::net::IpAddr::V4(ip)) => format!("[{ip}]"),
+        None => "[127.0.0.1]".to_owned(),
+    }
+}
+
+/// What EHLO announced: upper-case lines without the first, which is the relay's name.
+pub(super) struct Capabilities(Vec<String>);
+
+impl Capabilities {
+    fn new(reply: &Reply) -> Self {
+        Self(reply.lines.iter().skip(1).map(|line| line.to_ascii_uppercase()).collect())
+    }
+
+    fn arguments(&self, keyword: &str) -> Option<impl Iterator<Item = &str>> {
+        let words = |line: &'_ String| line.split(' ').next() == Some(keyword);
+        self.0.iter().find(|line| words(line)).map(|line| line.split(' ').skip(1))
+    }
+
+    pub(super) fn announce(&self, keyword: &str) -> bool {
+        self.arguments(keyword).is_some()
+    }
+
+    pub(super) fn offer(&self, keyword: &str, argument: &str) -> bool {
+        self.arguments(keyword).is_some_and(|mut words| words.any(|word| word == argument))
+    }
+
+    /// The largest message in bytes; `SIZE` alone and `SIZE 0` mean no limit (RFC 1870 4).
+    pub(super) fn size(&self) -> Option<usize> {
+        self.arguments("SIZE")?.next()?.parse().ok().filter(|size| *size > 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn announcements_are_read_by_keyword_in_any_case() {
+        let lines = ["relay.example.com", "pipelining", "SIZE 1000", "AUTH LOGIN PLAIN XOAUTH2", "8BITMIME"];
+        let capabilities =
+            Capabilities::new(&Reply { code: 250, lines: lines.iter().map(|&line| line.to_owned()).collect() });
+        assert!(capabilities.announce("PIPELINING"));
+        assert!(!capabilities.announce("RELAY.EXAMPLE.COM"), "the first line is a name");
+        assert!(!capabilities.announce("PIPE"));
+        assert!(capabilities.offer("AUTH", "PLAIN"));
+        assert!(!capabilities.offer("AUTH", "CRAM-MD5"));
+        assert_eq!(capabilities.size(), Some(1000));
+        for unlimited in ["SIZE", "SIZE 0", "SIZE many"] {
+            let reply = Reply { code: 250, lines: vec!["relay".into(), unlimited.into()] };
+            assert_eq!(Capabilities::new(&reply).size(), None, "{unlimited}");
+        }
+    }
+}

@@ -1,0 +1,250 @@
+//! Owns the transactions of one open connection, one after the other (RFC 5321 3.3).
+//!
+//! A step that is cut short (a timeout, a dropped future) leaves a reply under way that the next step would take for its
+//! own. So a session is usable only after a step that ended cleanly; any other is dropped, which closes the connection.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::{Instant, timeout};
+
+use super::opening::{self, Capabilities};
+use super::tls::Tls;
+use super::verdict::{End, Event, Phase};
+use super::wire::Wire;
+use super::{Settings, Timeouts};
+use crate::channels::Permission;
+use crate::{crash, metrics};
+
+/// How many `Sent` of one session may be on their way to the disk; the next dot waits. It bounds the copies that a kill
+/// can cause to `connections × 9`: eight unsettled and one in flight.
+pub const MAX_UNSETTLED: usize = 8;
+/// How long a transaction waits while eight `Sent` of its session are not on disk yet.
+const UNSETTLED_WAIT: Duration = Duration::from_secs(30);
+/// How long to look for the reason why a body could not be written.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long a goodbye may take.
+const QUIT: Duration = Duration::from_secs(1);
+
+/// Where sessions go, and how.
+pub(super) struct Route {
+    pub(super) name: Arc<str>,
+    pub(super) settings: Settings,
+    pub(super) timeouts: Timeouts,
+    /// Present unless the relay is spoken to in plain text.
+    pub(super) tls: Option<Tls>,
+}
+
+/// One message on its way: one recipient.
+pub(super) struct Mail<'a> {
+    pub(super) to: &'a str,
+    /// Dot-stuffed, with the final dot.
+    pub(super) body: &'a [u8],
+    /// The message's size before dot-stuffing, in bytes.
+    pub(super) size: usize,
+}
+
+/// What became of one transaction.
+pub(super) enum Ending {
+    /// It took place; the receipt is for a `Sent`.
+    Judged(End, OwnedSemaphorePermit),
+    /// The relay announced that it cannot take this: the reason of a `Never`.
+    Unfit(&'static str),
+    /// We may not deliver any more.
+    Withdrawn(Permission),
+    /// Too many `Sent` of this session are not on disk yet.
+    Unsettled,
+}
+
+/// An open connection that is ready for a transaction.
+pub(super) struct Session {
+    wire: Wire,
+    route: Arc<Route>,
+    capabilities: Capabilities,
+    usable: bool,
+    /// One permit for each `Sent` that is not on disk yet.
+    unsettled: Arc<Semaphore>,
+    pub(super) opened: Instant,
+    pub(super) transactions: usize,
+    _counted: Counted,
+}
+
+impl Session {
+    /// A session on a connection that is open and logged in.
+    pub(super) async fn open(route: &Arc<Route>) -> Result<Self, End> {
+        let (wire, capabilities) = opening::open(route).await?;
+        Ok(Self {
+            wire,
+            route: route.clone(),
+            capabilities,
+            usable: true,
+            unsettled: Arc::new(Semaphore::new(MAX_UNSETTLED)),
+            opened: Instant::now(),
+            transactions: 0,
+            _counted: Counted::new(&route.name),
+        })
+    }
+
+    /// Whether another transaction may follow. False from the first byte of a transaction until its clean end.
+    pub(super) fn is_usable(&self) -> bool {
+        self.usable
+    }
+
+    /// Whether the relay has said nothing since; one that has is gone or confused.
+    pub(super) async fn is_silent(&mut self) -> bool {
+        self.wire.is_silent().await
+    }
+
+    /// One transaction.
+    pub(super) async fn deliver(&mut self, mail: &Mail<'_>, permission: &watch::Receiver<Permission>) -> Ending {
+        let limit = self.capabilities.size();
+        if limit.is_some_and(|limit| limit < mail.size) {
+            return Ending::Unfit("too-big");
+        }
+        let international = self.capabilities.announce("SMTPUTF8") && self.capabilities.announce("8BITMIME");
+        if !mail.to.is_ascii() && !international {
+            return Ending::Unfit("no-smtputf8");
+        }
+        let Ok(Ok(receipt)) = timeout(UNSETTLED_WAIT, self.unsettled.clone().acquire_owned()).await else {
+            return Ending::Unsettled;
+        };
+        self.usable = false;
+        self.transactions += 1;
+        if let Err(end) = self.envelope(mail).await {
+            return Ending::Judged(end, receipt);
+        }
+        // After 354 nothing but the end of the connection takes a mail back: RSET would be a line of it.
+        let permission = *permission.borrow();
+        if permission != Permission::Go {
+            return Ending::Withdrawn(permission);
+        }
+        Ending::Judged(self.body(mail).await, receipt)
+    }
+
+    /// Body and dot in one write, and the reply to them.
+    async fn body(&mut self, mail: &Mail<'_>) -> End {
+        let timeouts = self.route.timeouts;
+        crash::at("before_dot");
+        if let Err(event) = self.wire.write(mail.body, timeouts.body).await {
+            // A relay may refuse early and hang up on the rest; its reason may have come all the same.
+            let event = self.wire.reply(LAST_WORDS).await.map_or(event, Event::Reply);
+            return End { phase: Phase::Body, event };
+        }
+        crash::at("after_dot");
+        let reply = match self.wire.reply(timeouts.dot).await {
+            Ok(reply) => reply,
+            Err(event) => return End { phase: Phase::Dot, event },
+        };
+        let code = reply.code;
+        let end = End { phase: Phase::Dot, event: Event::Reply(reply) };
+        if code == 250 {
+            crash::at("after_250");
+            self.usable = !self.wire.has_surplus();
+        } else {
+            self.reset_after(&end).await;
+        }
+        end
+    }
+
+    /// MAIL, RCPT, DATA up to 354: in one write where the relay announced PIPELINING (RFC 2920), else one by one. The
+    /// first reply that does not lead on is the end.
+    async fn envelope(&mut self, mail: &Mail<'_>) -> Result<(), End> {
+        let timeouts = self.route.timeouts;
+        let steps = [
+            (Phase::Mail, self.mail_from(mail), timeouts.mail),
+            (Phase::Rcpt, format!("RCPT TO:<{}>\r\n", mail.to), timeouts.rcpt),
+            (Phase::Data, "DATA\r\n".to_owned(), timeouts.data),
+        ];
+        let pipelining = self.capabilities.announce("PIPELINING");
+        if pipelining {
+            let all: String = steps.iter().map(|(_, line, _)| line.as_str()).collect();
+            self.write(Phase::Mail, &all, timeouts.mail).await?;
+        }
+        let mut first = None;
+        let mut open_data = false;
+        for (phase, line, limit) in steps {
+            if !pipelining {
+                if first.is_some() {
+                    break;
+                }
+                self.write(phase, &line, limit).await?;
+            }
+            let reply = match self.wire.reply(limit).await {
+                Ok(reply) => reply,
+                Err(event) => return Err(first.unwrap_or(End { phase, event })),
+            };
+            open_data = phase == Phase::Data && reply.code == 354;
+            if !leads_on(phase, reply.code) {
+                first.get_or_insert(End { phase, event: Event::Reply(reply) });
+            }
+        }
+        match first {
+            None if self.wire.has_surplus() => Err(End { phase: Phase::Data, event: Event::Surplus }),
+            None => Ok(()),
+            // Refused, and yet the relay waits for a body: it shall not get one.
+            Some(end) if open_data => Err(end),
+            Some(end) => {
+                self.reset_after(&end).await;
+                Err(end)
+            }
+        }
+    }
+
+    fn mail_from(&self, mail: &Mail<'_>) -> String {
+        let from = &self.route.settings.envelope_from;
+        let size = if self.capabilities.announce("SIZE") { format!(" SIZE={}", mail.size) } else { String::new() };
+        let international = if mail.to.is_ascii() { "" } else { " BODY=8BITMIME SMTPUTF8" };
+        format!("MAIL FROM:<{from}>{size}{international}\r\n")
+    }
+
+    /// Makes the session usable again after a refusal; not after 421 or a reply that is no refusal.
+    async fn reset_after(&mut self, end: &End) {
+        let refusal = end.code().is_some_and(|code| code >= 400 && code != 421);
+        if !refusal || self.wire.has_surplus() {
+            return;
+        }
+        let limit = self.route.timeouts.mail;
+        let reset = match self.wire.write(b"RSET\r\n", limit).await {
+            Ok(()) => self.wire.reply(limit).await,
+            Err(event) => Err(event),
+        };
+        self.usable = reset.is_ok_and(|reply| reply.code == 250) && !self.wire.has_surplus();
+    }
+
+    async fn write(&mut self, phase: Phase, text: &str, limit: Duration) -> Result<(), End> {
+        self.wire.write(text.as_bytes(), limit).await.map_err(|event| End { phase, event })
+    }
+
+    /// Says goodbye and waits a moment for the answer; what comes of it changes nothing.
+    pub(super) async fn quit(mut self) {
+        if self.usable && self.wire.write(b"QUIT\r\n", QUIT).await.is_ok() {
+            let _goodbye = self.wire.reply(QUIT).await;
+        }
+    }
+}
+
+/// Whether `code` is the success of `phase` (RFC 5321 4.3.2).
+fn leads_on(phase: Phase, code: u16) -> bool {
+    match phase {
+        Phase::Rcpt => matches!(code, 250..=252),
+        Phase::Data => code == 354,
+        _ => code == 250,
+    }
+}
+
+/// Counts a session in `channel_connections` for as long as it lives.
+struct Counted(Arc<str>);
+
+impl Counted {
+    fn new(channel: &Arc<str>) -> Self {
+        metrics::channel_connections(channel.clone()).increment(1.0);
+        Self(channel.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        metrics::channel_connections(self.0.clone()).decrement(1.0);
+    }
+}

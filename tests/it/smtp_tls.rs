@@ -1,0 +1,160 @@
+//! TLS and login: T30 to T32. Never plain text where TLS was asked for, never a password without it.
+
+use std::time::Duration;
+
+use auditbell::channels::smtp::{Relay as Address, Security, Settings, Smtp, Timeouts};
+use auditbell::secret::Secret;
+
+use crate::smtp::{ALICE, Client, NOW, held, is_sent, settings};
+use crate::smtp_server::{Bytes, Certificate, Command, Options, Relay, Reply, Stall, Tls};
+
+const ACCOUNT: (&str, &str) = ("bell", "s3cret \u{e9}");
+
+fn with_account(relay: &Relay) -> Settings {
+    Settings { auth: Some((ACCOUNT.0.to_owned(), Secret::new(ACCOUNT.1))), ..settings(relay) }
+}
+
+#[tokio::test]
+async fn mail_goes_over_tls_with_a_login_in_every_combination() {
+    for tls in [Tls::Implicit, Tls::StartTls] {
+        for mechanisms in ["PLAIN LOGIN", "LOGIN", "XOAUTH2 PLAIN"] {
+            let relay =
+                Relay::start_with(Options { tls, mechanisms, account: Some(ACCOUNT), ..Options::default() }).await;
+            let client = Client::new(with_account(&relay));
+            for n in 0..2 {
+                let attempt = client.send(&format!("m{n}")).await;
+                assert!(is_sent(&attempt), "{tls:?} {mechanisms}: {attempt:?}");
+            }
+            let mail = &relay.accepted()[1];
+            assert!(mail.tls);
+            assert_eq!(mail.user.as_deref(), Some(ACCOUNT.0));
+            assert_eq!(relay.connections(), 1);
+            let method = if mechanisms == "LOGIN" { "AUTH LOGIN" } else { "AUTH PLAIN" };
+            assert_eq!(relay.count(method), 1, "{mechanisms}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_certificate_that_does_not_prove_the_relay_ends_everything() {
+    for tls in [Tls::Implicit, Tls::StartTls] {
+        for (certificate, named) in [
+            (Certificate::WrongHost, "localhost"),
+            (Certificate::UnknownCa, "UnknownIssuer"),
+            (Certificate::Expired, "expired"),
+        ] {
+            let relay =
+                Relay::start_with(Options { tls, certificate, account: Some(ACCOUNT), ..Options::default() }).await;
+            let attempt = Client::new(with_account(&relay)).send("m1").await;
+            assert_eq!(held(&attempt), "tls", "{certificate:?}");
+            assert!(attempt.reply.contains(named), "{certificate:?}: {}", attempt.reply);
+            relay.wait_closed().await;
+            assert_eq!((relay.count("AUTH"), relay.count("MAIL")), (0, 0), "{tls:?} {certificate:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_relay_without_starttls_gets_no_mail() {
+    let relay = Relay::start().await;
+    let trusted = Relay::start_with(Options { tls: Tls::StartTls, ..Options::default() }).await;
+    let mut settings = with_account(&trusted);
+    settings.relay.port = relay.address().port();
+    let attempt = Client::new(settings).send("m1").await;
+    assert_eq!(held(&attempt), "starttls");
+    relay.wait_closed().await;
+    assert_eq!(relay.heard(), ["1: EHLO client.test"]);
+}
+
+#[tokio::test]
+async fn bytes_injected_before_tls_end_the_connection() {
+    let options = Options { tls: Tls::StartTls, account: Some(ACCOUNT), ..Options::default() };
+    let relay = Relay::start_with(options).await;
+    relay.on(Command::StartTls, Bytes(b"220 go ahead\r\n250-relay.test\r\n250 AUTH PLAIN\r\n"));
+    let attempt = Client::new(with_account(&relay)).send("m1").await;
+    assert_eq!(held(&attempt), "starttls", "{attempt:?}");
+    relay.wait_closed().await;
+    assert_eq!(relay.heard(), ["1: EHLO client.test", "1: STARTTLS"]);
+}
+
+#[tokio::test]
+async fn a_handshake_that_stalls_or_fails_is_held() {
+    let trusted = Relay::start_with(Options { tls: Tls::Implicit, ..Options::default() }).await;
+    for (action, limit) in [(Stall, Duration::from_millis(150)), (Reply("220 in plain text"), Duration::from_secs(20))]
+    {
+        let relay = Relay::start().await;
+        relay.on(Command::Connect, action);
+        let mut settings = settings(&trusted);
+        settings.relay.port = relay.address().port();
+        let timeouts = Timeouts { tls: limit, ..Timeouts::default() };
+        let attempt = Client::with(settings, timeouts, auditbell::channels::smtp::Limits::default()).send("m1").await;
+        assert_eq!(held(&attempt), "tls", "{attempt:?}");
+    }
+}
+
+#[tokio::test]
+async fn plain_text_stays_on_this_machine_and_carries_no_password() {
+    let relay = Relay::start().await;
+    let away = Address { security: Security::Plain, host: "192.0.2.1".into(), port: 25 };
+    let attempt = Client::new(Settings { relay: away, ..settings(&relay) }).send("m1").await;
+    assert_eq!(held(&attempt), "connect");
+    assert!(attempt.reply.contains("this machine only"), "{}", attempt.reply);
+
+    let attempt = Client::new(with_account(&relay)).send("m1").await;
+    assert_eq!(held(&attempt), "auth");
+    relay.wait_closed().await;
+    assert_eq!(relay.heard(), ["1: EHLO client.test"]);
+}
+
+#[tokio::test]
+async fn a_refused_login_is_not_repeated_by_every_message_and_connection() {
+    let cases = [
+        ("wrong password", None, "PLAIN"),
+        ("not now", Some(Reply("454 4.7.0 temporary failure")), "PLAIN"),
+        ("334 without end", Some(Reply("334 ")), "PLAIN"),
+        ("334 without end after LOGIN", Some(Reply("334 ")), "LOGIN"),
+    ];
+    for (what, action, mechanisms) in cases {
+        let account = Some(("bell", "another password"));
+        let options = Options { tls: Tls::Implicit, account, mechanisms, ..Options::default() };
+        let relay = Relay::start_with(options).await;
+        if let Some(action) = action {
+            relay.on(Command::Auth, action);
+        }
+        let client = Client::new(with_account(&relay));
+        let attempts: Vec<_> = (0..5).map(|n| client.spawn(&format!("m{n}"))).collect();
+        for attempt in attempts {
+            assert_eq!(held(&attempt.await.unwrap()), "auth", "{what}");
+        }
+        let within = client.send_at("m5", ALICE, NOW.plus(Duration::from_secs(29))).await;
+        assert_eq!(held(&within), "auth", "{what}");
+        assert_eq!((relay.count("AUTH"), relay.connections()), (1, 1), "{what}");
+        client.send_at("m6", ALICE, NOW.plus(Duration::from_mins(1))).await;
+        assert_eq!(relay.count("AUTH"), 2, "{what}: half a minute later it is tried again");
+        assert!(relay.accepted().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_relay_that_offers_no_login_we_know_is_held() {
+    let options = Options { tls: Tls::Implicit, account: Some(ACCOUNT), mechanisms: "CRAM-MD5", ..Options::default() };
+    let relay = Relay::start_with(options).await;
+    let attempt = Client::new(with_account(&relay)).send("m1").await;
+    assert_eq!(held(&attempt), "auth");
+    assert!(attempt.reply.contains("neither AUTH PLAIN nor AUTH LOGIN"), "{}", attempt.reply);
+    relay.wait_closed().await;
+    assert_eq!(relay.count("AUTH"), 0);
+}
+
+#[tokio::test]
+async fn a_bad_ca_file_is_found_at_the_start_and_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let empty = directory.path().join("empty.pem");
+    std::fs::write(&empty, "no certificate").unwrap();
+    let relay = Relay::start_with(Options { tls: Tls::Implicit, ..Options::default() }).await;
+    for (path, told) in [(directory.path().join("absent.pem"), "cannot be read"), (empty, "contains no certificate")] {
+        let settings = Settings { ca_file: Some(path.clone()), ..settings(&relay) };
+        let fault = Smtp::new("email".into(), settings, Timeouts::default()).err().unwrap().to_string();
+        assert!(fault.contains(told) && fault.contains(path.to_str().unwrap()), "{fault}");
+    }
+}
