@@ -16,7 +16,7 @@ use super::start::{Committed, Decision, Facts, Log, Missing, Row, Say, decide};
 use super::{Settings, Start};
 use crate::clock::Clock;
 use crate::metrics;
-use crate::store::{Placement, PositionRow, Store};
+use crate::store::{Placement, PositionRow, Store, StoreError};
 
 /// One question to a broker.
 const REQUEST: Duration = Duration::from_secs(5);
@@ -67,11 +67,7 @@ impl Finder {
         if let Some(empty) = self.store_empty {
             return Ok(empty);
         }
-        let empty = self
-            .runtime
-            .block_on(tokio::time::timeout(STORE, self.store.is_empty()))
-            .context("the store does not answer")?
-            .context("the store cannot be read")?;
+        let empty = self.wait(self.store.is_empty())?;
         self.store_empty = Some(empty);
         Ok(empty)
     }
@@ -108,20 +104,19 @@ impl Finder {
     }
 
     fn positions(&self) -> anyhow::Result<BTreeMap<Key, PositionRow>> {
-        let rows = self
-            .runtime
-            .block_on(tokio::time::timeout(STORE, self.store.positions(&self.settings.name)))
-            .context("the store does not answer")?
-            .context("the positions cannot be read")?;
+        let rows = self.wait(self.store.positions(&self.settings.name))?;
         Ok(rows.into_iter().map(|row| ((row.topic.clone(), row.partition), row)).collect())
     }
 
     fn write(&self, cluster: &str, placements: &[Placement]) -> anyhow::Result<()> {
-        let writing = self.store.place(&self.settings.name, cluster, placements, self.clock.now());
-        self.runtime
-            .block_on(tokio::time::timeout(STORE, writing))
-            .context("the store does not answer")?
-            .context("the positions cannot be written")
+        self.wait(self.store.place(&self.settings.name, cluster, placements, self.clock.now()))
+    }
+
+    /// An answer of the store within [`STORE`].
+    fn wait<T>(&self, answer: impl Future<Output = Result<T, StoreError>>) -> anyhow::Result<T> {
+        // The timer is made inside: it needs the runtime's context.
+        let limited = async { tokio::time::timeout(STORE, answer).await };
+        self.runtime.block_on(limited).context("the store does not answer")?.context("the store fails")
     }
 
     /// Every wanted partition has a row that needs no change. Tells what this process decided and the store kept.
