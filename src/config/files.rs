@@ -29,8 +29,8 @@ pub(super) struct File {
 impl File {
     /// The place of a byte offset.
     pub fn place(&self, offset: usize) -> Place {
-        let before = self.text.as_bytes().get(..offset).unwrap_or(self.text.as_bytes());
-        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
+        let before = self.text.get(..offset).unwrap_or(&self.text);
+        let line = 1 + before.matches('\n').count();
         Place { file: self.name.clone(), line: Some(line) }
     }
 

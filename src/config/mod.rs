@@ -170,7 +170,7 @@ fn build(
 ) -> Option<Config> {
     let mut absent = Vec::new();
     walk::missing(&reading.root, &|path| reading.is_set(path), &mut |path, message| {
-        absent.push((path.to_owned(), message))
+        absent.push((path.to_owned(), message));
     });
     for (path, message) in absent {
         reading.fault(&path, message);

@@ -124,8 +124,9 @@ impl Kind {
 }
 
 const SECOND: Duration = Duration::from_secs(1);
-const HOUR: Duration = Duration::from_secs(3_600);
-const DAY: Duration = Duration::from_secs(86_400);
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
+const TEN_YEARS: Duration = Duration::from_hours(10 * 365 * 24);
 
 const fn one(name: &'static str, kind: Kind, need: Need) -> Key {
     Key { name, shape: Shape::One(kind), need }
@@ -170,12 +171,8 @@ const SOURCE: &[Key] = &[
 /// `ledger`: records older than the ledger less a day are refused, so less than two days would refuse nearly all.
 const STORE: &[Key] = &[
     one("url", Kind::StoreUrl, Default("sqlite:auditbell.db")),
-    one(
-        "ledger",
-        Kind::Span { min: Duration::from_secs(2 * 86_400), max: Duration::from_secs(3_650 * 86_400) },
-        Default("90d"),
-    ),
-    one("content", Kind::Span { min: HOUR, max: Duration::from_secs(3_650 * 86_400) }, Default("14d")),
+    one("ledger", Kind::Span { min: Duration::from_hours(48), max: TEN_YEARS }, Default("90d")),
+    one("content", Kind::Span { min: HOUR, max: TEN_YEARS }, Default("14d")),
 ];
 
 /// `retry`: the waits before the second, third … attempt, the last one again and again, each times 0.8 to 1.2. Shorter

@@ -32,9 +32,9 @@ pub(super) fn walk<'f>(
     (index, file): (usize, &File),
     table: DeTable<'f>,
 ) {
-    let mut walker = Walker { walked, faults, index, file };
+    let mut one = Walker { walked, faults, index, file };
     for (key, value) in table {
-        walker.top(&key, value);
+        one.top(&key, value);
     }
 }
 

@@ -1,5 +1,6 @@
 //! Owns trying a source out: can the brokers be reached, do they let us in, are the topics there?
 
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail};
@@ -10,15 +11,28 @@ use rdkafka::error::KafkaError;
 
 use super::{Settings, client};
 
-/// Keeps librdkafka's words off the log: the last error is the answer.
+/// How long the client may take to hand over its errors.
+const POLL: Duration = Duration::from_millis(100);
+
+/// Keeps the client's last error off the log: it is the answer. Without it a wrong password reads "timed out".
 #[derive(Default)]
-struct Listener(std::sync::Mutex<Option<String>>);
+struct Listener(Mutex<Option<String>>);
 
 impl ClientContext for Listener {
-    fn log(&self, _level: RDKafkaLogLevel, _facility: &str, _message: &str) {}
+    fn log(&self, level: RDKafkaLogLevel, _facility: &str, message: &str) {
+        if level as i32 <= RDKafkaLogLevel::Error as i32 {
+            self.hear(message);
+        }
+    }
 
     fn error(&self, _error: KafkaError, reason: &str) {
-        *self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(reason.to_owned());
+        self.hear(reason);
+    }
+}
+
+impl Listener {
+    fn hear(&self, message: &str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(message.to_owned());
     }
 }
 
@@ -31,17 +45,62 @@ pub fn probe(settings: &Settings, limit: Duration) -> anyhow::Result<()> {
     let end = Instant::now() + limit;
     for topic in &settings.topics {
         let left = end.saturating_duration_since(Instant::now());
-        // Polling hands the broker's errors to the listener; without it a wrong password reads "timed out".
         let metadata = consumer.fetch_metadata(Some(topic), left).map_err(|error| {
-            drop(consumer.poll(Duration::ZERO));
-            let heard = consumer.context().0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
-            heard.map_or_else(|| anyhow!(error.clone()), |heard| anyhow!("{error}: {heard}"))
+            // The errors wait in the client's queue until somebody polls.
+            drop(consumer.poll(POLL));
+            let heard = consumer.context().0.lock().unwrap_or_else(PoisonError::into_inner).take();
+            heard.map_or_else(|| anyhow!(error), |heard| anyhow!(heard))
         });
-        let metadata = metadata.with_context(|| format!("no broker answered within {} s", limit.as_secs()))?;
+        let metadata = metadata.context("the brokers do not tell of its topics")?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         if found.is_none_or(|found| found.error().is_some() || found.partitions().is_empty()) {
             bail!("topic `{topic}` does not exist, or this user may not describe it");
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use rdkafka::mocking::MockCluster;
+
+    use super::*;
+    use crate::source::{OnLostStore, Start};
+
+    fn settings(brokers: String, topic: &str) -> Settings {
+        Settings {
+            name: "entra".into(),
+            brokers,
+            topics: vec![topic.to_owned()],
+            group_id: "auditbell".into(),
+            start: Start::Earliest,
+            auth: None,
+            tls: None,
+            on_lost_store: OnLostStore::Refuse,
+            kafka: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn a_source_can_be_used_if_its_brokers_answer_and_its_topics_exist() {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic("audit", 1, 1).unwrap();
+        probe(&settings(cluster.bootstrap_servers(), "audit"), Duration::from_secs(10)).unwrap();
+    }
+
+    #[test]
+    fn a_topic_that_is_missing_is_named() {
+        let cluster = MockCluster::new(1).unwrap();
+        let error = probe(&settings(cluster.bootstrap_servers(), "audti"), Duration::from_secs(10)).unwrap_err();
+        assert!(format!("{error:#}").contains("`audti` does not exist"), "{error:#}");
+    }
+
+    #[test]
+    fn a_broker_that_is_away_is_said_within_the_limit() {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let error = probe(&settings(format!("127.0.0.1:{port}"), "audit"), Duration::from_secs(2)).unwrap_err();
+        assert!(format!("{error:#}").contains("refused"), "{error:#}");
+    }
 }

@@ -1,4 +1,8 @@
 //! The integration tests: one binary, one file per theme.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test fails by panicking; clippy.toml exempts only #[test] functions, not what they call"
+)]
 
 mod config;
 mod config_mutations;
