@@ -1,14 +1,148 @@
-//! `send-test`.
+//! `send-test`: one marked message through the real channel, as the daemon would send it.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
-use super::{Global, exit};
+use anyhow::Context;
+use serde::Serialize;
+use tokio::sync::watch;
+
+use super::{Global, Output, exit};
+use crate::channels::smtp::{Smtp, Timeouts};
+use crate::channels::{Channel, Outgoing, Permission, Verdict};
+use crate::clock::{Clock, Timestamp};
+use crate::compose::{Composer, Draft, Kind};
+use crate::config::{self, ChannelSettings, Config};
+use crate::people::{People, Person, Resolution};
+use crate::plan::Recipient;
+use crate::record::Severity;
 
 /// Arguments of `send-test`.
 #[derive(clap::Args, Debug)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Table name of the channel: `email` for `[channel.email]`
+    #[arg(long, value_name = "NAME")]
+    channel: String,
+    /// To whom; must be within people.allow_domains
+    #[arg(long, value_name = "ADDRESS")]
+    to: String,
+}
 
-/// Runs the command.
-pub(crate) fn run(_global: &Global, _args: Args) -> ExitCode {
-    ExitCode::from(exit::FAILED)
+/// What came of it; printed as it is with `-o json`.
+#[derive(Serialize)]
+struct Outcome {
+    /// Left side of the Message-ID.
+    message: String,
+    /// Where it went: not `--to` if the channel has `redirect_to`.
+    to: Arc<str>,
+    /// `sent later never ambiguous hold`.
+    verdict: &'static str,
+    /// Of `never` and `hold`.
+    reason: Option<&'static str>,
+    /// What the relay said, or what went wrong.
+    reply: String,
+}
+
+/// Sends one message: 0 if the relay took it, 1 if not, 78 if the configuration does not load.
+pub(crate) fn run(global: &Global, args: Args) -> ExitCode {
+    let config = match config::load(&global.config) {
+        Ok(config) => config,
+        Err(faults) => {
+            for fault in faults {
+                eprintln!("{fault}");
+            }
+            return ExitCode::from(exit::CONFIG);
+        }
+    };
+    match send(&config, &args) {
+        Ok(outcome) => {
+            match global.output {
+                Output::Text => print(&outcome),
+                Output::Json => println!("{}", serde_json::json!(outcome)),
+            }
+            if outcome.verdict == "sent" { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) }
+        }
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::from(exit::FAILED)
+        }
+    }
+}
+
+fn send(config: &Config, args: &Args) -> anyhow::Result<Outcome> {
+    let settings = config.channels.iter().find(|channel| *channel.name == *args.channel).with_context(|| {
+        let known: Vec<&str> = config.channels.iter().map(|channel| &*channel.name).collect();
+        format!("there is no [channel.{}]; there is: {}", args.channel, known.join(", "))
+    })?;
+    let people = People::load(config.people.clone())?;
+    let recipient = Recipient::Address(args.to.as_str().into());
+    let person = match people.resolve(&recipient, &[]) {
+        Resolution::Found(person) => person,
+        Resolution::Refused(refusal) => anyhow::bail!("{} may not be mailed: {}", args.to, refusal.as_str()),
+        Resolution::Unknown => anyhow::bail!("{} is not known", args.to),
+    };
+    let now = Clock::system().now();
+    let outgoing = message(config, settings, &people, &recipient, &person, now)?;
+    let channel = Smtp::new(settings.name.clone(), settings.smtp.clone(), Timeouts::default())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let attempt = runtime.block_on(async {
+        let attempt = channel.attempt(&outgoing, now).await;
+        channel.close().await;
+        attempt
+    });
+    let (verdict, reason) = match attempt.verdict {
+        Verdict::Sent { .. } => ("sent", None),
+        Verdict::Later => ("later", None),
+        Verdict::Never { reason } => ("never", Some(reason)),
+        Verdict::Ambiguous => ("ambiguous", None),
+        Verdict::Hold { why, .. } => ("hold", Some(why)),
+    };
+    Ok(Outcome {
+        message: outgoing.key.to_string(),
+        to: outgoing.to.clone(),
+        verdict,
+        reason,
+        reply: attempt.reply.clone(),
+    })
+}
+
+/// The mail, composed as the daemon composes it.
+fn message(
+    config: &Config,
+    settings: &ChannelSettings,
+    people: &People,
+    recipient: &Recipient,
+    person: &Person,
+    now: Timestamp,
+) -> anyhow::Result<Outgoing> {
+    let composer = Composer::load(config.templates.as_deref(), &config.brand)
+        .map_err(|faults| anyhow::anyhow!(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))?;
+    let mut seed = [0; 8];
+    getrandom::fill(&mut seed).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
+    let key = format!("test-{:016x}", u64::from_be_bytes(seed));
+    let draft = Draft {
+        key: &key,
+        template: "test",
+        fallback: false,
+        kind: Kind::Test,
+        rule: "send-test",
+        title: "",
+        severity: Severity::Low,
+        created_at: now,
+        recipient,
+        person,
+        people,
+        about: None,
+        records: &[],
+    };
+    let mail = composer.compose(&settings.sender, &draft)?;
+    // Nobody takes the permission back: the command ends with the attempt.
+    let permission = watch::Sender::new(Permission::Go).subscribe();
+    Ok(Outgoing { key: key.into(), to: mail.to, bytes: mail.bytes, permission })
+}
+
+fn print(outcome: &Outcome) {
+    let reason = outcome.reason.map_or_else(String::new, |reason| format!(" ({reason})"));
+    println!("{}{reason}: {} to {}", outcome.verdict, outcome.message, outcome.to);
+    println!("{}", outcome.reply);
 }

@@ -7,6 +7,7 @@
 mod config;
 mod config_mutations;
 mod layers;
+mod send_test;
 mod smtp;
 mod smtp_server;
 mod smtp_tls;

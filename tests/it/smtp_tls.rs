@@ -158,3 +158,14 @@ async fn a_bad_ca_file_is_found_at_the_start_and_named() {
         assert!(fault.contains(told) && fault.contains(path.to_str().unwrap()), "{fault}");
     }
 }
+
+#[tokio::test]
+async fn a_probe_says_what_is_wrong_and_sends_nothing() {
+    let relay = Relay::start_with(Options { tls: Tls::StartTls, account: Some(ACCOUNT), ..Options::default() }).await;
+    let client = Client::new(with_account(&relay));
+    client.channel.probe().await.unwrap();
+    relay.wait_closed().await;
+    assert_eq!((relay.count("AUTH"), relay.count("MAIL"), relay.count("QUIT")), (1, 0, 1));
+    relay.on(Command::Auth, Reply("535 5.7.8 wrong"));
+    assert_eq!(client.channel.probe().await.unwrap_err().to_string(), "auth: 535 5.7.8 wrong");
+}

@@ -149,7 +149,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_server_gets_back_exactly_what_was_sent(lines in proptest::collection::vec("[.]{0,3}[ -~]{0,80}", 1..20)) {
-            let message = lines.iter().map(|line| format!("{line}\r\n")).collect::<String>().into_bytes();
+            let message = (lines.join("\r\n") + "\r\n").into_bytes();
             prop_assert_eq!(received(&on_the_wire(&message, false).unwrap()), (message, Vec::new()));
         }
 

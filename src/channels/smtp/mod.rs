@@ -141,6 +141,12 @@ impl Smtp {
         };
         Ok(Self(Arc::new(Pool::new(Route { name, settings, timeouts, tls }, limits))))
     }
+
+    /// Connects, secures, greets, logs in and says goodbye, under the same deadlines as a delivery; for `check --connect`.
+    /// The error is one line for the operator and holds no secret.
+    pub async fn probe(&self) -> anyhow::Result<()> {
+        self.0.probe().await
+    }
 }
 
 impl Channel for Smtp {

@@ -59,6 +59,17 @@ impl Pool {
         self.route.settings.connections.max(1)
     }
 
+    pub(super) async fn probe(&self) -> anyhow::Result<()> {
+        match Session::open(&self.route).await {
+            Ok(session) => {
+                session.quit().await;
+                Ok(())
+            }
+            Err(end @ End { event: Event::Reply(_), .. }) => anyhow::bail!("{}: {end}", end.phase.name()),
+            Err(end) => anyhow::bail!("{end}"),
+        }
+    }
+
     pub(super) async fn attempt(self: &Arc<Self>, outgoing: &Outgoing, now: Timestamp) -> Attempt {
         let permission = *outgoing.permission.borrow();
         if permission != Permission::Go {
