@@ -1,15 +1,44 @@
 //! Owns what must survive a crash: positions, the ledger of notifications, messages and what is due.
+//!
+//! One writer thread commits in groups, two readers load and list. A [`Store`] is a handle to them; every method answers
+//! after the commit. The tables are in `migrations/`, the promises in `docs/store.md`.
+
+mod accept;
+mod batch;
+mod claim;
+mod disk;
+mod load;
+mod lock;
+mod message;
+mod origin;
+mod position;
+mod purge;
+mod readers;
+mod settle;
+mod sql;
+mod sqlite;
+mod upkeep;
+mod writer;
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use bytes::Bytes;
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub use batch::{AcceptError, Accepted, Batch, DeadLetter, Fence, Planned};
+pub use message::{Claim, Escalation, FinalState, Loaded, LoadedRecord, RECORDS, Settle, Settled, State};
+pub use position::{Placement, PositionRow};
+pub use upkeep::Upkeep;
 
 use crate::clock::Timestamp;
-use crate::compose::Kind;
-use crate::plan::{Intent, NotificationId, Recipient};
-use crate::record::Severity;
+use readers::Read;
+use writer::{Answer, Command, Mark, Writer};
+
+/// How often another process's changes are looked for.
+const LOOK_FOR_CHANGES: Duration = Duration::from_secs(2);
 
 /// `[store]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,94 +49,6 @@ pub struct Settings {
     pub ledger: Duration,
     /// How long record and message bodies are kept.
     pub content: Duration,
-}
-
-/// What intake hands over: whole Kafka messages, one transaction.
-#[derive(Clone, Debug, Default)]
-pub struct Batch {
-    /// One per partition in the batch; compared and moved first.
-    pub fences: Vec<Fence>,
-    /// Records that gave at least one intent, in order.
-    pub records: Vec<Planned>,
-    /// What could not be read.
-    pub dead_letters: Vec<DeadLetter>,
-    /// Config revision that decided.
-    pub config: i64,
-}
-
-/// "I last saw `from`; I have accounted for everything before `to`."
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "columns of `position`")]
-pub struct Fence {
-    pub source: Arc<str>,
-    pub topic: Arc<str>,
-    pub partition: i32,
-    pub from: i64,
-    pub to: i64,
-    /// Bad messages in a row up to `to` (0 after a good one).
-    pub bad: u32,
-}
-
-/// A record with its intents.
-#[derive(Clone, Debug)]
-pub struct Planned {
-    /// `Record::identity`.
-    pub identity: [u8; 32],
-    /// The record's time, else the broker's, else now.
-    pub at: Timestamp,
-    /// Dialect, for the console.
-    pub dialect: &'static str,
-    /// `source:topic:partition:offset:index`.
-    pub origin: Arc<str>,
-    /// The raw JSON, for compose.
-    pub body: Bytes,
-    /// Kafka's time, with which the body is read again.
-    pub broker_time: Option<Timestamp>,
-    /// Who shall be told.
-    pub intents: Vec<Intent>,
-}
-
-/// Bytes we could not read, with the place they came from. `item` is −1 for a whole message.
-#[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "columns of `dead_letter`")]
-pub struct DeadLetter {
-    pub source: Arc<str>,
-    pub topic: Arc<str>,
-    pub partition: i32,
-    pub offset: i64,
-    pub item: i64,
-    pub error: &'static str,
-    pub body: Bytes,
-}
-
-/// What a batch came to, for the counters.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Accepted {
-    /// New notifications that became or joined messages.
-    pub messages: u64,
-    /// (rule, channel) of each notification whose id was there before.
-    pub duplicates: Vec<(Arc<str>, Arc<str>)>,
-    /// Channels that have something new to send.
-    pub channels: Vec<Arc<str>>,
-}
-
-/// Why a batch was not accepted; nothing of it was written.
-#[derive(Debug, thiserror::Error)]
-pub enum AcceptError {
-    /// Somebody else moved this position: re-read it and seek.
-    #[error("position of {topic}/{partition} is not {from}")]
-    #[expect(missing_docs, reason = "names of the fence")]
-    Fenced { topic: Arc<str>, partition: i32, from: i64 },
-    /// The dead letters are full: hold.
-    #[error("the dead-letter table is full")]
-    DeadLettersFull,
-    /// The store's disk is short of space: hold.
-    #[error("{free} bytes free, less than the reserve")]
-    #[expect(missing_docs, reason = "the name says it")]
-    DiskLow { free: u64 },
-    /// Try again, or stop, as the store says.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 /// What can go wrong with the store itself.
@@ -127,176 +68,105 @@ pub enum StoreError {
     Other(#[from] anyhow::Error),
 }
 
-/// Identifies one claim; every verdict but `Sent` is fenced by it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "columns of `due`")]
-pub struct Claim {
-    pub message: i64,
-    pub channel: Arc<str>,
-    pub lane: i64,
-    pub due_at: Timestamp,
-    pub owner: i64,
-    pub attempt: u32,
-    pub suspect: u32,
-}
-
-/// A claimed message with everything compose needs.
-#[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "columns of `message`")]
-pub struct Loaded {
-    pub claim: Claim,
-    pub key: NotificationId,
-    pub recipient: Recipient,
-    pub rule: Arc<str>,
-    pub template: Arc<str>,
-    pub kind: Kind,
-    pub title: Arc<str>,
-    pub severity: Severity,
-    /// Set at the first attempt, kept for ever.
-    pub address: Option<Arc<str>>,
-    pub created_at: Timestamp,
-    pub expires_at: Timestamp,
-    /// Frozen bytes, once the final dot may have been written.
-    pub frozen: Option<Bytes>,
-    /// Oldest first.
-    pub records: Vec<LoadedRecord>,
-}
-
-/// A record as it was stored.
-#[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "columns of `record`")]
-pub struct LoadedRecord {
-    pub origin: Arc<str>,
-    pub at: Timestamp,
-    pub broker_time: Option<Timestamp>,
-    /// `None` after the content retention.
-    pub body: Option<Bytes>,
-}
-
-/// What dispatch wants written for one claim.
-#[derive(Clone, Debug)]
-pub struct Settle {
-    /// Whose.
-    pub claim: Claim,
-    /// When the verdict fell.
-    pub at: Timestamp,
-    /// What to write.
-    pub outcome: Settled,
-    /// The attempt's reply code and line.
-    pub code: Option<u16>,
-    /// See `channels::Attempt::reply`.
-    pub reply: String,
-    /// The address used, kept from the first attempt.
-    pub address: Option<Arc<str>>,
-}
-
-/// `store.md` 4, the row of the state table.
-#[derive(Clone, Debug)]
-#[expect(missing_docs, reason = "store.md 4")]
-pub enum Settled {
-    Sent {
-        reference: Option<String>,
-        digest: [u8; 32],
-    },
-    Later {
-        due_at: Timestamp,
-    },
-    Hold {
-        until: Timestamp,
-    },
-    Ambiguous {
-        due_at: Timestamp,
-        bytes: Bytes,
-    },
-    /// Failed or expired for good; `escalation`: who hears of it instead (nobody for an escalation itself).
-    Never {
-        state: FinalState,
-        reason: &'static str,
-        escalation: Vec<Escalation>,
-    },
-}
-
-/// A final state other than sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "store.md 4")]
-pub enum FinalState {
-    Failed,
-    Expired,
-}
-
-/// A new notification that stands for one that could not be told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Escalation {
-    /// Hash of (id it stands for, kind, recipient, channel).
-    pub id: NotificationId,
-    /// `Unresolved` or `Failed`.
-    pub kind: Kind,
-    /// One entry of the fallback list.
-    pub recipient: Recipient,
-    /// Channel name.
-    pub channel: Arc<str>,
-    /// When it is too late.
-    pub expires_at: Timestamp,
-}
-
-/// The store: a handle to the writer and reader threads. Cheap to clone; the last clone dropped ends the threads.
+/// The store: a handle to the writer and reader threads. Cheap to clone; dropping the last clone ends the threads and
+/// waits for them.
 #[derive(Clone)]
 pub struct Store {
-    _private: (),
+    shared: Arc<Shared>,
 }
 
-/// One row of `position`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "columns of `position`")]
-pub struct PositionRow {
-    pub topic: Arc<str>,
-    pub partition: i32,
-    pub cluster: String,
-    pub next: i64,
-    pub at: Timestamp,
-    pub bad: u32,
+struct Shared {
+    settings: Settings,
+    /// Taken out when the store is closed: the threads end when they have done what is queued.
+    senders: Mutex<Option<(mpsc::Sender<Command>, mpsc::Sender<Read>)>>,
+    changes: watch::Receiver<u64>,
+    expired: Mutex<upkeep::Cursor>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
-/// A row of `position` that the start table wants.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[expect(missing_docs, reason = "columns of `position`")]
-pub struct Placement {
-    pub topic: Arc<str>,
-    pub partition: i32,
-    /// What stands there; `None`: no row (insert, on conflict do nothing).
-    pub from: Option<i64>,
-    pub next: i64,
+impl Shared {
+    /// Ends the threads. Blocks while they finish what is queued.
+    fn end(&self) {
+        drop(self.senders.lock().unwrap_or_else(PoisonError::into_inner).take());
+        for thread in self.threads.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the store panicked");
+            }
+        }
+    }
 }
 
-/// What maintenance learned in one round, for the gauges.
-#[derive(Clone, Debug, Default)]
-#[expect(missing_docs, reason = "names of the gauges")]
-pub struct Upkeep {
-    /// Messages per (channel, state name).
-    pub messages: Vec<(Arc<str>, &'static str, u64)>,
-    /// Oldest `created_at` of the pending ones, per channel.
-    pub oldest_pending: Vec<(Arc<str>, Timestamp)>,
-    pub bytes: u64,
-    pub free_bytes: u64,
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.end();
+    }
 }
 
-#[expect(clippy::unused_async, unused_variables, reason = "skeleton, replaced by the store")]
+/// Tells when another process changed the store. See [`Store::changes`].
+pub struct Changes {
+    store: Store,
+    seen: watch::Receiver<u64>,
+}
+
+impl Changes {
+    /// Waits for the next change made by another process (`messages retry`, …); looks every 2 s. Cancel-safe.
+    pub async fn next(&mut self) -> Result<(), StoreError> {
+        loop {
+            if self.seen.has_changed().unwrap_or(false) {
+                self.seen.mark_unchanged();
+                return Ok(());
+            }
+            tokio::time::sleep(LOOK_FOR_CHANGES).await;
+            // Any command looks at the file's version first.
+            self.store.write(Mark::Other, |_| Ok::<_, StoreError>(())).await?;
+        }
+    }
+}
+
 impl Store {
     /// Opens (and migrates) the file. With `daemon` it takes the lock that only one daemon may have.
     /// Blocking; call it before the runtime is busy or inside `spawn_blocking`.
     pub fn open(settings: &Settings, daemon: bool) -> Result<Self, StoreError> {
-        unimplemented!()
+        let path = &settings.path;
+        let lock = daemon.then(|| lock::take(path)).transpose()?;
+        let conn = sqlite::create_or_open(path, daemon)?;
+        let (write, commands) = mpsc::channel(writer::QUEUE);
+        let (read, reads) = mpsc::channel(readers::QUEUE);
+        let (changed, changes) = watch::channel(0);
+        let writer = Writer::new(conn, path, read.downgrade(), changed)?;
+        let thread = std::thread::Builder::new().name("store-writer".into());
+        let thread = thread.spawn(move || writer.serve(commands, lock)).map_err(anyhow::Error::from)?;
+        let store = Self {
+            shared: Arc::new(Shared {
+                settings: settings.clone(),
+                senders: Mutex::new(Some((write, read))),
+                changes,
+                expired: Mutex::default(),
+                threads: Mutex::new(vec![thread]),
+            }),
+        };
+        let reads = Arc::new(Mutex::new(reads));
+        for _ in 0..readers::THREADS {
+            let thread = readers::spawn(sqlite::reader(path)?, reads.clone()).map_err(anyhow::Error::from)?;
+            store.shared.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
+        }
+        Ok(store)
     }
+
     /// Are there any rows at all (positions, notifications)? For the start table's "store empty".
     pub async fn is_empty(&self) -> Result<bool, StoreError> {
-        unimplemented!()
+        let any = "SELECT EXISTS (SELECT 1 FROM position) OR EXISTS (SELECT 1 FROM notification)";
+        self.read(|conn| Ok(sql::first::<bool>(conn, any, &[])? != Some(true))).await
     }
+
     /// All positions of a source.
     pub async fn positions(&self, source: &str) -> Result<Vec<PositionRow>, StoreError> {
-        unimplemented!()
+        let source = source.to_owned();
+        self.read(move |conn| position::of_source(conn, &source)).await
     }
-    /// Writes first rows, or moves rows as the start table decided: each by compare-and-swap, `bad` becomes 0. A row
-    /// that is not as expected is left alone; the caller reads the positions again.
+
+    /// Writes first rows, or moves rows as the start table decided: compare-and-swap on what it decided from. A row that
+    /// somebody else wrote meanwhile stays; read the positions again afterwards.
     pub async fn place(
         &self,
         source: &str,
@@ -304,37 +174,75 @@ impl Store {
         rows: &[Placement],
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        unimplemented!()
+        let (source, cluster, mut rows) = (source.to_owned(), cluster.to_owned(), rows.to_vec());
+        rows.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
+        self.write(Mark::Other, move |w| position::place(&w.conn, &source, &cluster, &rows, now)).await
     }
+
     /// First time each rule was active; `since` for rules not yet there. Returns all.
     pub async fn rules_seen(
         &self,
         rules: &[Arc<str>],
         since: Timestamp,
     ) -> Result<Vec<(Arc<str>, Timestamp)>, StoreError> {
-        unimplemented!()
+        let rules = rules.to_vec();
+        self.write(Mark::Other, move |w| position::rules_seen(&w.conn, &rules, since)).await
     }
+
     /// The revision of this config hash, a new one where it is new.
     pub async fn config_revision(&self, hash: [u8; 32], now: Timestamp) -> Result<i64, StoreError> {
-        unimplemented!()
+        self.write(Mark::Other, move |w| position::config_revision(&w.conn, &hash, now)).await
     }
-    /// fence → identity → groups → rows, one transaction (grouped with whatever else waits).
+
+    /// fence → identity → groups → rows, one transaction (grouped with whatever else waits). Without a fence (internal
+    /// records) only the rows. Call it with the same batch until it answers; repeating is harmless.
     pub async fn accept(&self, batch: Batch, now: Timestamp) -> Result<Accepted, AcceptError> {
-        unimplemented!()
+        let batch = Arc::new(batch);
+        #[cfg(feature = "crash-points")]
+        let batch = self.planted_bug(batch, now).await?;
+        let first = batch.clone();
+        match self.write(Mark::Accept, move |w| accept::accept(w, &first, now, false)).await {
+            // The reply to COMMIT may be all that was lost: the same batch finds its position moved if so.
+            Err(AcceptError::Store(StoreError::Other(error))) => {
+                tracing::warn!(%error, "accepting once more");
+                self.write(Mark::Accept, move |w| accept::accept(w, &batch, now, true)).await
+            }
+            answer => answer,
+        }
     }
+
+    /// See [`accept::planted`]: a bug on purpose, in the crash suite's build only.
+    #[cfg(feature = "crash-points")]
+    async fn planted_bug(&self, batch: Arc<Batch>, now: Timestamp) -> Result<Arc<Batch>, AcceptError> {
+        if !accept::planted::wanted() {
+            return Ok(batch);
+        }
+        let fences = batch.fences.clone();
+        self.write(Mark::Other, move |w| accept::move_positions(w, &fences, now, false)).await?;
+        Ok(Arc::new(Batch { fences: Vec::new(), ..Arc::unwrap_or_clone(batch) }))
+    }
+
     /// Registers a worker and frees the claims of all others on SQLite (there is one daemon): suspect + 1.
     pub async fn register(&self, name: &str, now: Timestamp) -> Result<i64, StoreError> {
-        unimplemented!()
+        let name = name.to_owned();
+        // 63 random bits; 0 means "nobody".
+        let random = getrandom::u64().map_err(anyhow::Error::from)?;
+        let worker = i64::try_from(random >> 1).unwrap_or(i64::MAX).max(1);
+        self.write(Mark::Other, move |w| claim::register(w, worker, &name, now)).await?;
+        Ok(worker)
     }
-    /// I am alive.
-    pub async fn heartbeat(&self, worker: i64, now: Timestamp) -> Result<(), StoreError> {
-        unimplemented!()
+
+    /// I am alive. `false`: this worker was declared dead and its claims are void; register again.
+    pub async fn heartbeat(&self, worker: i64, now: Timestamp) -> Result<bool, StoreError> {
+        self.write(Mark::Other, move |w| claim::heartbeat(w, worker, now)).await
     }
-    /// Deletes the worker's row; its claims must have been settled or released.
+
+    /// Deletes the worker's row. Claims it still holds go back untouched.
     pub async fn unregister(&self, worker: i64) -> Result<(), StoreError> {
-        unimplemented!()
+        self.write(Mark::Other, move |w| claim::unregister(w, worker)).await
     }
-    /// Up to `limit` due rows, urgent lane first, then one suspect row if there is nothing else in hand.
+
+    /// Up to `limit` due rows, urgent lane first. A suspect row is given out alone, when nothing else is in hand.
     pub async fn claim(
         &self,
         channel: &str,
@@ -342,30 +250,153 @@ impl Store {
         now: Timestamp,
         limit: usize,
     ) -> Result<Vec<Claim>, StoreError> {
-        unimplemented!()
+        let channel: Arc<str> = channel.into();
+        self.write(Mark::Other, move |w| claim::claim(w, &channel, worker, now, limit)).await
     }
+
     /// The claimed messages with their records, in the order given; final ones are dropped from `due` and left out.
     pub async fn load(&self, claims: Vec<Claim>) -> Result<Vec<Loaded>, StoreError> {
-        unimplemented!()
+        let load::Window { loaded, finished } = self.read(move |conn| load::load(conn, claims)).await?;
+        if !finished.is_empty() {
+            let messages: Vec<i64> = finished.into_iter().map(|claim| claim.message).collect();
+            self.write(Mark::Other, move |w| Ok::<_, StoreError>(upkeep::drop_finished(w, &messages)?)).await?;
+        }
+        Ok(loaded)
     }
-    /// When the next row of this channel is due.
+
+    /// When this channel's next row can be claimed. Rows in hand do not count: settling them is the caller's own event.
     pub async fn next_due(&self, channel: &str) -> Result<Option<Timestamp>, StoreError> {
-        unimplemented!()
+        let channel: Arc<str> = channel.into();
+        self.write(Mark::Other, move |w| claim::next_due(w, &channel)).await
     }
-    /// Writes one verdict (group commit with whatever waits). `false`: the claim was no longer ours, nothing was written.
+
+    /// Writes one verdict (group commit with whatever waits). `false`: the claim was no longer ours (or, for `Sent`, it
+    /// was sent before), nothing was written.
     pub async fn settle(&self, settle: Settle) -> Result<bool, StoreError> {
-        unimplemented!()
+        self.write(Mark::Settle, move |w| settle::settle(w, &settle)).await
     }
-    /// Gives claims back untouched (attempt − 1, same due time).
+
+    /// Gives claims back untouched (attempt − 1, same due time), those that are still ours.
     pub async fn release(&self, claims: Vec<Claim>) -> Result<(), StoreError> {
-        unimplemented!()
+        self.write(Mark::Other, move |w| claim::release(w, &claims)).await
     }
-    /// Frees claims of workers unseen for 30 s, returns expired free rows for escalation, purges a slice, reads gauges.
+
+    /// Free rows past their end, claimed for `worker` and loaded: settle each with `Never { state: Expired, … }`. Looks at
+    /// a slice of what is due; call it beside `maintain`. Rows of a running channel expire when they are claimed.
+    pub async fn expired(&self, worker: i64, now: Timestamp, limit: usize) -> Result<Vec<Loaded>, StoreError> {
+        let cursor = self.shared.expired.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let (found, next) = self.read(move |conn| upkeep::expired(conn, &cursor, now, limit)).await?;
+        *self.shared.expired.lock().unwrap_or_else(PoisonError::into_inner) = next;
+        if found.is_empty() {
+            return Ok(Vec::new());
+        }
+        let claims = self.write(Mark::Other, move |w| claim::claim_rows(w, worker, &found)).await?;
+        self.load(claims).await
+    }
+
+    /// Frees claims of workers unseen for 30 s, purges a slice (and goes on when idle), copies the WAL back, reads gauges.
+    /// Call it every 5 s, after the heartbeat.
     pub async fn maintain(&self, now: Timestamp) -> Result<Upkeep, StoreError> {
-        unimplemented!()
+        let is_due = move |w: &mut Writer| {
+            claim::void_unseen(w, now)?;
+            w.bounds.clear();
+            w.disk.keep_reserve();
+            purge::work(w)?;
+            Ok::<_, StoreError>((w.purge.is_due(now), w.disk.free))
+        };
+        let (is_due, free_bytes) = self.write(Mark::Other, is_due).await?;
+        if is_due {
+            let Settings { ledger, content, .. } = self.shared.settings;
+            let plan = self.read(move |conn| purge::plan(conn, ledger, content, now)).await?;
+            let begin = move |w: &mut Writer| {
+                w.purge.begin(plan, now);
+                Ok::<_, StoreError>(())
+            };
+            self.write(Mark::Other, begin).await?;
+        }
+        let mut upkeep = self.read(upkeep::gauges).await?;
+        self.read(readers::checkpoint).await?;
+        upkeep.free_bytes = free_bytes;
+        upkeep.bytes = ["", "-wal", "-shm"]
+            .map(|suffix| sqlite::beside(&self.shared.settings.path, suffix))
+            .iter()
+            .filter_map(|path| std::fs::metadata(path).ok())
+            .map(|file| file.len())
+            .sum();
+        Ok(upkeep)
     }
-    /// Checkpoint and close; waits for the threads.
+
+    /// The clock went back by more than a minute: rows that wait for a retry are due a minute from `now`.
+    pub async fn clock_stepped_back(&self, now: Timestamp) -> Result<(), StoreError> {
+        self.write(Mark::Other, move |w| Ok::<_, StoreError>(upkeep::clock_stepped_back(w, now)?)).await
+    }
+
+    /// Tells from now on when another process changes the store, e.g. `auditbell messages retry`.
+    pub fn changes(&self) -> Changes {
+        let mut seen = self.shared.changes.clone();
+        seen.mark_unchanged();
+        Changes { store: self.clone(), seen }
+    }
+
+    /// Is the writer thread alive? For readiness.
+    pub fn is_alive(&self) -> bool {
+        let senders = self.shared.senders.lock().unwrap_or_else(PoisonError::into_inner);
+        senders.as_ref().is_some_and(|(write, _)| !write.is_closed())
+    }
+
+    /// Checkpoint and close; waits for the threads. Other clones get errors from now on.
     pub async fn close(self) {
-        unimplemented!()
+        if tokio::task::spawn_blocking(move || self.shared.end()).await.is_err() {
+            tracing::error!("closing the store panicked");
+        }
     }
+
+    /// Runs `work` in the writer's next transaction; answers after COMMIT. An error rolls back what `work` wrote, alone.
+    async fn write<T, E, F>(&self, mark: Mark, work: F) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: FnOnce(&mut Writer) -> Result<T, E> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let work = move |writer: Result<&mut Writer, StoreError>| {
+            let result = writer.map_err(E::from).and_then(work);
+            let keep = result.is_ok();
+            let tell = move |lost: Option<StoreError>| {
+                // A caller that went away does not want the answer.
+                let _ = reply.send(match lost {
+                    Some(error) => result.and(Err(error.into())),
+                    None => result,
+                });
+            };
+            Answer { keep, tell: Box::new(tell) }
+        };
+        let (senders, _) = self.senders()?;
+        senders.send(Command { mark, work: Box::new(work) }).await.map_err(|_| closed())?;
+        answer.await.map_err(|_| closed())?
+    }
+
+    /// Runs `work` on a reader.
+    async fn read<T, F>(&self, work: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let read = move |conn: &Connection| {
+            // A caller that went away does not want the answer.
+            let _ = reply.send(work(conn));
+        };
+        let (_, senders) = self.senders()?;
+        senders.send(Box::new(read)).await.map_err(|_| closed())?;
+        Ok(answer.await.map_err(|_| closed())??)
+    }
+
+    fn senders(&self) -> Result<(mpsc::Sender<Command>, mpsc::Sender<Read>), StoreError> {
+        self.shared.senders.lock().unwrap_or_else(PoisonError::into_inner).clone().ok_or_else(closed)
+    }
+}
+
+fn closed() -> StoreError {
+    StoreError::Other(anyhow::anyhow!("the store is closed"))
 }

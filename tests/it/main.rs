@@ -12,3 +12,4 @@ mod smtp;
 mod smtp_server;
 mod smtp_tls;
 mod smtp_verdicts;
+mod store;

@@ -1,0 +1,196 @@
+//! Owns claims: who may send which message now. A claim belongs to a worker and is void when the worker is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{Result, Row, ToSql};
+
+use super::message::{Claim, ORDINARY, URGENT};
+use super::writer::Writer;
+use super::{StoreError, sql};
+use crate::clock::Timestamp;
+
+/// How long suspect rows give way to the others before the window is drained for them.
+const SUSPECT_PATIENCE: Duration = Duration::from_mins(1);
+/// How long a worker may be unseen before its claims are void.
+const UNSEEN: Duration = Duration::from_secs(30);
+/// From this many crashes on a message waits between tries.
+const SUSPECT_WAITS: i64 = 3;
+/// How long it waits.
+const SUSPECT_WAIT: Duration = Duration::from_hours(1);
+/// When to ask again while a suspect row keeps others from being claimed.
+const BLOCKED: Duration = Duration::from_secs(1);
+
+/// Up to `limit` due rows, urgent lane first. A suspect row is given out alone, when nothing else is in hand, so that a
+/// crash can be laid at its door; nothing is claimed beside it.
+pub(super) fn claim(
+    w: &mut Writer,
+    channel: &Arc<str>,
+    worker: i64,
+    now: Timestamp,
+    limit: usize,
+) -> Result<Vec<Claim>, StoreError> {
+    w.now = w.now.max(now);
+    if w.suspect.is_some() || limit == 0 {
+        return Ok(Vec::new());
+    }
+    let suspect = sql::first::<Timestamp>(&w.conn, sql::NEXT_SUSPECT, &[channel])?.filter(|due_at| *due_at <= now);
+    let mut claims = Vec::new();
+    if suspect.is_none_or(|due_at| due_at > now.minus(SUSPECT_PATIENCE)) {
+        for lane in [URGENT, ORDINARY] {
+            let left = limit - claims.len();
+            if left > 0 {
+                claims.extend(window(w, channel, worker, lane, now, left)?);
+            }
+        }
+    }
+    if claims.is_empty() && w.in_hand.is_empty() && suspect.is_some() {
+        claims = sql::rows(&w.conn, sql::CLAIM_SUSPECT, &[&worker, channel, &now], |row| read(row, channel, worker))?;
+        w.suspect = claims.first().map(|claim| claim.message);
+    }
+    w.in_hand.extend(claims.iter().map(|claim| claim.message));
+    Ok(claims)
+}
+
+fn window(
+    w: &mut Writer,
+    channel: &Arc<str>,
+    worker: i64,
+    lane: i64,
+    now: Timestamp,
+    limit: usize,
+) -> Result<Vec<Claim>, StoreError> {
+    let bound = bound(w, channel, lane);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let params: [&dyn ToSql; 6] = [&worker, channel, &lane, &bound, &now, &limit];
+    let mut claims = sql::rows(&w.conn, sql::CLAIM, &params, |row| read(row, channel, worker))?;
+    claims.sort_by_key(|claim| (claim.due_at, claim.message));
+    if let Some(last) = claims.last()
+        && let Some(bound) = usize::try_from(lane)
+            .ok()
+            .and_then(|lane| w.bounds.entry(channel.clone()).or_insert([i64::MIN; 2]).get_mut(lane))
+    {
+        *bound = last.due_at.as_millis();
+    }
+    Ok(claims)
+}
+
+fn bound(w: &Writer, channel: &str, lane: i64) -> i64 {
+    let lane = usize::try_from(lane).unwrap_or(usize::MAX);
+    w.bounds.get(channel).and_then(|bounds| bounds.get(lane)).copied().unwrap_or(i64::MIN)
+}
+
+fn read(row: &Row<'_>, channel: &Arc<str>, owner: i64) -> Result<Claim> {
+    Ok(Claim {
+        channel: channel.clone(),
+        owner,
+        lane: row.get(0)?,
+        due_at: row.get(1)?,
+        message: row.get(2)?,
+        attempt: row.get(3)?,
+        suspect: row.get(4)?,
+    })
+}
+
+/// Claims exactly these rows, as far as they are still free; for maintenance, which found them by another way.
+pub(super) fn claim_rows(
+    w: &mut Writer,
+    worker: i64,
+    rows: &[(Arc<str>, i64, Timestamp, i64)],
+) -> Result<Vec<Claim>, StoreError> {
+    let mut claims = Vec::new();
+    for (channel, lane, due_at, message) in rows {
+        let params: [&dyn ToSql; 5] = [&worker, channel, lane, due_at, message];
+        claims.extend(sql::rows(&w.conn, sql::CLAIM_ONE, &params, |row| read(row, channel, worker))?);
+    }
+    w.in_hand.extend(claims.iter().map(|claim| claim.message));
+    Ok(claims)
+}
+
+/// Gives claims back untouched: the attempt is not counted, the due time stays.
+pub(super) fn release(w: &mut Writer, claims: &[Claim]) -> Result<(), StoreError> {
+    for claim in claims {
+        let params: [&dyn ToSql; 6] =
+            [&claim.channel, &claim.lane, &claim.due_at, &claim.message, &claim.owner, &claim.attempt];
+        if sql::run(&w.conn, sql::RELEASE, &params)? == 1 {
+            w.out_of_hand(claim.message);
+            w.lower_bound(&claim.channel, claim.lane, claim.due_at);
+        }
+    }
+    Ok(())
+}
+
+/// When this channel's next row can be claimed; rows in hand do not count.
+pub(super) fn next_due(w: &mut Writer, channel: &Arc<str>) -> Result<Option<Timestamp>, StoreError> {
+    let mut next = None;
+    for lane in [URGENT, ORDINARY] {
+        let bound = bound(w, channel, lane);
+        let due_at = sql::first::<Timestamp>(&w.conn, sql::NEXT_DUE, &[channel, &lane, &bound])?;
+        next = next.into_iter().chain(due_at).min();
+    }
+    let suspect = sql::first::<Timestamp>(&w.conn, sql::NEXT_SUSPECT, &[channel])?;
+    // What is due and was not given out waits for what is in hand; asking at once again would only spin.
+    let later = w.now.plus(BLOCKED);
+    let overdue = suspect.is_some_and(|due_at| due_at <= w.now.minus(SUSPECT_PATIENCE));
+    if w.suspect.is_some() || (overdue && !w.in_hand.is_empty()) {
+        next = next.map(|due_at| due_at.max(later));
+    }
+    let suspect = suspect.map(|due_at| if w.in_hand.is_empty() { due_at } else { due_at.max(later) });
+    Ok(next.into_iter().chain(suspect).min())
+}
+
+/// A new worker. On SQLite there is one daemon, so every other owner is dead and its rows are suspect.
+pub(super) fn register(w: &mut Writer, worker: i64, name: &str, now: Timestamp) -> Result<(), StoreError> {
+    w.now = w.now.max(now);
+    for owner in sql::rows(&w.conn, "SELECT DISTINCT owner FROM due WHERE owner<>0", &[], |row| row.get(0))? {
+        void(w, owner, now)?;
+    }
+    sql::run(&w.conn, "DELETE FROM worker", &[])?;
+    sql::run(&w.conn, "INSERT INTO worker(id,name,seen_at) VALUES($1,$2,$3)", &[&worker, &name, &now])?;
+    w.in_hand.clear();
+    w.suspect = None;
+    Ok(())
+}
+
+/// `false`: this worker was declared dead; its claims are gone.
+pub(super) fn heartbeat(w: &mut Writer, worker: i64, now: Timestamp) -> Result<bool, StoreError> {
+    Ok(sql::run(&w.conn, "UPDATE worker SET seen_at=$2 WHERE id=$1", &[&worker, &now])? == 1)
+}
+
+/// An orderly end: what is still claimed goes back untouched.
+pub(super) fn unregister(w: &mut Writer, worker: i64) -> Result<(), StoreError> {
+    sql::run(&w.conn, "UPDATE due SET owner=0, attempt=attempt-1 WHERE owner=$1", &[&worker])?;
+    sql::run(&w.conn, "DELETE FROM worker WHERE id=$1", &[&worker])?;
+    w.in_hand.clear();
+    w.suspect = None;
+    w.bounds.clear();
+    Ok(())
+}
+
+/// Frees the claims of workers that nobody has seen for 30 s.
+pub(super) fn void_unseen(w: &mut Writer, now: Timestamp) -> Result<(), StoreError> {
+    let horizon = now.minus(UNSEEN);
+    for worker in sql::rows(&w.conn, "SELECT id FROM worker WHERE seen_at<$1", &[&horizon], |row| row.get(0))? {
+        tracing::warn!(worker, "a worker was not seen for 30 s: its claims are void");
+        void(w, worker, now)?;
+        sql::run(&w.conn, "DELETE FROM worker WHERE id=$1", &[&worker])?;
+    }
+    Ok(())
+}
+
+/// Frees the rows of a dead owner. Each is suspect now; of those that were suspect before, only one that was claimed
+/// alone is blamed again. From the third time on it also waits an hour.
+fn void(w: &mut Writer, owner: i64, now: Timestamp) -> Result<(), StoreError> {
+    let rows = sql::rows(&w.conn, "SELECT message FROM due WHERE owner=$1", &[&owner], |row| row.get::<_, i64>(0))?;
+    let alone = rows.len() == 1;
+    sql::run(
+        &w.conn,
+        "UPDATE due SET owner=0, suspect=suspect+1, due_at=CASE WHEN suspect+1>=$3 THEN $4 ELSE due_at END \
+         WHERE owner=$1 AND (suspect=0 OR $2)",
+        &[&owner, &alone, &SUSPECT_WAITS, &now.plus(SUSPECT_WAIT)],
+    )?;
+    sql::run(&w.conn, "UPDATE due SET owner=0 WHERE owner=$1", &[&owner])?;
+    rows.into_iter().for_each(|message| w.out_of_hand(message));
+    w.bounds.clear();
+    Ok(())
+}

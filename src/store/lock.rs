@@ -1,0 +1,39 @@
+//! Owns the lock file: one daemon per store. Commands do not take it; SQLite's own locks serve them.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+
+use super::{StoreError, sqlite};
+
+/// Takes `<path>.lock` and writes our process id into it. The lock lasts as long as the returned file, and ends with the
+/// process however that ends.
+pub(super) fn take(path: &Path) -> Result<File, StoreError> {
+    let path = sqlite::beside(path, ".lock");
+    let refused = |error: std::io::Error| StoreError::Refused(format!("{}: {error}", path.display()));
+    let mut file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .mode(0o600)
+        .open(&path)
+        .map_err(refused)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut owner = String::new();
+            file.read_to_string(&mut owner).map_err(refused)?;
+            return Err(StoreError::Busy(format!(
+                "{}: another daemon uses this store (process {})",
+                path.display(),
+                owner.trim()
+            )));
+        }
+        Err(TryLockError::Error(error)) => return Err(refused(error)),
+    }
+    file.set_len(0).map_err(refused)?;
+    writeln!(file, "{}", std::process::id()).map_err(refused)?;
+    Ok(file)
+}
