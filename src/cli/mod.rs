@@ -77,6 +77,8 @@ enum Command {
 pub(crate) mod exit {
     /// The thing asked about failed.
     pub const FAILED: u8 = 1;
+    /// The command line, or a file that it names (clap's code for usage).
+    pub const USAGE: u8 = 2;
     /// The store is damaged or its disk fails (`EX_IOERR`).
     pub const STORE: u8 = 74;
     /// Try again: a lock, a broker (`EX_TEMPFAIL`).

@@ -1,14 +1,32 @@
-//! `schema`.
+//! `schema`: JSON Schemas for editors and programs.
 
+use std::io::Write;
 use std::process::ExitCode;
 
+use clap::ValueEnum;
+
 use super::{Global, exit};
+use crate::record::view;
 
 /// Arguments of `schema`.
 #[derive(clap::Args, Debug)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    /// Whose
+    #[arg(value_enum)]
+    of: Of,
+}
+
+#[derive(ValueEnum, Debug, Clone, Copy, PartialEq, Eq)]
+enum Of {
+    /// What `inspect` prints of a record
+    Record,
+}
 
 /// Runs the command.
-pub(crate) fn run(_global: &Global, _args: Args) -> ExitCode {
-    ExitCode::from(exit::FAILED)
+pub(crate) fn run(_global: &Global, args: Args) -> ExitCode {
+    let schema = match args.of {
+        Of::Record => view::schema(),
+    };
+    let written = writeln!(std::io::stdout(), "{:#}", schema.as_value());
+    written.map_or_else(|_| ExitCode::from(exit::FAILED), |()| ExitCode::SUCCESS)
 }

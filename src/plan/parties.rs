@@ -1,7 +1,7 @@
 //! Owns who is who in one record: its user targets and its user actor, each person once. Plan tells by it;
 //! whoever must know which targets are a reader's own asks here too, or a mail could show one person another's changes.
 
-use crate::record::Record;
+use crate::record::{EntityKind, Record};
 
 use super::Recipient;
 
@@ -66,9 +66,9 @@ pub fn parties(record: &Record, canonical: Canonical<'_>) -> Vec<Party> {
         targets,
         actor,
     };
-    let targets = record.targets.iter().enumerate().filter(|(_, target)| target.kind == "user");
+    let targets = record.targets.iter().enumerate().filter(|(_, target)| target.kind == EntityKind::User);
     let targets = targets.map(|(place, target)| party(&target.id, &target.upn, vec![place], false));
-    let actor = record.actor.iter().filter(|actor| actor.kind == "user");
+    let actor = record.actor.iter().filter(|actor| actor.kind == EntityKind::User);
     let actor = actor.map(|actor| party(&actor.id, &actor.upn, Vec::new(), true));
     let mut named: Vec<Party> = targets.chain(actor).collect();
     // Who is known by both names ties together those known by one, so they come first.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use proptest::prelude::*;
 
 use super::*;
-use crate::record::{Actor, Target};
+use crate::record::{Actor, EntityKind, Target};
 use crate::rules::tests::{record, rule};
 
 const ALICE: &str = "00000000-0000-0000-0000-0000000000aa";
@@ -31,11 +31,11 @@ fn bare(id: Option<&str>, upn: Option<&str>) -> Option<Recipient> {
 }
 
 fn user(id: Option<&str>, upn: Option<&str>) -> Target {
-    Target { kind: "user".into(), id: id.map(Into::into), upn: upn.map(Into::into), name: Some("somebody".into()) }
+    Target { kind: EntityKind::User, id: id.map(Into::into), upn: upn.map(Into::into), name: Some("somebody".into()) }
 }
 
-fn thing(kind: &str) -> Target {
-    Target { kind: kind.into(), id: Some("11111111-0000-0000-0000-000000000000".into()), upn: None, name: None }
+fn thing(kind: EntityKind) -> Target {
+    Target { kind, id: Some("11111111-0000-0000-0000-000000000000".into()), upn: None, name: None }
 }
 
 fn with_targets(targets: Vec<Target>) -> Record {
@@ -81,14 +81,14 @@ fn each_person_concerned_is_told_once() {
     let cases = [
         ("one user target", "", vec![a()], vec![alice]),
         ("two user targets are two notifications", "", vec![a(), b()], vec![alice, bob]),
-        ("a group is no recipient", "", vec![a(), thing("group")], vec![alice]),
+        ("a group is no recipient", "", vec![a(), thing(EntityKind::Group)], vec![alice]),
         (
             "nor are devices, apps and roles, wherever they stand",
             "",
-            vec![thing("role"), thing("app"), b(), thing("device")],
+            vec![thing(EntityKind::Role), thing(EntityKind::App), b(), thing(EntityKind::Device)],
             vec![bob],
         ),
-        ("no user at all", "", vec![thing("group")], vec!["- Skipped(no-user)"]),
+        ("no user at all", "", vec![thing(EntityKind::Group)], vec!["- Skipped(no-user)"]),
         ("no target at all", "", vec![], vec!["- Skipped(no-user)"]),
         ("a user without id and UPN cannot be named", "", vec![user(None, None)], vec!["- Skipped(no-identity)"]),
         (
@@ -150,7 +150,7 @@ fn each_person_concerned_is_told_once() {
 
 #[test]
 fn an_app_that_acted_is_nobody_to_tell() {
-    let app = Actor { kind: "app".into(), id: Some(DANA.into()), ..Actor::default() };
+    let app = Actor { kind: EntityKind::App, id: Some(DANA.into()), ..Actor::default() };
     let record = Record { actor: Some(app), ..record() };
     assert_eq!(told(&decide(&record, &[rule("to = 'actor'")])), ["- Skipped(no-user)"]);
 }
@@ -174,8 +174,12 @@ fn a_record_ties_the_names_of_one_person_together_without_a_directory() {
         assert_eq!(intents[0].recipient, Some(Recipient::User(ALICE.into())), "{what}: the id is the better name");
     }
     // The actor's entry ties too: by_self records often have the id only there.
-    let actor =
-        Actor { kind: "user".into(), id: Some(ALICE.into()), upn: Some("erin@example.com".into()), ..Actor::default() };
+    let actor = Actor {
+        kind: EntityKind::User,
+        id: Some(ALICE.into()),
+        upn: Some("erin@example.com".into()),
+        ..Actor::default()
+    };
     let record = Record { actor: Some(actor), ..with_targets(vec![upn_only()]) };
     let intents = decide_at(&record, &[rule("to = ['target', 'actor']")], now(), &HashMap::new(), &bare);
     assert_eq!(told(&intents), [format!("user:{ALICE} send")]);
@@ -345,11 +349,12 @@ fn a_recipient_is_read_back_as_it_was_written() {
 
 /// Targets of a few people by any of their names, and of things that are no people.
 fn target() -> impl Strategy<Value = Target> {
+    use EntityKind::{App, Device, Group, User};
     let ids = prop::option::of(prop::sample::select(vec![ALICE, BOB, DANA]));
     let upns = vec!["alice@example.com", "Alice@Example.com", "bob@example.com", "erin@example.com", r"contoso\alice"];
-    let kinds = prop::sample::select(vec!["user", "user", "user", "group", "app", "device"]);
+    let kinds = prop::sample::select(vec![User, User, User, Group, App, Device]);
     (kinds, ids, prop::option::of(prop::sample::select(upns)))
-        .prop_map(|(kind, id, upn)| Target { kind: kind.into(), ..user(id, upn) })
+        .prop_map(|(kind, id, upn)| Target { kind, ..user(id, upn) })
 }
 
 fn texts() -> impl Strategy<Value = &'static str> {
@@ -410,7 +415,7 @@ proptest! {
         let parties = parties(&record, &bare);
         let mut shared: Vec<usize> = parties.iter().flat_map(|party| party.targets.clone()).collect();
         shared.sort_unstable();
-        let users: Vec<usize> = (0..record.targets.len()).filter(|place| record.targets[*place].kind == "user").collect();
+        let users: Vec<usize> = (0..record.targets.len()).filter(|place| record.targets[*place].kind == EntityKind::User).collect();
         prop_assert_eq!(shared, users);
         for party in &parties {
             let ids: BTreeSet<_> = party.targets.iter().filter_map(|place| record.targets[*place].id.clone()).collect();

@@ -1,17 +1,61 @@
 //! Owns `Record`: one audit entry or alert as the producer wrote it, plus the normalised view of it, and its identity.
 //!
 //! The view is the same object everywhere: what `inspect` prints, what rules match, what templates see.
+//!
+//! A message's bytes become items in [`envelope::decode`]; [`head()`] tells the rule index of each record just what it
+//! asks for; [`Record::read`] builds the tree and the view of those that somebody wants.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::clock::Timestamp;
 
+/// In a `serde` visitor: every number and boolean is `$value`.
+macro_rules! visit_numbers_as {
+    ($value:expr) => {
+        fn visit_bool<E>(self, _: bool) -> Result<Self::Value, E> {
+            Ok($value)
+        }
+
+        fn visit_i64<E>(self, _: i64) -> Result<Self::Value, E> {
+            Ok($value)
+        }
+
+        fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+            Ok($value)
+        }
+
+        fn visit_f64<E>(self, _: f64) -> Result<Self::Value, E> {
+            Ok($value)
+        }
+    };
+}
+
+mod entra_audit;
+pub mod envelope;
+mod field;
+mod head;
+mod identity;
+mod mend;
+mod other;
+mod recover;
+pub mod time;
+pub mod view;
+
+pub use head::{Head, head};
+pub use identity::Identity;
+
+use field::Fields;
+
+/// How many characters of a bad value a problem shows.
+const DETAIL: usize = 80;
+
 /// Where a record came from. For a file or stdin `topic` and `partition` are `None` and `source` is the path or `-`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Position {
     /// The configured source's name, or the path as given.
     pub source: Arc<str>,
@@ -25,49 +69,132 @@ pub struct Position {
     pub index: u32,
 }
 
-/// A family of records with one schema.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub enum Dialect {
-    /// Entra directory audit logs.
-    EntraAudit,
-    /// Entra sign-ins of all four kinds.
-    EntraSignin,
-    /// Risky users and risk detections.
-    EntraRisk,
-    /// Azure Activity log.
-    AzureActivity,
-    /// Defender for Cloud alerts.
-    DefenderAlert,
-    /// Defender for Cloud recommendations.
-    DefenderAssessment,
-    /// Defender for Cloud findings (sub-assessments).
-    DefenderFinding,
-    /// Defender for Cloud regulatory compliance.
-    DefenderCompliance,
-    /// Elastic detection and alerting rules.
-    ElasticAlert,
-    /// Everything we do not know; identity and time are still read.
-    Other,
+/// Defines a closed set with one spelling per member, for text and JSON alike.
+macro_rules! words {
+    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $member:ident = $word:literal),+ $(,)? }) => {
+        $(#[$meta])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, JsonSchema)]
+        pub enum $name {
+            $($(#[$doc])* #[serde(rename = $word)] $member),+
+        }
+
+        impl $name {
+            /// Every member, in order.
+            pub const ALL: &'static [Self] = &[$(Self::$member),+];
+
+            /// As printed and configured.
+            pub const fn as_str(self) -> &'static str {
+                match self {
+                    $(Self::$member => $word),+
+                }
+            }
+        }
+    };
 }
 
-/// How grave; ordered, so that `Low < High`.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize)]
-#[serde(rename_all = "lowercase")]
-#[expect(missing_docs, reason = "the names say it")]
-pub enum Severity {
-    Informational,
-    Low,
-    Medium,
-    High,
-    Critical,
+words! {
+    /// A family of records with one schema.
+    Dialect {
+        /// Entra directory audit logs.
+        EntraAudit = "entra.audit",
+        /// Everything else; identity and time are still read.
+        Other = "other",
+    }
+}
+
+impl std::str::FromStr for Dialect {
+    type Err = anyhow::Error;
+
+    /// The word of `on = …`.
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        let known = Self::ALL.iter().copied().find(|dialect| dialect.as_str() == word);
+        known.ok_or_else(|| anyhow::anyhow!("not a dialect"))
+    }
+}
+
+words! {
+    /// How grave; ordered, so that `Low < High`.
+    #[expect(missing_docs, reason = "the names say it")]
+    Severity {
+        Informational = "informational",
+        Low = "low",
+        Medium = "medium",
+        High = "high",
+        Critical = "critical",
+    }
+}
+
+words! {
+    /// What sort of thing an actor or target is.
+    #[expect(missing_docs, reason = "the names say it")]
+    #[derive(Default)]
+    EntityKind {
+        User = "user",
+        Group = "group",
+        Device = "device",
+        App = "app",
+        Role = "role",
+        Policy = "policy",
+        Directory = "directory",
+        Domain = "domain",
+        Host = "host",
+        Ip = "ip",
+        File = "file",
+        Process = "process",
+        Url = "url",
+        Mailbox = "mailbox",
+        Resource = "resource",
+        /// A service of the directory itself.
+        System = "system",
+        #[default]
+        Other = "other",
+    }
+}
+
+words! {
+    /// What sort of record it is besides. A record with a quiet one of these is matched only by rules that name `flags`.
+    Flag {
+        /// Made by the producer to try the connection.
+        Sample = "sample",
+        /// Part of a regular dump of everything, not a change.
+        Snapshot = "snapshot",
+        /// Several alerts in one.
+        Incident = "incident",
+    }
+}
+
+words! {
+    /// What was mended or could not be read.
+    ProblemCode {
+        /// The record's time was missing or unreadable; the broker's is shown.
+        TimeFromBroker = "time-from-broker",
+        /// There is no time at all.
+        TimeMissing = "time-missing",
+        /// The producer gave no id; the content's hash is shown.
+        IdMissing = "id-missing",
+        /// The record was no JSON until its quotes or line breaks were mended.
+        JsonRepaired = "json-repaired",
+        /// A string begins as JSON and is none; it is shown as text.
+        NestedJsonInvalid = "nested-json-invalid",
+        /// Bytes that are no text were replaced by U+FFFD.
+        TextCleaned = "text-cleaned",
+        /// The result is a word we do not know; it is shown in lower case.
+        ResultUnknown = "result-unknown",
+        /// A user without id and user principal name.
+        TargetWithoutIdentity = "target-without-identity",
+        /// A word or mask in the place of an address.
+        AddressPlaceholder = "address-placeholder",
+        /// No dialect known to us has these fields.
+        DialectUnknown = "dialect-unknown",
+    }
 }
 
 /// Who did it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema, Default)]
 pub struct Actor {
     /// `user`, `app` or `system`.
     #[serde(rename = "type")]
-    pub kind: String,
+    pub kind: EntityKind,
     /// Object id.
     pub id: Option<String>,
     /// User principal name.
@@ -81,11 +208,11 @@ pub struct Actor {
 }
 
 /// What it was done to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema, Default)]
 pub struct Target {
-    /// `user group device app role policy directory domain host ip file process url mailbox resource other`.
+    /// Only a `user` can be told.
     #[serde(rename = "type")]
-    pub kind: String,
+    pub kind: EntityKind,
     /// Object id.
     pub id: Option<String>,
     /// User principal name.
@@ -95,31 +222,44 @@ pub struct Target {
 }
 
 /// One property that changed on one target.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Change {
     /// Index into `targets`.
     pub target: usize,
     /// The property's name.
     pub name: String,
     /// Before; JSON that came inside a string is decoded.
-    pub old: serde_json::Value,
+    pub old: Value,
     /// After.
-    pub new: serde_json::Value,
+    pub new: Value,
 }
 
 /// Something about the record that we mended or could not read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Problem {
-    /// One of the closed set in `docs/records.md`.
-    pub code: &'static str,
+    /// What.
+    pub code: ProblemCode,
     /// The field concerned.
     pub field: Option<String>,
     /// What was seen, capped.
     pub detail: Option<String>,
 }
 
-/// A record and its view. Field order is the order in which `inspect` prints.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+impl Problem {
+    /// A problem of the whole record.
+    pub const fn new(code: ProblemCode) -> Self {
+        Self { code, field: None, detail: None }
+    }
+
+    /// A problem of one field, and what was seen there.
+    pub fn at(code: ProblemCode, field: impl Into<String>, seen: &str) -> Self {
+        let detail = (!seen.is_empty()).then(|| seen.chars().take(DETAIL).collect());
+        Self { code, field: Some(field.into()), detail }
+    }
+}
+
+/// A record and its view. Serialised it is [`view::View`].
+#[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "each field's rule is in docs/records.md and in the JSON Schema")]
 pub struct Record {
     pub position: Position,
@@ -140,110 +280,110 @@ pub struct Record {
     pub actor: Option<Actor>,
     pub targets: Vec<Target>,
     pub changes: Vec<Change>,
-    pub flags: Vec<String>,
+    pub flags: Vec<Flag>,
     pub problems: Vec<Problem>,
     pub activity: Option<String>,
     pub details: BTreeMap<String, String>,
     pub tactics: Vec<String>,
     pub by_self: Option<bool>,
     /// The record as it came (repaired where it had to be).
-    #[serde(skip)]
-    pub raw: serde_json::Value,
-}
-
-/// The first phase of reading: just enough to ask the rule index whether anybody wants this record.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Head<'a> {
-    /// The dialect, by content, never by topic.
-    pub dialect: Dialect,
-    /// As `Record::operation`.
-    pub operation: Option<Cow<'a, str>>,
-    /// As `Record::activity`.
-    pub activity: Option<Cow<'a, str>>,
-}
-
-/// What "told once" hashes: equal for two deliveries of one record, different for any two records.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-pub struct Identity(pub [u8; 32]);
-
-/// Reads only what the index needs from `raw`, one JSON object.
-pub fn head(raw: &str) -> Head<'_> {
-    unimplemented!("{raw}")
+    pub raw: Value,
 }
 
 impl Record {
     /// The second phase: the whole view of `raw`, one JSON object. Never fails: what cannot be read becomes a problem.
     #[must_use]
     pub fn read(raw: &str, position: Position, broker_time: Option<Timestamp>) -> Self {
-        unimplemented!("{raw} {position:?} {broker_time:?}")
+        let mut record = Self::blank(head(raw), position);
+        let tree = record.tree(raw);
+        let outer = Fields::of(&tree);
+        let properties = outer.get("properties").map(field::opened);
+        let properties = properties.as_deref().map_or(Fields::default(), Fields::of);
+        let (id, time) = match record.dialect {
+            Dialect::EntraAudit => entra_audit::read(&mut record, outer, properties),
+            Dialect::Other => other::read(&mut record, outer, properties),
+        };
+        record.settle(id, time, broker_time, &tree);
+        record.raw = tree;
+        record
     }
 
-    /// Design invariant 4; no offset, no processing time, no time that is not in the record.
-    #[must_use]
-    pub fn identity(&self) -> Identity {
-        unimplemented!()
+    fn blank(head: Head<'_>, position: Position) -> Self {
+        Self {
+            position,
+            dialect: head.dialect,
+            id: String::new(),
+            revision: String::new(),
+            time: None,
+            operation: head.operation.map(Into::into),
+            result: None,
+            state: None,
+            severity: None,
+            category: None,
+            service: None,
+            tenant: None,
+            subscription: None,
+            resource: None,
+            correlation_id: None,
+            actor: None,
+            targets: Vec::new(),
+            changes: Vec::new(),
+            flags: Vec::new(),
+            problems: Vec::new(),
+            activity: head.activity.map(Into::into),
+            details: BTreeMap::new(),
+            tactics: Vec::new(),
+            by_self: None,
+            raw: Value::Null,
+        }
     }
-}
 
-impl Record {
-    /// When it happened by the record itself; `None` where only the broker's time is known.
-    #[must_use]
-    pub fn own_time(&self) -> Option<Timestamp> {
-        let borrowed = self.problems.iter().any(|problem| problem.code == "time-from-broker");
-        self.time.filter(|_| !borrowed)
+    fn tree(&mut self, raw: &str) -> Value {
+        serde_json::from_str(raw).unwrap_or_else(|_| {
+            self.problems.push(Problem::new(ProblemCode::TextCleaned));
+            // Not JSON at all does not come out of an envelope; as text it is at least not lost.
+            serde_json::from_str(&mend::clean(raw)).unwrap_or_else(|_| Value::String(raw.to_owned()))
+        })
     }
 
-    /// The day in a notification's id: 0 where the record has no time of its own, or one more than 24 h ahead of the
-    /// broker's.
-    #[must_use]
-    pub fn day(&self, broker_time: Option<Timestamp>) -> u32 {
-        let ahead = |time: Timestamp| broker_time.is_some_and(|broker| time.since(broker).as_secs() > 86_400);
-        let time = self.own_time().filter(|time| !ahead(*time));
-        time.and_then(|time| u32::try_from(time.day()).ok()).unwrap_or(0)
-    }
-}
-
-impl Dialect {
-    /// Every dialect.
-    pub const ALL: &[Self] = &[Self::EntraAudit, Self::Other];
-
-    /// The name in conditions and output.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::EntraAudit => "entra.audit",
-            _ => "other",
+    /// Id and time are never missing for want of one in the record.
+    fn settle(&mut self, id: Option<String>, time: Moment, broker_time: Option<Timestamp>, tree: &Value) {
+        self.id = id.unwrap_or_else(|| {
+            self.problems.push(Problem::new(ProblemCode::IdMissing));
+            identity::of_content(tree)
+        });
+        self.time = time.at.or(broker_time);
+        if time.at.is_none() {
+            let code = broker_time.map_or(ProblemCode::TimeMissing, |_| ProblemCode::TimeFromBroker);
+            self.problems.push(Problem::at(code, "time", &time.unreadable));
         }
     }
 }
 
-impl std::str::FromStr for Dialect {
-    type Err = anyhow::Error;
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let known = Self::ALL.iter().copied().find(|dialect| dialect.as_str() == text);
-        known.ok_or_else(|| anyhow::anyhow!("not a dialect"))
-    }
+/// When a record says it happened.
+#[derive(Default)]
+struct Moment {
+    at: Option<Timestamp>,
+    /// What stood there if it could not be read.
+    unreadable: String,
 }
 
-impl Severity {
-    /// Every severity, ascending.
-    pub const ALL: &[Self] = &[Self::Informational, Self::Low, Self::Medium, Self::High, Self::Critical];
-
-    /// The name in conditions and output.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Informational => "informational",
-            Self::Low => "low",
-            Self::Medium => "medium",
-            Self::High => "high",
-            Self::Critical => "critical",
+impl Moment {
+    /// The first of `candidates` that can be read.
+    fn first<'a>(candidates: impl IntoIterator<Item = Option<&'a Value>>) -> Self {
+        let mut moment = Self::default();
+        for value in candidates.into_iter().flatten() {
+            moment.at = time::of(value);
+            if moment.at.is_some() {
+                break;
+            }
+            if moment.unreadable.is_empty() {
+                moment.unreadable = field::text(value).unwrap_or_default();
+            }
         }
+        moment
     }
 }
 
-impl Serialize for Dialect {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! Owns the short names: the closed set of view fields that a condition may name, and how each is read from a record.
 
-use crate::record::{Actor, Dialect, Record, Severity, Target};
+use crate::record::{Actor, Dialect, EntityKind, Flag, Record, Severity, Target};
 
 use super::fold::fold;
 
@@ -75,9 +75,6 @@ impl Subject {
     }
 }
 
-const TARGET_TYPES: &str =
-    "user group device app role policy directory domain host ip file process url mailbox resource other";
-
 /// The closed set, sorted as in the record view.
 pub static FIELDS: &[Field] = &[
     Field {
@@ -111,7 +108,7 @@ pub static FIELDS: &[Field] = &[
     Field {
         name: "actor.type",
         closed: || vec!["user", "app", "system"],
-        read: |r, each| actor(r, |a| Some(&a.kind), each),
+        read: |r, each| r.actor.iter().map(|actor| actor.kind.as_str()).for_each(each),
     },
     Field { name: "actor.id", closed: Vec::new, read: |r, each| actor(r, |a| a.id.as_ref(), each) },
     Field { name: "actor.upn", closed: Vec::new, read: |r, each| actor(r, |a| a.upn.as_ref(), each) },
@@ -120,8 +117,8 @@ pub static FIELDS: &[Field] = &[
     Field { name: "actor.app", closed: Vec::new, read: |r, each| actor(r, |a| a.app.as_ref(), each) },
     Field {
         name: "target.type",
-        closed: || TARGET_TYPES.split(' ').collect(),
-        read: |r, each| targets(r, |t| Some(&t.kind), each),
+        closed: || EntityKind::ALL.iter().map(|kind| kind.as_str()).collect(),
+        read: |r, each| r.targets.iter().map(|target| target.kind.as_str()).for_each(each),
     },
     Field { name: "target.id", closed: Vec::new, read: |r, each| targets(r, |t| t.id.as_ref(), each) },
     Field { name: "target.upn", closed: Vec::new, read: |r, each| targets(r, |t| t.upn.as_ref(), each) },
@@ -133,8 +130,8 @@ pub static FIELDS: &[Field] = &[
     },
     Field {
         name: "flags",
-        closed: || vec!["sample", "snapshot", "incident"],
-        read: |r, each| r.flags.iter().map(|flag| &**flag).for_each(each),
+        closed: || Flag::ALL.iter().map(|flag| flag.as_str()).collect(),
+        read: |r, each| r.flags.iter().map(|flag| flag.as_str()).for_each(each),
     },
     Field { name: "activity", closed: Vec::new, read: |r, each| text(r.activity.as_ref(), each) },
     Field {

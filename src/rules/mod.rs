@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::record::{Dialect, Head, Record, Severity};
+use crate::record::{Dialect, Flag, Head, Record, Severity};
 
 pub mod catalogue;
 mod condition;
@@ -79,7 +79,7 @@ pub struct Group {
 }
 
 /// Flags that mark records of no moment: a rule sees them only if its `when` names `flags`.
-const QUIET_FLAGS: [&str; 2] = ["sample", "snapshot"];
+const QUIET_FLAGS: [Flag; 2] = [Flag::Sample, Flag::Snapshot];
 
 impl Rule {
     /// Whether `on` fits.
@@ -99,13 +99,13 @@ impl Rule {
     pub fn evaluate(&self, record: &Record) -> Vec<FailedLeaf> {
         let mut failed = self.when.failing(record);
         failed.extend(self.unless.excluding(record));
-        if self.when.on("flags").is_none() && record.flags.iter().any(|flag| QUIET_FLAGS.contains(&&**flag)) {
+        if self.when.on("flags").is_none() && record.flags.iter().any(|flag| QUIET_FLAGS.contains(flag)) {
             failed.push(FailedLeaf {
                 place: Place::When,
                 key: "flags".into(),
                 op: Op::Not,
-                want: QUIET_FLAGS.map(str::to_owned).to_vec(),
-                got: record.flags.iter().map(ToString::to_string).collect(),
+                want: QUIET_FLAGS.map(|flag| flag.as_str().to_owned()).to_vec(),
+                got: record.flags.iter().map(|flag| flag.as_str().to_owned()).collect(),
             });
         }
         failed

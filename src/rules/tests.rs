@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::parse::tests::read;
 use super::*;
 use crate::clock::Timestamp;
-use crate::record::{Actor, Change, Position, Target};
+use crate::record::{Actor, Change, EntityKind, Flag, Position, Target};
 
 /// A record with every field set: an administrator resets Alice's password.
 pub(crate) fn record() -> Record {
@@ -28,7 +28,7 @@ pub(crate) fn record() -> Record {
         resource: Some("/tenants/x".into()),
         correlation_id: Some("c-1".into()),
         actor: Some(Actor {
-            kind: "user".into(),
+            kind: EntityKind::User,
             id: Some("00000000-0000-0000-0000-0000000000dd".into()),
             upn: Some("helpdesk@example.com".into()),
             name: Some("Help Desk".into()),
@@ -37,15 +37,15 @@ pub(crate) fn record() -> Record {
         }),
         targets: vec![
             Target {
-                kind: "user".into(),
+                kind: EntityKind::User,
                 id: Some("00000000-0000-0000-0000-0000000000aa".into()),
                 upn: Some("alice@example.com".into()),
                 name: Some("Alice".into()),
             },
-            Target { kind: "group".into(), id: Some("g-1".into()), upn: None, name: Some("Staff".into()) },
+            Target { kind: EntityKind::Group, id: Some("g-1".into()), upn: None, name: Some("Staff".into()) },
         ],
         changes: vec![Change { target: 0, name: "PasswordPolicies".into(), old: "a".into(), new: "b".into() }],
-        flags: vec!["incident".into()],
+        flags: vec![Flag::Incident],
         problems: Vec::new(),
         activity: Some("Reset password (by admin)".into()),
         details: BTreeMap::from([("userAgent".into(), "Mozilla".into()), ("code".into(), "50053".into())]),
@@ -176,8 +176,8 @@ fn what_a_policy_may_group_by_has_one_value() {
 
 #[test]
 fn a_sample_is_seen_only_by_a_rule_that_names_flags() {
-    let sample = Record { flags: vec!["sample".into()], ..record() };
-    let snapshot = Record { flags: vec!["snapshot".into(), "incident".into()], ..record() };
+    let sample = Record { flags: vec![Flag::Sample], ..record() };
+    let snapshot = Record { flags: vec![Flag::Snapshot, Flag::Incident], ..record() };
     assert!(!rule("").matches(&sample) && !rule("").matches(&snapshot));
     assert!(rule("when = { flags = 'sample' }").matches(&sample));
     assert!(rule("when = { flags = ['incident', 'sample'] }").matches(&snapshot));
@@ -187,7 +187,7 @@ fn a_sample_is_seen_only_by_a_rule_that_names_flags() {
 #[test]
 fn every_failing_leaf_is_told_not_only_the_first() {
     let rule = rule("when = { operation = 'Add user', result = ['failure'], by_self = false, details.nothing = 1 }");
-    let sample = Record { flags: vec!["sample".into()], ..record() };
+    let sample = Record { flags: vec![Flag::Sample], ..record() };
     let failed: Vec<_> = rule.evaluate(&sample).iter().map(|leaf| serde_json::to_string(leaf).unwrap()).collect();
     assert_eq!(
         failed,

@@ -1,0 +1,223 @@
+//! Owns `entra.audit`: the directory's audit log, in every form it comes in. As a diagnostic setting writes it (an outer
+//! record with `properties`), as columns of Log Analytics, as Graph's bare `directoryAudit`, and the preview of 2018.
+//! Reference: learn.microsoft.com/entra/identity/monitoring-health/reference-audit-logs-schema
+
+use serde_json::Value;
+
+use super::field::{self, Fields, decoded, opened};
+use super::{Actor, Change, EntityKind, Moment, Problem, ProblemCode, Record, Target};
+
+/// Fills the view; returns the producer's id and time.
+pub(super) fn read<'a>(record: &mut Record, outer: Fields<'a>, properties: Fields<'a>) -> (Option<String>, Moment) {
+    // Log Analytics and Graph have no `properties`: there the record is its own inside.
+    let inner = if properties.is_empty() { outer } else { properties };
+    record.category = inner.first_text(&["category", "auditEventCategory"]).or_else(|| outer.text("category"));
+    record.service = inner.text("loggedByService");
+    record.tenant = tenant(outer, inner);
+    record.correlation_id = inner.text("correlationId").or_else(|| outer.text("correlationId"));
+    read_result(record, outer, inner);
+    read_details(record, outer, inner);
+    read_targets(record, inner);
+    record.actor = actor(record, outer, inner);
+    record.by_self = by_self(record.actor.as_ref(), &record.targets);
+    let time = Moment::first([
+        inner.get("activityDateTime"),
+        outer.get("time"),
+        outer.get("TimeGenerated"),
+        outer.get("createdDateTime"),
+    ]);
+    (inner.text("id"), time)
+}
+
+/// The log's tenant. In Log Analytics `TenantId` is the workspace's, and the directory's has a column of its own.
+fn tenant(outer: Fields<'_>, inner: Fields<'_>) -> Option<String> {
+    let workspace = outer.get("Type").and_then(Value::as_str).is_some_and(|table| table == "AuditLogs");
+    let written = outer
+        .text("AADTenantId")
+        .or_else(|| outer.text("tenantId").filter(|_| !workspace))
+        .or_else(|| inner.text("tenantId").filter(|_| !workspace));
+    written
+        .or_else(|| {
+            let resource = outer.text("resourceId")?.to_ascii_lowercase();
+            resource.strip_prefix("/tenants/")?.split('/').next().map(str::to_owned)
+        })
+        .map(|tenant| tenant.to_ascii_lowercase())
+}
+
+fn read_result(record: &mut Record, outer: Fields<'_>, inner: Fields<'_>) {
+    let known = |word: &str| match word {
+        "success" | "succeeded" | "0" => Some("success"),
+        "failure" | "failed" | "fail" => Some("failure"),
+        "interrupted" => Some("interrupted"),
+        "started" | "start" => Some("started"),
+        "timeout" => Some("timeout"),
+        _ => None,
+    };
+    if let Some(word) = inner.text("result").map(|word| word.to_lowercase()) {
+        if known(&word).is_none() {
+            record.problems.push(Problem::at(ProblemCode::ResultUnknown, "result", &word));
+        }
+        record.result = Some(known(&word).map_or(word, str::to_owned));
+    } else {
+        // The preview put the outcome here, or the kind of operation ("Update"), which is none.
+        let word = outer.text("resultType").map(|word| word.to_lowercase());
+        record.result = word.and_then(|word| known(&word)).map(str::to_owned);
+    }
+}
+
+fn read_details(record: &mut Record, outer: Fields<'_>, inner: Fields<'_>) {
+    // Only `resultReason` says which method was registered; some exports fill a description instead.
+    let reason = inner
+        .text("resultReason")
+        .or_else(|| inner.text("resultDescription"))
+        .or_else(|| outer.text("resultDescription"));
+    let named = [("reason", reason), ("userAgent", inner.text("userAgent"))];
+    record.details.extend(named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    let Some(list) = inner.get("additionalDetails").map(opened) else { return };
+    for detail in list.as_array().into_iter().flatten().map(Fields::of) {
+        let (Some(key), Some(value)) = (detail.text("key"), detail.get("value")) else { continue };
+        let key = if key.eq_ignore_ascii_case("User-Agent") { "userAgent".to_owned() } else { key };
+        if let Some(text) = field::text(value).or_else(|| (!value.is_string()).then(|| value.to_string())) {
+            record.details.entry(key).or_insert(text);
+        }
+    }
+}
+
+fn actor(record: &mut Record, outer: Fields<'_>, inner: Fields<'_>) -> Option<Actor> {
+    let initiated = inner.get("initiatedBy").map(opened);
+    let initiated = initiated.as_deref().map_or(Fields::default(), Fields::of);
+    let (user, app) = (initiated.object("user"), initiated.object("app"));
+    let identity = outer.text("identity");
+    let app_name = app.first_text(&["displayName", "servicePrincipalName"]);
+    if !user.is_empty() {
+        let (id, upn) = (user.text("id"), user.text("userPrincipalName"));
+        // Services of Microsoft appear as users with nothing but a name.
+        let kind = if id.is_none() && upn.is_none() { EntityKind::System } else { EntityKind::User };
+        let name = user.text("displayName").or(identity);
+        let ip = address(record, outer, user.get("ipAddress"));
+        return Some(Actor { kind, id, upn, name, ip, app: app_name });
+    }
+    if !app.is_empty() {
+        let id = app.first_text(&["servicePrincipalId", "appId"]);
+        let ip = address(record, outer, None);
+        return Some(Actor { kind: EntityKind::App, id, name: app_name.or(identity), ip, ..Actor::default() });
+    }
+    // The preview of 2018 names the actor only outside.
+    let preview = inner.text("identityType").is_some_and(|kind| kind.eq_ignore_ascii_case("UPN"));
+    let upn = identity.filter(|_| preview)?;
+    let ip = address(record, outer, None);
+    Some(Actor { kind: EntityKind::User, upn: Some(upn), ip, ..Actor::default() })
+}
+
+/// The first place that holds an address, as text: some are masked, ranges or no valid address at all. PIM's outer
+/// address is its own, and the person's is among the details.
+fn address(record: &mut Record, outer: Fields<'_>, users: Option<&Value>) -> Option<String> {
+    let detail = record.details.get("ipaddr").cloned();
+    let written = outer.get("callerIpAddress").or_else(|| outer.get("IPAddress"));
+    let seen = written.and_then(field::text).or_else(|| users.and_then(field::text));
+    let placeholder = [written, users].into_iter().flatten().filter_map(Value::as_str).find(|text| !text.is_empty());
+    let pim = record.service.as_deref() == Some("PIM");
+    let ip = if pim { detail.or(seen) } else { seen.or(detail) };
+    let masked = ip.as_deref().is_some_and(|ip| ip.contains("XX") || ip.contains('*'));
+    if let Some(text) = placeholder.filter(|_| masked || ip.is_none()) {
+        record.problems.push(Problem::at(ProblemCode::AddressPlaceholder, "actor.ip", text));
+    }
+    ip
+}
+
+fn read_targets(record: &mut Record, inner: Fields<'_>) {
+    let Some(list) = inner.get("targetResources").map(opened) else {
+        record.targets.extend(preview_target(inner));
+        return;
+    };
+    for (index, value) in list.as_array().into_iter().flatten().enumerate() {
+        let fields = Fields::of(value);
+        let target = Target {
+            kind: kind(fields),
+            id: fields.text("id"),
+            upn: fields.text("userPrincipalName"),
+            name: fields.text("displayName"),
+        };
+        if target.kind == EntityKind::User && target.id.is_none() && target.upn.is_none() {
+            let field = format!("targets[{index}]");
+            record.problems.push(Problem::at(ProblemCode::TargetWithoutIdentity, field, ""));
+        }
+        record.targets.push(target);
+        read_changes(record, index, fields);
+    }
+}
+
+fn kind(target: Fields<'_>) -> EntityKind {
+    let Some(word) = target.text("type") else {
+        // Some services leave the type out; only users have a principal name.
+        return target.text("userPrincipalName").map_or(EntityKind::Other, |_| EntityKind::User);
+    };
+    match word.to_ascii_lowercase().as_str() {
+        "user" => EntityKind::User,
+        "group" => EntityKind::Group,
+        "device" => EntityKind::Device,
+        "app" | "application" | "serviceprincipal" => EntityKind::App,
+        "role" | "directoryrole" => EntityKind::Role,
+        "policy" => EntityKind::Policy,
+        "directory" => EntityKind::Directory,
+        "domain" => EntityKind::Domain,
+        _ => EntityKind::Other,
+    }
+}
+
+fn read_changes(record: &mut Record, target: usize, fields: Fields<'_>) {
+    let Some(list) = fields.get("modifiedProperties").map(opened) else { return };
+    for property in list.as_array().into_iter().flatten().map(Fields::of) {
+        let name = property.text("displayName").unwrap_or_default();
+        let [old, new] = ["oldValue", "newValue"].map(|side| {
+            decoded(property.get(side).unwrap_or(&Value::Null)).unwrap_or_else(|text| {
+                let field = format!("changes[{}].{}", record.changes.len(), side.trim_end_matches("Value"));
+                let seen = text.as_str().unwrap_or_default();
+                record.problems.push(Problem::at(ProblemCode::NestedJsonInvalid, field, seen));
+                text
+            })
+        });
+        if !(name.is_empty() && old.is_null() && new.is_null()) {
+            record.changes.push(Change { target, name, old, new });
+        }
+    }
+}
+
+/// `alice@example.com__<tenant>__<puid>__<object id>__User`, named by a field beside it.
+fn preview_target(inner: Fields<'_>) -> Option<Target> {
+    let (names, values) = (inner.text("targetResourceType")?, inner.text("targetResourceName")?);
+    let names: Vec<_> = names.split("__").collect();
+    // From the right, because only the principal name, at the left, is free text.
+    let mut values: Vec<_> = values.rsplitn(names.len(), "__").collect();
+    values.reverse();
+    let named = |wanted: &str| {
+        let (_, value) = names.iter().zip(&values).find(|(name, _)| name.eq_ignore_ascii_case(wanted))?;
+        Some((*value).to_owned()).filter(|value| !field::is_placeholder(value))
+    };
+    let user = named("ObjectClass").is_none_or(|class| class.eq_ignore_ascii_case("User"));
+    let kind = if user { EntityKind::User } else { EntityKind::Other };
+    let target = Target { kind, id: named("ObjectID"), upn: named("UPN"), name: None };
+    (target.id.is_some() || target.upn.is_some()).then_some(target)
+}
+
+/// `None` without an actor or a user among the targets, and where they share no kind of name.
+fn by_self(actor: Option<&Actor>, targets: &[Target]) -> Option<bool> {
+    let actor = actor?;
+    let mut users = targets.iter().filter(|target| target.kind == EntityKind::User).peekable();
+    users.peek()?;
+    if actor.kind != EntityKind::User {
+        return Some(false);
+    }
+    let mut all = Some(true);
+    for user in users {
+        let same = |one: &Option<String>, other: &Option<String>| {
+            Some(one.as_deref()?.eq_ignore_ascii_case(other.as_deref()?))
+        };
+        match same(&actor.id, &user.id).or_else(|| same(&actor.upn, &user.upn)) {
+            Some(true) => {}
+            Some(false) => return Some(false),
+            None => all = None,
+        }
+    }
+    all
+}

@@ -1,0 +1,299 @@
+//! Owns the framings: the bytes of one Kafka message to its records, in order, or to what could not be read. A message
+//! in order is read in one pass and nothing of it is copied; what is out of order goes to [`super::recover`].
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::{Position, Problem, Record, recover};
+use crate::clock::Timestamp;
+
+/// The largest message that is read. Event Hubs' own limit is 1 MB, on dedicated clusters 20 MB.
+pub const MAX_MESSAGE: usize = 32 << 20;
+
+/// The most items one message may hold. The smallest audit record seen has 816 bytes, so [`MAX_MESSAGE`] holds 41,000.
+pub const MAX_RECORDS: usize = 65_536;
+
+/// The deepest nesting of a record, which is `serde_json`'s.
+pub const MAX_DEPTH: usize = 127;
+
+/// One item of a message. Its index is its place in the message, dead ones counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Item<'a> {
+    /// A record.
+    Record(Raw<'a>),
+    /// Something else.
+    Dead(Dead<'a>),
+}
+
+/// A record not yet read: one JSON object, at most [`MAX_DEPTH`] deep.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Raw<'a> {
+    /// As it came, or mended.
+    pub json: Cow<'a, str>,
+    /// What had to be mended.
+    pub problems: Vec<Problem>,
+}
+
+/// Bytes that are no record, of this item alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dead<'a> {
+    /// Why.
+    pub reason: DeadReason,
+    /// As they came.
+    pub bytes: Cow<'a, [u8]>,
+}
+
+/// Why an item is dead.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum DeadReason {
+    /// Neither JSON nor mendable.
+    NotJson,
+    /// More than [`MAX_MESSAGE`] bytes, [`MAX_RECORDS`] items or [`MAX_DEPTH`] levels.
+    TooLarge,
+    /// Not UTF-8, and no JSON when read leniently.
+    NotUtf8,
+    /// A tombstone, or white space.
+    Empty,
+    /// JSON, but no object.
+    NotARecord,
+}
+
+impl DeadReason {
+    /// As printed and stored.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::NotJson => "not-json",
+            Self::TooLarge => "too-large",
+            Self::NotUtf8 => "not-utf8",
+            Self::Empty => "empty",
+            Self::NotARecord => "not-a-record",
+        }
+    }
+}
+
+impl Raw<'_> {
+    /// [`Record::read`], with what the envelope mended among its problems.
+    #[must_use]
+    pub fn read(self, position: Position, broker_time: Option<Timestamp>) -> Record {
+        let mut record = Record::read(&self.json, position, broker_time);
+        record.problems.splice(0..0, self.problems);
+        record
+    }
+}
+
+/// Everything in one message. `None` is a tombstone. Never fails, and loses nothing: what is not in a record is dead.
+pub fn decode(payload: Option<&[u8]>) -> Vec<Item<'_>> {
+    let whole = payload.unwrap_or_default();
+    let bytes = whole.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(whole);
+    if bytes.trim_ascii().is_empty() {
+        return vec![dead(DeadReason::Empty, whole)];
+    }
+    if whole.len() > MAX_MESSAGE {
+        return vec![dead(DeadReason::TooLarge, whole)];
+    }
+    let mut items = Vec::new();
+    match std::str::from_utf8(bytes).map(|text| documents(text, &mut items)) {
+        Ok(None) => {}
+        Ok(Some(rest)) => recover::items(&bytes[rest..], &mut items),
+        Err(_) => recover::items(bytes, &mut items),
+    }
+    if items.len() > MAX_RECORDS {
+        return vec![dead(DeadReason::TooLarge, whole)];
+    }
+    items
+}
+
+/// Reads document after document. Where JSON ends, the offset of the first that is none.
+fn documents<'a>(text: &'a str, items: &mut Vec<Item<'a>>) -> Option<usize> {
+    let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Document<'a>>();
+    let mut start = 0;
+    while let Some(document) = stream.next() {
+        let Ok(document) = document else { return Some(start) };
+        let raw = text[start..stream.byte_offset()].trim_ascii();
+        start = stream.byte_offset();
+        match document {
+            Document::Text(text) => string(raw, &text, items),
+            document => unpack(raw, document, items),
+        }
+        if items.len() > MAX_RECORDS {
+            break;
+        }
+    }
+    None
+}
+
+/// A JSON string with JSON inside.
+fn string<'a>(raw: &'a str, text: &str, items: &mut Vec<Item<'a>>) {
+    if !text.trim_start().starts_with(['{', '[']) {
+        return items.push(dead(DeadReason::NotARecord, raw.as_bytes()));
+    }
+    let mut inner = Vec::new();
+    if let Some(rest) = documents(text, &mut inner) {
+        recover::items(&text.as_bytes()[rest..], &mut inner);
+    }
+    for item in inner {
+        items.push(item.into_owned());
+    }
+}
+
+fn unpack<'a>(raw: &'a str, document: Document<'a>, items: &mut Vec<Item<'a>>) {
+    match document {
+        Document::Object => items.push(record(raw)),
+        Document::Envelope(elements) => items.extend(elements.into_iter().map(|element| record(element.get()))),
+        Document::Array(elements) => {
+            for element in elements {
+                match serde_json::from_str(element.get()) {
+                    Ok(Document::Envelope(inner)) => items.extend(inner.into_iter().map(|raw| record(raw.get()))),
+                    _ => items.push(record(element.get())),
+                }
+                if items.len() > MAX_RECORDS {
+                    break;
+                }
+            }
+        }
+        Document::Text(_) | Document::Null | Document::Scalar => {
+            items.push(dead(DeadReason::NotARecord, raw.as_bytes()))
+        }
+    }
+}
+
+/// One JSON value that must be an object.
+pub(super) fn record(raw: &str) -> Item<'_> {
+    if !raw.starts_with('{') {
+        dead(DeadReason::NotARecord, raw.as_bytes())
+    } else if is_deep(raw) {
+        dead(DeadReason::TooLarge, raw.as_bytes())
+    } else {
+        Item::Record(Raw { json: Cow::Borrowed(raw), problems: Vec::new() })
+    }
+}
+
+pub(super) fn dead(reason: DeadReason, bytes: &[u8]) -> Item<'_> {
+    Item::Dead(Dead { reason, bytes: Cow::Borrowed(bytes) })
+}
+
+impl Item<'_> {
+    fn into_owned(self) -> Item<'static> {
+        match self {
+            Self::Record(Raw { json, problems }) => Item::Record(Raw { json: Cow::Owned(json.into_owned()), problems }),
+            Self::Dead(Dead { reason, bytes }) => Item::Dead(Dead { reason, bytes: Cow::Owned(bytes.into_owned()) }),
+        }
+    }
+}
+
+/// Whether valid JSON nests deeper than [`MAX_DEPTH`]. Nearly every record has fewer brackets than that; counting them
+/// runs at memory speed, and only the others are walked.
+fn is_deep(raw: &str) -> bool {
+    let opens = |byte: &u8| matches!(byte, b'{' | b'[');
+    if raw.as_bytes().iter().filter(|byte| opens(byte)).count() <= MAX_DEPTH {
+        return false;
+    }
+    let (mut depth, mut string, mut escaped) = (0_usize, false, false);
+    raw.bytes().any(|byte| {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = string,
+            b'"' => string = !string,
+            _ if string => {}
+            b'{' | b'[' => depth += 1,
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth > MAX_DEPTH
+    })
+}
+
+/// What a JSON document is, to somebody who looks for records.
+enum Document<'a> {
+    /// An object with `records`, any case, a list or null.
+    Envelope(Vec<&'a RawValue>),
+    Array(Vec<&'a RawValue>),
+    Object,
+    Text(Cow<'a, str>),
+    Null,
+    Scalar,
+}
+
+impl<'de> Deserialize<'de> for Document<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(DocumentVisitor)
+    }
+}
+
+struct DocumentVisitor;
+
+impl<'de> Visitor<'de> for DocumentVisitor {
+    type Value = Document<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON document")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut records = None::<Vec<_>>;
+        while let Some(key) = map.next_key::<Key>()? {
+            let Key::Records = key else {
+                map.next_value::<IgnoredAny>()?;
+                continue;
+            };
+            match map.next_value()? {
+                // A repeated key hides nothing here: all lists count.
+                Document::Array(more) => records.get_or_insert_default().extend(more),
+                Document::Null => records = records.or(Some(Vec::new())),
+                Document::Envelope(_) | Document::Object | Document::Text(_) | Document::Scalar => {}
+            }
+        }
+        Ok(records.map_or(Document::Object, Document::Envelope))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        let mut elements = Vec::new();
+        while elements.len() <= MAX_RECORDS {
+            let Some(element) = seq.next_element()? else { return Ok(Document::Array(elements)) };
+            elements.push(element);
+        }
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Document::Array(elements))
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Document::Text(Cow::Borrowed(text)))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Document::Text(Cow::Owned(text.to_owned())))
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Document::Null)
+    }
+
+    visit_numbers_as!(Document::Scalar);
+}
+
+enum Key {
+    Records,
+    Other,
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct KeyVisitor;
+        impl Visitor<'_> for KeyVisitor {
+            type Value = Key;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a key")
+            }
+
+            fn visit_str<E>(self, key: &str) -> Result<Key, E> {
+                Ok(if key.eq_ignore_ascii_case("records") { Key::Records } else { Key::Other })
+            }
+        }
+        deserializer.deserialize_identifier(KeyVisitor)
+    }
+}

@@ -1,0 +1,68 @@
+//! Owns what makes a record that record: its id where the producer gave none, and the hash behind "told once".
+
+use std::fmt::Write;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use super::{ProblemCode, Record};
+use crate::clock::Timestamp;
+
+/// What "told once" hashes: equal for two deliveries of one record, different for any two records.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Identity(pub [u8; 32]);
+
+/// A day, in milliseconds.
+const DAY: i64 = 86_400_000;
+
+/// `sha256:` and 32 hex digits of the record's canonical JSON: no white space, keys sorted (a tree keeps them so), hence
+/// the same however a forwarder rewrites it.
+pub(super) fn of_content(raw: &Value) -> String {
+    let digest = Sha256::digest(raw.to_string().as_bytes());
+    digest[..16].iter().fold(String::from("sha256:"), |mut id, byte| {
+        // Writing into a string cannot fail.
+        let _ = write!(id, "{byte:02x}");
+        id
+    })
+}
+
+impl Record {
+    /// When it happened, if the record says so itself. The broker's time differs between two deliveries of one record
+    /// and is therefore no part of any identity.
+    #[must_use]
+    pub fn own_time(&self) -> Option<Timestamp> {
+        self.time.filter(|_| !self.problems.iter().any(|problem| problem.code == ProblemCode::TimeFromBroker))
+    }
+
+    /// The day that a notification's id begins with, in days since 1970: 0 where the record has no time of its own, or
+    /// claims one more than a day ahead of the broker's, which would keep its row from ever being purged.
+    #[must_use]
+    pub fn day(&self, broker_time: Option<Timestamp>) -> u32 {
+        let limit = broker_time.map_or(i64::MAX, |at| at.as_millis().saturating_add(DAY));
+        let own = self.own_time().filter(|at| at.as_millis() <= limit);
+        own.and_then(|at| u32::try_from(at.day()).ok()).unwrap_or(0)
+    }
+
+    /// Design invariant 4: dialect, tenant, id, activity and the record's own time, since distinct records share an id;
+    /// no offset and no time of processing. Where there is no time, the content stands in for it.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        let moment = self.own_time().map_or_else(|| of_content(&self.raw), |at| at.as_millis().to_string());
+        let activity = self.activity.as_deref().or(self.operation.as_deref());
+        let mut hasher = blake3::Hasher::new();
+        for part in [
+            Some(self.dialect.as_str()),
+            self.tenant.as_deref(),
+            Some(&self.id),
+            Some(&self.revision),
+            activity,
+            Some(&moment),
+        ] {
+            // The length before each part keeps ("ab", "c") and ("a", "bc") apart, and nothing from the empty text.
+            let part = part.map(str::as_bytes);
+            hasher.update(&part.map_or(u64::MAX, |part| part.len() as u64).to_be_bytes());
+            hasher.update(part.unwrap_or_default());
+        }
+        Identity(*hasher.finalize().as_bytes())
+    }
+}
