@@ -26,6 +26,18 @@ fn every_good_configuration_loads() {
     }
 }
 
+#[test]
+fn the_smallest_file_of_the_readme_loads() {
+    let readme = fs::read_to_string(shipped("README.md")).unwrap();
+    let (_, block) = readme.split_once("```toml\n").unwrap();
+    let (block, _) = block.split_once("```").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("config.toml");
+    fs::write(&path, block).unwrap();
+    fs::write(directory.path().join("smtp-password"), "not-a-real-password\n").unwrap();
+    assert_eq!(examine(&path).faults, []);
+}
+
 /// Each `bad/NAME.toml` has its faults and warnings in `bad/NAME.expected`, a line each; write them with `INSTA_UPDATE=always`.
 #[test]
 fn every_bad_configuration_gives_its_expected_faults() {
