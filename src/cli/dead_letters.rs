@@ -1,14 +1,105 @@
-//! `dead-letters`.
+//! `dead-letters`: what could not be read, with its bytes and its place.
 
 use std::process::ExitCode;
 
-use super::{Global, exit};
+use base64::Engine as _;
+
+use super::store::{print_json, who, with};
+use super::{Global, Output, exit};
+use crate::clock::Clock;
+use crate::store::operate::DeadLetterRow;
 
 /// Arguments of `dead-letters`.
 #[derive(clap::Args, Debug)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
 
-/// Runs the command.
-pub(crate) fn run(_global: &Global, _args: Args) -> ExitCode {
-    ExitCode::from(exit::FAILED)
+#[derive(clap::Subcommand, Debug)]
+enum Command {
+    /// List dead letters, newest first
+    List {
+        /// Only numbers below this one (the last of the page before)
+        #[arg(long, value_name = "NUMBER")]
+        before: Option<i64>,
+        /// Most dead letters
+        #[arg(long, default_value_t = 50)]
+        limit: u32,
+    },
+    /// Show one with its bytes
+    Show {
+        /// From the list
+        number: i64,
+    },
+    /// Delete dead letters; a partition that was held for too many bad messages goes on
+    Discard {
+        /// From the list
+        #[arg(required_unless_present = "all")]
+        numbers: Vec<i64>,
+        /// All of them
+        #[arg(long, conflicts_with = "numbers")]
+        all: bool,
+    },
+}
+
+/// Runs the command; 1 if there is no such dead letter.
+pub(crate) fn run(global: &Global, args: Args) -> ExitCode {
+    let done = match args.command {
+        Command::List { before, limit } => list(global, before, limit),
+        Command::Show { number } => show(global, number),
+        Command::Discard { numbers, all } => discard(global, (!all).then_some(numbers)),
+    };
+    done.unwrap_or_else(|code| code)
+}
+
+fn list(global: &Global, before: Option<i64>, limit: u32) -> Result<ExitCode, ExitCode> {
+    for letter in with(global, |store| async move { store.dead_letters(before, limit).await })? {
+        match global.output {
+            Output::Json => print_json(&letter),
+            Output::Text => print(&letter),
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(letter: &DeadLetterRow) {
+    let DeadLetterRow { number, source, topic, partition, offset, at, error, .. } = letter;
+    let item = letter.item.map_or_else(|| "-".to_owned(), |item| item.to_string());
+    let bytes = letter.bytes.unwrap_or_default();
+    println!("{number} {source}:{topic}:{partition}:{offset}:{item} {error} {at} bytes={bytes}");
+}
+
+fn show(global: &Global, number: i64) -> Result<ExitCode, ExitCode> {
+    let Some((letter, body)) = with(global, |store| async move { store.dead_letter(number).await })? else {
+        eprintln!("{number}: no such dead letter");
+        return Ok(ExitCode::from(exit::FAILED));
+    };
+    match global.output {
+        Output::Json => {
+            let mut value = serde_json::json!(letter);
+            value["body_base64"] = body.map(|body| base64::engine::general_purpose::STANDARD.encode(body)).into();
+            print_json(&value);
+        }
+        Output::Text => {
+            print(&letter);
+            match body {
+                Some(body) => println!("{}", body.escape_ascii()),
+                None => println!("(its bytes are past [store] content)"),
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn discard(global: &Global, numbers: Option<Vec<i64>>) -> Result<ExitCode, ExitCode> {
+    let wanted = numbers.as_ref().map(Vec::len);
+    let now = Clock::system().now();
+    let discarded = with(global, |store| async move { store.discard(numbers, &who(), now).await })?;
+    match global.output {
+        Output::Json => print_json(&serde_json::json!({ "discarded": discarded })),
+        Output::Text => println!("discarded: {discarded}"),
+    }
+    let all = wanted.is_none_or(|wanted| wanted == discarded);
+    Ok(if all { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) })
 }

@@ -1,14 +1,131 @@
-//! `store`.
+//! `store`: the accountant; and how every command that looks into the store opens it.
 
 use std::process::ExitCode;
 
-use super::{Global, exit};
+use serde::Serialize;
+
+use super::{Global, Output, exit};
+use crate::config::{self, Config};
+use crate::store::check::{self, Report};
+use crate::store::{Store, StoreError};
 
 /// Arguments of `store`.
 #[derive(clap::Args, Debug)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
 
-/// Runs the command.
-pub(crate) fn run(_global: &Global, _args: Args) -> ExitCode {
-    ExitCode::from(exit::FAILED)
+#[derive(clap::Subcommand, Debug)]
+enum Command {
+    /// Prove that every accepted record is accounted for; changes nothing, may run beside a daemon
+    Check,
+}
+
+/// Runs the command; 1 when something is not accounted for.
+#[expect(clippy::needless_pass_by_value, reason = "every command takes its arguments alike")]
+pub(crate) fn run(global: &Global, args: Args) -> ExitCode {
+    let Args { command: Command::Check } = args;
+    let report = match configured(global).and_then(|config| check::check(&config.store.path).map_err(|e| failed(&e))) {
+        Ok(report) => report,
+        Err(code) => return code,
+    };
+    match global.output {
+        Output::Json => print_json(&report),
+        Output::Text => print(&report),
+    }
+    if report.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) }
+}
+
+fn print(report: &Report) {
+    for (name, rows) in &report.notifications {
+        println!("notifications {name}: {rows}");
+    }
+    for (name, rows) in &report.messages {
+        println!("messages {name}: {rows}");
+    }
+    println!("dead letters: {}", report.dead_letters);
+    for finding in &report.findings {
+        println!("WRONG: {}: {}", finding.what, finding.rows);
+    }
+    println!("{}", if report.findings.is_empty() { "everything is accounted for" } else { "the books do not balance" });
+}
+
+/// One JSON value on a line of its own.
+pub(super) fn print_json(value: &impl Serialize) {
+    println!("{}", serde_json::json!(value));
+}
+
+/// The configuration, or its faults on stderr and 78.
+fn configured(global: &Global) -> Result<Config, ExitCode> {
+    config::load(&global.config).map_err(|faults| {
+        for fault in faults {
+            eprintln!("{fault}");
+        }
+        ExitCode::from(exit::CONFIG)
+    })
+}
+
+/// Opens the configured store beside a daemon, and runs `work` on it.
+pub(super) fn with<T, F>(global: &Global, work: impl FnOnce(Store) -> F) -> Result<T, ExitCode>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let settings = configured(global)?.store;
+    if !settings.path.exists() {
+        eprintln!("{}: there is no store; `auditbell run` makes it", settings.path.display());
+        return Err(ExitCode::from(exit::CONFIG));
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+    let runtime = runtime.map_err(|error| failed(&StoreError::Other(error.into())))?;
+    runtime
+        .block_on(async {
+            let store = Store::open(&settings, false)?;
+            let answer = work(store.clone()).await;
+            store.close().await;
+            answer
+        })
+        .map_err(|error| failed(&error))
+}
+
+/// Says what is wrong with the store; its exit code.
+fn failed(error: &StoreError) -> ExitCode {
+    eprintln!("{error}");
+    ExitCode::from(match error {
+        StoreError::Damaged(_) => exit::STORE,
+        StoreError::Busy(_) => exit::TRY_AGAIN,
+        StoreError::Refused(_) => exit::CONFIG,
+        StoreError::Other(_) => exit::FAILED,
+    })
+}
+
+/// The user of the system who gives this command, for the row that a change leaves.
+pub(super) fn who() -> String {
+    let uid = rustix::process::getuid().as_raw();
+    let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+    match user_name(&passwd, uid) {
+        Some(name) => format!("{name} (uid {uid})"),
+        None => format!("uid {uid}"),
+    }
+}
+
+/// The name of `uid` in a passwd(5) file.
+fn user_name(passwd: &str, uid: u32) -> Option<&str> {
+    passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let name = fields.next()?;
+        (fields.nth(1)?.parse() == Ok(uid)).then_some(name)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_named_by_the_passwd_file() {
+        let passwd = "root:x:0:0:root:/root:/bin/sh\n\nbell:x:971:971::/var/lib/auditbell:/sbin/nologin\n";
+        assert_eq!(user_name(passwd, 971), Some("bell"));
+        assert_eq!(user_name(passwd, 1), None);
+    }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use rusqlite::{Result, Row, ToSql};
 
 use super::message::{Claim, ORDINARY, URGENT};
+use super::upkeep::Place;
 use super::writer::Writer;
 use super::{StoreError, sql};
 use crate::clock::Timestamp;
@@ -93,11 +94,7 @@ fn read(row: &Row<'_>, channel: &Arc<str>, owner: i64) -> Result<Claim> {
 }
 
 /// Claims exactly these rows, as far as they are still free; for maintenance, which found them by another way.
-pub(super) fn claim_rows(
-    w: &mut Writer,
-    worker: i64,
-    rows: &[(Arc<str>, i64, Timestamp, i64)],
-) -> Result<Vec<Claim>, StoreError> {
+pub(super) fn claim_rows(w: &mut Writer, worker: i64, rows: &[Place]) -> Result<Vec<Claim>, StoreError> {
     let mut claims = Vec::new();
     for (channel, lane, due_at, message) in rows {
         let params: [&dyn ToSql; 5] = [&worker, channel, lane, due_at, message];
@@ -190,7 +187,9 @@ fn void(w: &mut Writer, owner: i64, now: Timestamp) -> Result<(), StoreError> {
         &[&owner, &alone, &SUSPECT_WAITS, &now.plus(SUSPECT_WAIT)],
     )?;
     sql::run(&w.conn, "UPDATE due SET owner=0 WHERE owner=$1", &[&owner])?;
-    rows.into_iter().for_each(|message| w.out_of_hand(message));
+    for message in rows {
+        w.out_of_hand(message);
+    }
     w.bounds.clear();
     Ok(())
 }

@@ -63,7 +63,7 @@ impl Disk {
 /// Written out, not punched: a sparse file reserves nothing.
 fn write_reserve(path: &Path) -> std::io::Result<()> {
     let mut file: File = OpenOptions::new().create_new(true).write(true).open(path)?;
-    let block = [0xAB_u8; 1 << 16];
+    let block = vec![0xAB_u8; 1 << 16];
     for _ in 0..RESERVE / (1 << 16) {
         file.write_all(&block)?;
     }

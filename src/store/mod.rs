@@ -5,11 +5,13 @@
 
 mod accept;
 mod batch;
+pub mod check;
 mod claim;
 mod disk;
 mod load;
 mod lock;
 mod message;
+pub mod operate;
 mod origin;
 mod position;
 mod purge;
@@ -132,8 +134,8 @@ impl Store {
         let conn = sqlite::create_or_open(path, daemon)?;
         let (write, commands) = mpsc::channel(writer::QUEUE);
         let (read, reads) = mpsc::channel(readers::QUEUE);
-        let (changed, changes) = watch::channel(0);
-        let writer = Writer::new(conn, path, read.downgrade(), changed)?;
+        let (tell, changes) = watch::channel(0);
+        let writer = Writer::new(conn, path, read.downgrade(), tell)?;
         let thread = std::thread::Builder::new().name("store-writer".into());
         let thread = thread.spawn(move || writer.serve(commands, lock)).map_err(anyhow::Error::from)?;
         let store = Self {

@@ -14,15 +14,19 @@ pub(super) fn text(position: &Position) -> String {
 pub(super) fn parse(text: &str) -> Option<Position> {
     let mut parts = text.rsplitn(5, ':');
     let index = parts.next()?.parse().ok()?;
-    let offset = optional(parts.next()?)?;
-    let partition = optional(parts.next()?)?;
-    let topic = Some(parts.next()?).filter(|topic| !topic.is_empty()).map(Into::into);
-    Some(Position { source: parts.next()?.into(), topic, partition, offset, index })
+    let [offset, partition, topic] = [parts.next()?, parts.next()?, parts.next()?].map(known);
+    Some(Position {
+        source: parts.next()?.into(),
+        topic: topic.map(Into::into),
+        partition: partition.map(str::parse).transpose().ok()?,
+        offset: offset.map(str::parse).transpose().ok()?,
+        index,
+    })
 }
 
-/// `None`: not a number; `Some(None)`: empty.
-fn optional<T: std::str::FromStr>(text: &str) -> Option<Option<T>> {
-    if text.is_empty() { Some(None) } else { text.parse().ok().map(Some) }
+/// `None` where nothing is written.
+fn known(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty())
 }
 
 #[cfg(test)]

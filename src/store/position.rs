@@ -8,7 +8,7 @@ use super::{StoreError, sql};
 use crate::clock::Timestamp;
 
 /// One row of `position`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[expect(missing_docs, reason = "columns of `position`")]
 pub struct PositionRow {
     pub source: Arc<str>,

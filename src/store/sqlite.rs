@@ -88,6 +88,8 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
     let conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     conn.busy_timeout(BUSY)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    // Before any setting: a file that is not ours must not even be switched to WAL.
+    recognise(&conn, path)?;
     for (pragma, value, expected) in PRAGMAS {
         conn.pragma_update(None, pragma, value)?;
         let got = conn.pragma_query_value(None, pragma, |row| {
@@ -125,18 +127,21 @@ fn refusal(path: &Path, (application, version): (i64, i64)) -> StoreError {
     })
 }
 
+/// The version of a file that is ours or empty; anything else is refused.
+fn recognise(conn: &Connection, path: &Path) -> Result<i64, StoreError> {
+    let (application, version) = versions(conn)?;
+    let tables = sql::first::<i64>(conn, "SELECT count(*) FROM sqlite_schema", &[])?;
+    let ours = application == APPLICATION_ID || (application, version, tables) == (0, 0, Some(0));
+    if ours && version <= newest() { Ok(version) } else { Err(refusal(path, (application, version))) }
+}
+
 /// Brings the tables to the newest version in one transaction; two processes may try at once.
 fn migrate(conn: &mut Connection, path: &Path) -> Result<(), StoreError> {
     if versions(conn)? == (APPLICATION_ID, newest()) {
         return Ok(());
     }
     let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let (application, version) = versions(&tx)?;
-    let tables = sql::first::<i64>(&tx, "SELECT count(*) FROM sqlite_schema", &[])?;
-    let ours = application == APPLICATION_ID || (application, version, tables) == (0, 0, Some(0));
-    if !ours || version > newest() {
-        return Err(refusal(path, (application, version)));
-    }
+    let version = recognise(&tx, path)?;
     for text in MIGRATIONS.iter().skip(usize::try_from(version).unwrap_or(usize::MAX)) {
         tx.execute_batch(text)?;
     }

@@ -28,7 +28,10 @@ pub struct Upkeep {
 }
 
 /// The place in `due` after which the next search goes on.
-pub(super) type Cursor = Option<(Arc<str>, i64, Timestamp, i64)>;
+pub(super) type Cursor = Option<Place>;
+
+/// The key of a due row: channel, lane, due time, message.
+pub(super) type Place = (Arc<str>, i64, Timestamp, i64);
 
 /// Counts what is due.
 pub(super) fn gauges(conn: &Connection) -> Result<Upkeep> {
@@ -56,7 +59,7 @@ pub(super) fn expired(
     cursor: &Cursor,
     now: Timestamp,
     limit: usize,
-) -> Result<(Vec<(Arc<str>, i64, Timestamp, i64)>, Cursor)> {
+) -> Result<(Vec<Place>, Cursor)> {
     let (channel, lane, due_at, message) = cursor.clone().unwrap_or_default();
     let params: [&dyn ToSql; 5] = [&channel, &lane, &due_at, &message, &EXPIRED_SLICE];
     let walk = "SELECT d.channel, d.lane, d.due_at, d.message, d.owner, m.expires_at FROM due d \
@@ -71,7 +74,7 @@ pub(super) fn expired(
         if full {
             return Ok(());
         }
-        let place: (Arc<str>, i64, Timestamp, i64) = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+        let place: Place = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
         if row.get::<_, i64>(4)? == 0 && row.get::<_, Timestamp>(5)? < now {
             found.push(place.clone());
             full = found.len() >= limit;

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 #[tokio::test]
 async fn a_position_moves_with_the_rows_and_only_from_where_it_was_seen() {
     let file = File::new();
-    let store = file.open().await;
+    let store = file.open();
     place(&store, 0).await;
     let accepted = store.accept(batch(0, 1, &[send(1)]), NOW).await.unwrap();
     assert_eq!((accepted.messages, accepted.channels), (1, vec!["email".into()]));
@@ -35,7 +35,7 @@ async fn a_position_moves_with_the_rows_and_only_from_where_it_was_seen() {
 async fn two_stores_racing_for_one_position_leave_exactly_one_winner_in_either_order() {
     for first in [0, 1] {
         let file = File::new();
-        let stores = [file.open().await, Store::open(&file.settings(), false).unwrap()];
+        let stores = [file.open(), Store::open(&file.settings(), false).unwrap()];
         place(&stores[0], 0).await;
         stores[first].accept(batch(0, 5, &[send(1)]), NOW).await.unwrap();
         let late = stores[1 - first].accept(batch(0, 3, &[send(1), send(2)]), NOW).await;
@@ -51,7 +51,7 @@ async fn two_stores_racing_for_one_position_leave_exactly_one_winner_in_either_o
 #[tokio::test]
 async fn two_stores_racing_at_the_same_moment_leave_exactly_one_winner() {
     let file = File::new();
-    let (a, b) = (file.open().await, Store::open(&file.settings(), false).unwrap());
+    let (a, b) = (file.open(), Store::open(&file.settings(), false).unwrap());
     place(&a, 0).await;
     for at in 0..50 {
         let batches = [
@@ -69,7 +69,7 @@ async fn two_stores_racing_at_the_same_moment_leave_exactly_one_winner() {
 #[tokio::test]
 async fn one_fence_of_several_that_fails_undoes_the_whole_batch() {
     let file = File::new();
-    let store = file.open().await;
+    let store = file.open();
     place(&store, 0).await;
     place_partition(&store, 1, 7).await;
     let mut both = batch(0, 1, &[send(1)]);
@@ -83,7 +83,7 @@ async fn one_fence_of_several_that_fails_undoes_the_whole_batch() {
 #[tokio::test]
 async fn a_batch_without_a_fence_is_accepted() {
     let file = File::new();
-    let store = file.open().await;
+    let store = file.open();
     let accepted = store.accept(Batch { fences: vec![], ..batch(0, 1, &[send(1)]) }, NOW).await.unwrap();
     assert_eq!(accepted.messages, 1);
 }
@@ -91,7 +91,7 @@ async fn a_batch_without_a_fence_is_accepted() {
 #[tokio::test]
 async fn the_start_tables_decision_is_compare_and_swap_too() {
     let file = File::new();
-    let store = file.open().await;
+    let store = file.open();
     assert!(store.is_empty().await.unwrap());
     place(&store, 3).await;
     assert!(!store.is_empty().await.unwrap());
@@ -109,20 +109,20 @@ async fn the_start_tables_decision_is_compare_and_swap_too() {
 #[tokio::test]
 async fn bad_messages_in_a_row_are_counted_across_restarts() {
     let file = File::new();
-    let store = file.open().await;
+    let store = file.open();
     place(&store, 0).await;
     let mut bad = batch(0, 1, &[]);
     bad.fences[0].bad = 17;
     store.accept(bad, NOW).await.unwrap();
     drop(store);
-    let row = file.open().await.positions("entra").await.unwrap().remove(0);
+    let row = file.open().positions("entra").await.unwrap().remove(0);
     assert_eq!((row.next, row.bad), (1, 17));
 }
 
 #[tokio::test]
 async fn a_rule_keeps_the_time_it_was_first_seen_and_a_config_its_revision() {
     let file = File::new();
-    let store = file.open().await;
+    let store = file.open();
     let rules: [Arc<str>; 2] = ["a".into(), "b".into()];
     store.rules_seen(&rules[..1], at(1)).await.unwrap();
     assert_eq!(store.rules_seen(&rules, at(2)).await.unwrap(), [("a".into(), at(1)), ("b".into(), at(2))]);
@@ -137,7 +137,7 @@ async fn a_rule_keeps_the_time_it_was_first_seen_and_a_config_its_revision() {
 #[tokio::test]
 async fn a_notification_that_was_there_before_is_a_duplicate_and_writes_nothing() {
     let file = File::new();
-    let store = file.open().await;
+    let store = file.open();
     place(&store, 0).await;
     store.accept(batch(0, 2, &[send(1), send(2)]), NOW).await.unwrap();
     let again = store.accept(batch(2, 5, &[send(2), send(1), send(3)]), NOW).await.unwrap();
@@ -151,7 +151,7 @@ async fn a_notification_that_was_there_before_is_a_duplicate_and_writes_nothing(
 #[tokio::test]
 async fn what_ends_at_once_is_in_the_ledger_and_has_no_message() {
     let file = File::new();
-    let store = file.open().await;
+    let store = file.open();
     place(&store, 0).await;
     let mut ends = send(1);
     ends.recipient = None;
@@ -166,7 +166,7 @@ async fn what_ends_at_once_is_in_the_ledger_and_has_no_message() {
 #[tokio::test]
 async fn a_replay_after_every_end_of_a_message_sends_nothing() {
     let file = File::new();
-    let store = file.open().await;
+    let store = file.open();
     place(&store, 0).await;
     store.accept(batch(0, 1, &[send(1)]), NOW).await.unwrap();
     let claim = claim(&store, 1).await.remove(0);
@@ -181,7 +181,7 @@ async fn a_replay_after_every_end_of_a_message_sends_nothing() {
 #[tokio::test]
 async fn notifications_of_an_open_group_leave_as_one_message() {
     let file = File::new();
-    let store = file.open().await;
+    let store = file.open();
     place(&store, 0).await;
     let grouped = |n| in_group(send(n), "alice");
     store.accept(batch(0, 2, &[grouped(1), grouped(2)]), NOW).await.unwrap();
@@ -199,7 +199,7 @@ async fn notifications_of_an_open_group_leave_as_one_message() {
 #[tokio::test]
 async fn a_claimed_group_takes_no_more_and_the_next_opens_a_new_one() {
     let file = File::new();
-    let store = file.open().await;
+    let store = file.open();
     place(&store, 0).await;
     store.accept(batch(0, 1, &[in_group(send(1), "alice")]), NOW).await.unwrap();
     let first = claim(&store, 10).await;
@@ -215,7 +215,7 @@ async fn a_claimed_group_takes_no_more_and_the_next_opens_a_new_one() {
 #[tokio::test]
 async fn the_most_telling_rule_words_a_group_and_the_gravest_gives_its_severity() {
     let file = File::new();
-    let store = file.open().await;
+    let store = file.open();
     place(&store, 0).await;
     let ranked = |n, rank, severity, rule: &str| Intent {
         rank,
@@ -240,7 +240,7 @@ async fn the_most_telling_rule_words_a_group_and_the_gravest_gives_its_severity(
 #[tokio::test]
 async fn a_record_that_joins_a_message_through_two_rules_is_loaded_once() {
     let file = File::new();
-    let store = file.open().await;
+    let store = file.open();
     place(&store, 0).await;
     let mut one = batch(0, 1, &[in_group(send(1), "alice")]);
     one.records[0].intents.push(in_group(send(2), "alice"));
@@ -254,7 +254,7 @@ async fn a_record_that_joins_a_message_through_two_rules_is_loaded_once() {
 #[tokio::test]
 async fn one_record_the_tables_refuse_goes_to_the_dead_letters_and_its_neighbours_are_accepted() {
     let file = File::new();
-    let store = file.open().await;
+    let store = file.open();
     place(&store, 0).await;
     let mut intents: Vec<Intent> = (1..=9).map(send).collect();
     // No recipient: the message row is refused by NOT NULL.
@@ -270,7 +270,7 @@ async fn one_record_the_tables_refuse_goes_to_the_dead_letters_and_its_neighbour
 #[tokio::test]
 async fn a_dead_letter_is_kept_once_with_its_bytes() {
     let file = File::new();
-    let store = file.open().await;
+    let store = file.open();
     place(&store, 0).await;
     let letter = DeadLetter {
         source: "entra".into(),
@@ -291,13 +291,13 @@ async fn a_dead_letter_is_kept_once_with_its_bytes() {
 #[tokio::test]
 async fn full_dead_letters_hold_the_partition_and_write_nothing() {
     let file = File::new();
-    drop(file.open().await);
+    drop(file.open());
     file.execute(
         "INSERT INTO dead_letter(source,topic,part,offset_,item,at,error) \
          WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n WHERE i<100000) \
          SELECT 'entra','old',0,i,-1,0,'not-json' FROM n",
     );
-    let store = file.open().await;
+    let store = file.open();
     place(&store, 0).await;
     let letter = DeadLetter {
         source: "entra".into(),
@@ -321,7 +321,7 @@ async fn full_dead_letters_hold_the_partition_and_write_nothing() {
 #[tokio::test]
 async fn urgent_messages_are_claimed_first_then_the_longest_due() {
     let file = File::new();
-    let store = file.open().await;
+    let store = file.open();
     place(&store, 0).await;
     let due = |n, seconds, severity| Intent { severity, ..due_at(send(n), at(seconds)) };
     let intents = [
@@ -345,7 +345,7 @@ async fn urgent_messages_are_claimed_first_then_the_longest_due() {
 #[tokio::test]
 async fn a_row_that_becomes_due_earlier_than_the_last_claim_is_still_found() {
     let file = File::new();
-    let store = file.open().await;
+    let store = file.open();
     place(&store, 0).await;
     let worker = store.register("test", NOW).await.unwrap();
     store.accept(batch(0, 1, &[due_at(send(1), at(50))]), NOW).await.unwrap();
@@ -358,7 +358,7 @@ async fn a_row_that_becomes_due_earlier_than_the_last_claim_is_still_found() {
 #[tokio::test]
 async fn a_released_claim_is_as_if_it_had_not_been() {
     let file = File::new();
-    let store = file.open().await;
+    let store = file.open();
     place(&store, 0).await;
     store.accept(batch(0, 1, &[send(1)]), NOW).await.unwrap();
     let claims = claim(&store, 1).await;
@@ -373,12 +373,12 @@ async fn a_released_claim_is_as_if_it_had_not_been() {
 #[tokio::test]
 async fn a_dead_workers_claims_are_freed_and_suspect_and_given_out_one_at_a_time() {
     let file = File::new();
-    let store = file.open().await;
+    let store = file.open();
     place(&store, 0).await;
     store.accept(batch(0, 3, &[send(1), send(2), send(3)]), NOW).await.unwrap();
     assert_eq!(claim(&store, 10).await.len(), 3);
     drop(store);
-    let store = file.open().await;
+    let store = file.open();
     store.accept(batch(3, 4, &[send(4)]), NOW).await.unwrap();
     let worker = store.register("next", NOW).await.unwrap();
     let good = store.claim("email", worker, NOW, 10).await.unwrap();
@@ -397,7 +397,7 @@ async fn a_dead_workers_claims_are_freed_and_suspect_and_given_out_one_at_a_time
 #[tokio::test]
 async fn a_suspect_message_is_blamed_again_only_when_it_was_alone_and_waits_from_the_third_time() {
     let file = File::new();
-    let mut store = file.open().await;
+    let mut store = file.open();
     place(&store, 0).await;
     store.accept(batch(0, 1, &[send(1)]), NOW).await.unwrap();
     for (crash, now) in [(0, at(70)), (1, at(80)), (2, at(90))] {
@@ -405,7 +405,7 @@ async fn a_suspect_message_is_blamed_again_only_when_it_was_alone_and_waits_from
         let claims = store.claim("email", worker, now, 10).await.unwrap();
         assert_eq!((claims.len(), claims[0].suspect), (1, crash));
         drop(store);
-        store = file.open().await;
+        store = file.open();
     }
     let worker = store.register("test", at(100)).await.unwrap();
     assert!(store.claim("email", worker, at(100), 10).await.unwrap().is_empty());
@@ -418,7 +418,7 @@ async fn a_suspect_message_is_blamed_again_only_when_it_was_alone_and_waits_from
     store.accept(batch(1, 2, &[send(2)]), NOW).await.unwrap();
     drop(store);
     file.execute(&format!("UPDATE due SET owner={worker}"));
-    let store = file.open().await;
+    let store = file.open();
     store.register("test", hour).await.unwrap();
     let suspects = file.column("SELECT suspect FROM due ORDER BY message");
     assert_eq!(suspects, [3, 1]);
@@ -427,12 +427,12 @@ async fn a_suspect_message_is_blamed_again_only_when_it_was_alone_and_waits_from
 #[tokio::test]
 async fn suspect_messages_get_their_turn_even_under_load() {
     let file = File::new();
-    let store = file.open().await;
+    let store = file.open();
     place(&store, 0).await;
     store.accept(batch(0, 1, &[send(1)]), NOW).await.unwrap();
     claim(&store, 1).await;
     drop(store);
-    let store = file.open().await;
+    let store = file.open();
     let worker = store.register("test", NOW).await.unwrap();
     store.accept(batch(1, 4, &[send(2), send(3), send(4)]), NOW).await.unwrap();
     let in_hand = store.claim("email", worker, NOW, 1).await.unwrap();
@@ -445,7 +445,7 @@ async fn suspect_messages_get_their_turn_even_under_load() {
 #[tokio::test]
 async fn a_worker_unseen_for_30_s_loses_its_claims_and_hears_of_it() {
     let file = File::new();
-    let store = file.open().await;
+    let store = file.open();
     place(&store, 0).await;
     store.accept(batch(0, 1, &[send(1)]), NOW).await.unwrap();
     let worker = store.register("test", at(0)).await.unwrap();
@@ -462,7 +462,7 @@ async fn a_worker_unseen_for_30_s_loses_its_claims_and_hears_of_it() {
 #[tokio::test]
 async fn an_orderly_end_leaves_nothing_suspect() {
     let file = File::new();
-    let store = file.open().await;
+    let store = file.open();
     place(&store, 0).await;
     store.accept(batch(0, 1, &[send(1)]), NOW).await.unwrap();
     let worker = store.register("test", NOW).await.unwrap();
@@ -476,7 +476,7 @@ async fn an_orderly_end_leaves_nothing_suspect() {
 #[tokio::test]
 async fn loading_gives_back_what_was_accepted_in_the_order_of_the_claims() {
     let file = File::new();
-    let store = file.open().await;
+    let store = file.open();
     place(&store, 0).await;
     store.accept(batch(0, 2, &[send(1), due_at(send(2), at(1))]), NOW).await.unwrap();
     let loaded = load(&store, 10).await;
@@ -497,7 +497,7 @@ async fn loading_gives_back_what_was_accepted_in_the_order_of_the_claims() {
 #[tokio::test]
 async fn sent_is_final_and_a_first_try_leaves_no_attempt_row() {
     let file = File::new();
-    let store = file.open().await;
+    let store = file.open();
     let one = claimed(&store).await;
     assert!(store.settle(sent(&one)).await.unwrap());
     assert!(!store.settle(sent(&one)).await.unwrap(), "the second time writes nothing");
@@ -512,7 +512,7 @@ async fn sent_is_final_and_a_first_try_leaves_no_attempt_row() {
 #[tokio::test]
 async fn later_frees_the_row_until_its_time_and_keeps_the_first_address() {
     let file = File::new();
-    let store = file.open().await;
+    let store = file.open();
     let one = claimed(&store).await;
     assert!(store.settle(later(&one, at(99))).await.unwrap());
     assert_eq!(claim(&store, 1).await.len(), 0);
@@ -532,7 +532,7 @@ async fn later_frees_the_row_until_its_time_and_keeps_the_first_address() {
 #[tokio::test]
 async fn hold_costs_no_attempt() {
     let file = File::new();
-    let store = file.open().await;
+    let store = file.open();
     let one = claimed(&store).await;
     let hold = Settle { outcome: Settled::Hold { until: at(70) }, reply: "connect".into(), ..sent(&one) };
     assert!(store.settle(hold).await.unwrap());
@@ -544,7 +544,7 @@ async fn hold_costs_no_attempt() {
 #[tokio::test]
 async fn ambiguous_freezes_the_bytes_of_the_first_time() {
     let file = File::new();
-    let store = file.open().await;
+    let store = file.open();
     let mut one = claimed(&store).await;
     for (bytes, due) in [("first", 70), ("second", 80)] {
         let outcome = Settled::Ambiguous { due_at: at(due), bytes: Bytes::from_static(bytes.as_bytes()) };
@@ -562,7 +562,7 @@ async fn ambiguous_freezes_the_bytes_of_the_first_time() {
 #[tokio::test]
 async fn never_ends_the_message_and_tells_somebody_else_in_the_same_transaction() {
     let file = File::new();
-    let store = file.open().await;
+    let store = file.open();
     let one = claimed(&store).await;
     assert!(store.settle(never(&one, FinalState::Failed, &["soc@example.com", "boss@example.com"])).await.unwrap());
     assert_eq!(file.column("SELECT state FROM message ORDER BY id"), [2, 0, 0]);
@@ -582,7 +582,7 @@ async fn never_ends_the_message_and_tells_somebody_else_in_the_same_transaction(
 #[tokio::test]
 async fn an_escalation_that_was_told_before_is_not_told_again() {
     let file = File::new();
-    let store = file.open().await;
+    let store = file.open();
     let one = claimed(&store).await;
     store.settle(never(&one, FinalState::Failed, &["soc@example.com", "soc@example.com"])).await.unwrap();
     assert_eq!(count(&file, "message"), 2);
@@ -599,7 +599,7 @@ async fn every_verdict_but_sent_is_fenced_by_owner_and_attempt() {
         ]
     };
     let file = File::new();
-    let store = file.open().await;
+    let store = file.open();
     let one = claimed(&store).await;
     for stale in [Claim { owner: one.owner + 1, ..one.clone() }, Claim { attempt: one.attempt + 1, ..one.clone() }] {
         for settle in outcomes(&stale) {
@@ -614,7 +614,7 @@ async fn every_verdict_but_sent_is_fenced_by_owner_and_attempt() {
 #[tokio::test]
 async fn sent_wins_over_a_verdict_that_came_first() {
     let file = File::new();
-    let store = file.open().await;
+    let store = file.open();
     let one = claimed(&store).await;
     store.settle(never(&one, FinalState::Failed, &[])).await.unwrap();
     assert!(store.settle(sent(&one)).await.unwrap());
@@ -628,7 +628,7 @@ async fn sent_wins_over_a_verdict_that_came_first() {
 #[tokio::test]
 async fn a_claimed_message_that_turns_out_to_be_final_loses_its_due_row() {
     let file = File::new();
-    let store = file.open().await;
+    let store = file.open();
     let one = claimed(&store).await;
     file.execute("UPDATE message SET state=4");
     assert!(store.load(vec![one]).await.unwrap().is_empty());
@@ -785,7 +785,7 @@ impl File {
         }
     }
 
-    async fn open(&self) -> Store {
+    fn open(&self) -> Store {
         Store::open(&self.settings(), true).unwrap()
     }
 
