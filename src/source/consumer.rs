@@ -16,8 +16,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::context::{Context, Fault, Rebalance};
 use super::hand::{Given, Hand};
-use super::offsets::{Key, list, list_offsets, store_offset};
+use super::offsets::{Key, list, store_offset};
 use super::place::{Answer, Finder, Place};
+use super::watch::{Partition, Watch, gauge};
 use super::{BATCH_BYTES, BATCH_MESSAGES, Command, Envelope, Event, Link, Settings, client};
 use crate::clock::{Clock, Timestamp};
 use crate::store::Store;
@@ -28,9 +29,6 @@ const POLL: Duration = Duration::from_millis(100);
 /// Between two tries to place partitions, and how long to go on.
 const RETRY: Duration = Duration::from_secs(1);
 const GIVE_UP: Duration = Duration::from_mins(2);
-/// Between two looks at the ends of the partitions, and how long one may take: nothing is read meanwhile.
-const LOOK: Duration = Duration::from_secs(10);
-const LOOK_LIMIT: Duration = Duration::from_secs(1);
 /// The reason of a hold that is ours: intake is slower than Kafka.
 const FULL: &str = "intake";
 
@@ -59,7 +57,7 @@ pub(super) fn spawn(
         trying_since: None,
         next_try: now,
         held: BTreeSet::new(),
-        next_look: now + LOOK,
+        watch: Watch::new(),
     };
     std::thread::Builder::new().name(format!("kafka-{}", reader.settings.name)).spawn(move || reader.run())?;
     Ok(())
@@ -71,14 +69,6 @@ enum End {
     Stop,
     /// The process has to end.
     Fatal { exit: u8, message: String },
-}
-
-/// An assigned partition.
-struct Partition {
-    /// What the store has accepted, as far as we were told.
-    next: i64,
-    position: Gauge,
-    lag: Gauge,
 }
 
 struct Reader {
@@ -102,7 +92,7 @@ struct Reader {
     next_try: Instant,
     /// Reasons to hold; partitions are paused while there is one.
     held: BTreeSet<&'static str>,
-    next_look: Instant,
+    watch: Watch,
 }
 
 impl Reader {
@@ -131,7 +121,7 @@ impl Reader {
                 return end;
             }
             self.rebalance();
-            self.look();
+            self.watch.look(&self.consumer, &self.settings, &self.assigned);
         }
     }
 
@@ -179,8 +169,7 @@ impl Reader {
 
     fn accepted(&mut self, key: &Key, next: i64) {
         let Some(partition) = self.assigned.get_mut(key) else { return };
-        partition.next = next;
-        partition.position.set(gauge(next));
+        partition.accepted(next);
         if let Err(error) = store_offset(&self.consumer, key, next) {
             tracing::debug!(source = %self.settings.name, topic = %key.0, partition = key.1, %error, "offset not stored");
         }
@@ -205,7 +194,7 @@ impl Reader {
         }
         for key in keys {
             if let Some(partition) = self.assigned.remove(key) {
-                partition.lag.set(0.0);
+                partition.gone();
             }
         }
         self.hand.forget(keys);
@@ -275,27 +264,18 @@ impl Reader {
         self.trying_since = None;
         self.consumer.context().well();
         self.wanted.clear();
-        for place in places {
-            self.begin_partition(place);
+        for Place { key, next, bad } in places {
+            tracing::debug!(source = %self.settings.name, topic = %key.0, partition = key.1, next, "reading");
+            self.hand.push(Event::Assigned { topic: key.0.clone(), partition: key.1, next, bad });
+            let partition = Partition::new(&self.settings.name, &key, next);
+            self.assigned.insert(key, partition);
         }
         if !self.held.is_empty() {
             self.pause();
         }
         self.count();
-        self.next_look = Instant::now();
+        self.watch.soon();
         None
-    }
-
-    fn begin_partition(&mut self, Place { key, next, bad }: Place) {
-        let labels = || (self.settings.name.clone(), key.0.clone(), key.1.to_string());
-        let (source, topic, partition) = labels();
-        let position = meters::kafka_position(source, topic, partition);
-        let (source, topic, partition) = labels();
-        let lag = meters::kafka_lag(source, topic, partition);
-        position.set(gauge(next));
-        tracing::debug!(source = %self.settings.name, topic = %key.0, partition = key.1, next, "reading");
-        self.hand.push(Event::Assigned { topic: key.0.clone(), partition: key.1, next, bad });
-        self.assigned.insert(key, Partition { next, position, lag });
     }
 
     fn not_yet(&mut self, error: &anyhow::Error) -> Option<End> {
@@ -416,41 +396,6 @@ impl Reader {
         }
     }
 
-    /// Every ten seconds: how far behind are we, and does what was wrong still last?
-    fn look(&mut self) {
-        if Instant::now() < self.next_look {
-            return;
-        }
-        self.next_look = Instant::now() + LOOK;
-        if !self.assigned.is_empty() {
-            let keys = self.assigned.keys().map(|key| (&key.0, key.1));
-            match list_offsets(&self.consumer, keys, Offset::End, LOOK_LIMIT) {
-                Ok(ends) => {
-                    self.consumer.context().well();
-                    for (key, end) in ends {
-                        if let (Some(partition), Some(end)) = (self.assigned.get(&key), end) {
-                            partition.lag.set(gauge((end - partition.next).max(0)));
-                        }
-                    }
-                }
-                Err(error) => tracing::debug!(source = %self.settings.name, %error, "the lag is not known"),
-            }
-        }
-        // librdkafka tells a missing topic once; we tell it until it is there.
-        if self.consumer.context().has(Fault::Topic) {
-            match self.settings.topics.iter().find(|topic| !self.exists(topic)) {
-                Some(topic) => self.consumer.context().fault(Fault::Topic, topic),
-                None => self.consumer.context().over(Fault::Topic),
-            }
-        }
-    }
-
-    fn exists(&self, topic: &str) -> bool {
-        self.consumer
-            .fetch_metadata(Some(topic), LOOK_LIMIT)
-            .is_ok_and(|metadata| metadata.topics().iter().any(|topic| topic.error().is_none()))
-    }
-
     /// Leaves the group. librdkafka commits what was stored on the way; nothing else is waited for.
     fn close(mut self) {
         while let Ok(command) = self.commands.try_recv() {
@@ -465,7 +410,7 @@ impl Reader {
             tracing::debug!(source = %self.settings.name, %error, "closing before the assignment was taken");
         }
         for partition in self.assigned.values() {
-            partition.lag.set(0.0);
+            partition.gone();
         }
         let Self { consumer, ended, .. } = self;
         // Blocks while a broker is away; the process does not wait for it for ever (`Handle::stop`).
@@ -477,9 +422,4 @@ impl Reader {
 /// With the topic's name shared.
 fn keys(partitions: &[(String, i32)]) -> Vec<Key> {
     partitions.iter().map(|(topic, partition)| (Arc::from(topic.as_str()), *partition)).collect()
-}
-
-#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53; a gauge is for looking at")]
-fn gauge(number: i64) -> f64 {
-    number as f64
 }

@@ -133,7 +133,10 @@ mod tests {
             out.push(match event {
                 Event::Assigned { partition, next, .. } => format!("assigned {partition} {next}"),
                 Event::Revoked { partition, .. } => format!("revoked {partition}"),
-                Event::Envelopes(batch) => batch.iter().map(|e| format!("{}:{} ", e.partition, e.offset)).collect(),
+                Event::Envelopes(batch) => {
+                    let places: Vec<_> = batch.iter().map(|e| format!("{}:{}", e.partition, e.offset)).collect();
+                    places.join(" ")
+                }
                 Event::Fatal { message, .. } => message,
             });
         }
@@ -152,7 +155,7 @@ mod tests {
         hand.forget(&[(Arc::from("audit"), 0)]);
         hand.push(assigned(0, 5));
         assert_eq!(hand.give(false), Given::All { half_free: true });
-        assert_eq!(taken(&mut events), ["assigned 1 7", "1:7 ", "assigned 0 5"]);
+        assert_eq!(taken(&mut events), ["assigned 1 7", "1:7", "assigned 0 5"]);
     }
 
     #[test]
@@ -165,9 +168,9 @@ mod tests {
         }
         assert_eq!(hand.give(false), Given::Waited);
         assert_eq!(hand.give(true), Given::Full, "held: does not wait");
-        assert_eq!(taken(&mut events), ["0:0 ", "0:1 "]);
+        assert_eq!(taken(&mut events), ["0:0", "0:1"]);
         assert_eq!(hand.give(false), Given::All { half_free: false });
-        assert_eq!(taken(&mut events), ["0:2 ", "0:3 "]);
+        assert_eq!(taken(&mut events), ["0:2", "0:3"]);
         assert_eq!(hand.give(false), Given::All { half_free: true });
     }
 

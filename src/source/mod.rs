@@ -12,6 +12,7 @@ mod offsets;
 mod place;
 mod probe;
 mod start;
+mod watch;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -191,8 +191,8 @@ mod tests {
     /// The group committed 150 and the store is gone.
     const LOST: Facts<'_> = Facts { committed: Committed::At(150), history: true, ..NOTHING };
 
-    const fn row(next: i64, cluster: &str) -> Option<Row<'_>> {
-        Some(Row { cluster, next })
+    const fn row(next: i64, cluster: &str) -> Row<'_> {
+        Row { cluster, next }
     }
     const fn from(next: i64, say: Say) -> Decision {
         Decision::From { next, say, lost: 0 }
@@ -222,21 +222,25 @@ mod tests {
                 Facts { committed: Committed::Unknown, ..KNOWN },
                 from(150, Say::GoOn),
             ),
-            ("A position at the first offset goes on.", Facts { row: row(100, "c"), ..KNOWN }, from(100, Say::GoOn)),
-            ("A position at the end goes on.", Facts { row: row(200, "c"), ..KNOWN }, from(200, Say::GoOn)),
+            (
+                "A position at the first offset goes on.",
+                Facts { row: Some(row(100, "c")), ..KNOWN },
+                from(100, Say::GoOn),
+            ),
+            ("A position at the end goes on.", Facts { row: Some(row(200, "c")), ..KNOWN }, from(200, Say::GoOn)),
             (
                 "A position that retention overtook starts at the first offset kept and counts the gap.",
-                Facts { row: row(60, "c"), ..KNOWN },
+                Facts { row: Some(row(60, "c")), ..KNOWN },
                 lost(100, Say::Overtaken, 40),
             ),
             (
                 "A position after the end starts at the first offset: the topic was recreated or truncated.",
-                Facts { row: row(201, "c"), ..KNOWN },
+                Facts { row: Some(row(201, "c")), ..KNOWN },
                 from(100, Say::Recreated),
             ),
             (
                 "A recreated, still empty topic starts at its only offset.",
-                Facts { row: row(201, "c"), log: Some(Log { low: 0, high: 0 }), ..KNOWN },
+                Facts { row: Some(row(201, "c")), log: Some(Log { low: 0, high: 0 }), ..KNOWN },
                 from(0, Say::Recreated),
             ),
         ]);
@@ -274,7 +278,7 @@ mod tests {
             ),
             (
                 "So does a row that was written when it did not.",
-                Facts { row: row(150, ""), ..KNOWN },
+                Facts { row: Some(row(150, "")), ..KNOWN },
                 from(150, Say::GoOn),
             ),
         ]);
@@ -355,7 +359,7 @@ mod tests {
 
     #[test]
     fn a_new_group_starts_where_start_says() {
-        let ago = Facts { start: Start::Ago(Duration::from_secs(3_600)), ..NOTHING };
+        let ago = Facts { start: Start::Ago(Duration::from_hours(1)), ..NOTHING };
         let at = Facts { start: Start::At(Timestamp::from_millis(1)), ..NOTHING };
         check(&[
             ("`earliest` is the first offset.", NOTHING, from(100, Say::First)),

@@ -1,11 +1,15 @@
 //! The integration tests: one binary, one file per theme.
 #![expect(
     clippy::unwrap_used,
+    clippy::expect_used,
     reason = "a test fails by panicking; clippy.toml exempts only #[test] functions, not what they call"
 )]
 
 mod config;
 mod config_mutations;
+mod kafka;
+mod kafka_reader;
+mod kafka_real;
 mod layers;
 mod send_test;
 mod smtp;

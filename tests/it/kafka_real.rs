@@ -1,0 +1,353 @@
+//! The source against a real Apache Kafka: what the mock cluster cannot do. Run by
+//! `tests/kafka run cargo test --test it -- --ignored kafka_real`, which starts the broker and names it in the environment.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use auditbell::clock::Clock;
+use auditbell::secret::Secret;
+use auditbell::source::{Command, Event, OnLostStore, Sasl, Settings, Start, Tls};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use tempfile::TempDir;
+
+use crate::kafka_reader::{DEADLINE, Feeder, Reader, settings, store};
+
+const HOUR: Duration = Duration::from_hours(1);
+
+/// The broker that `tests/kafka` started, with a topic and a group of this test's own.
+struct Kafka {
+    topic: String,
+    brokers: String,
+    admin: AdminClient<DefaultClientContext>,
+    feeder: Feeder,
+    folder: TempDir,
+}
+
+fn variable(name: &str) -> String {
+    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run this by tests/kafka"))
+}
+
+impl Kafka {
+    async fn new(topic: &str, partitions: i32) -> Self {
+        let brokers = variable("AUDITBELL_KAFKA");
+        let admin = ClientConfig::new().set("bootstrap.servers", &brokers).create().unwrap();
+        let feeder = Feeder::new(&brokers);
+        let kafka = Self { topic: topic.to_owned(), brokers, admin, feeder, folder: tempfile::tempdir().unwrap() };
+        kafka.create(partitions).await;
+        kafka
+    }
+
+    async fn create(&self, partitions: i32) {
+        // For ever: these tests write records that are a week old.
+        let topic = NewTopic::new(&self.topic, partitions, TopicReplication::Fixed(1)).set("retention.ms", "-1");
+        for outcome in self.admin.create_topics([&topic], &AdminOptions::new()).await.unwrap() {
+            outcome.unwrap();
+        }
+    }
+
+    fn settings(&self) -> Settings {
+        Settings { group_id: format!("group-of-{}", self.topic), ..settings(&self.brokers, &[&self.topic]) }
+    }
+
+    fn write(&self, texts: &[&str]) {
+        self.feeder.write(&self.topic, 0, texts);
+    }
+
+    fn begins(&self, next: i64) -> Vec<(String, i32, i64)> {
+        vec![(self.topic.clone(), 0, next)]
+    }
+
+    /// With the password given, over TLS with the test's own authority.
+    fn secured(&self, password: &str) -> Settings {
+        Settings {
+            brokers: variable("AUDITBELL_KAFKA_TLS"),
+            auth: Some(Sasl {
+                mechanism: "PLAIN".to_owned(),
+                user: variable("AUDITBELL_KAFKA_USER"),
+                password: Secret::new(password),
+            }),
+            tls: Some(Tls { ca_file: Some(PathBuf::from(variable("AUDITBELL_KAFKA_CA"))), ..Tls::default() }),
+            ..self.settings()
+        }
+    }
+}
+
+/// What this process logs on this test's thread and the source's.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    /// The only test binary that looks at the whole process's log: the Kafka thread is not the test's own.
+    fn of_the_process() -> Self {
+        static LOG: std::sync::LazyLock<Log> = std::sync::LazyLock::new(|| {
+            let log = Log::default();
+            let writer = log.clone();
+            tracing_subscriber::fmt()
+                .with_max_level(tracing::Level::TRACE)
+                .with_ansi(false)
+                .with_writer(move || writer.clone())
+                .init();
+            log
+        });
+        LOG.clone()
+    }
+
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+
+    /// Waits for a line with all of these parts.
+    async fn line(&self, parts: &[&str]) -> String {
+        let found = async {
+            loop {
+                if let Some(line) = self.text().lines().find(|line| parts.iter().all(|part| line.contains(part))) {
+                    return line.to_owned();
+                }
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, found).await.unwrap_or_else(|_| panic!("no line with {parts:?}"))
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a real Kafka: see tests/kafka"]
+async fn a_start_by_time_reads_the_last_hour_of_a_week() {
+    let kafka = Kafka::new("by-time", 2).await;
+    let now = Clock::system().now();
+    for hours in (2..=168).rev() {
+        kafka.feeder.write_at(&kafka.topic, 0, &["old"], now.minus(HOUR * hours));
+    }
+    for minutes in [30, 20, 10] {
+        kafka.feeder.write_at(&kafka.topic, 0, &["new"], now.minus(Duration::from_mins(minutes)));
+    }
+    kafka.feeder.write_at(&kafka.topic, 1, &["old"], now.minus(HOUR * 5));
+
+    let store = store(kafka.folder.path());
+    let mut reader = Reader::start(Settings { start: Start::Ago(HOUR), ..kafka.settings() }, &store);
+    let begun = reader.assigned(2).await;
+    let end = (kafka.topic.clone(), 1, 1);
+    assert_eq!(begun, [(kafka.topic.clone(), 0, 167), end], "the end, where nothing is young");
+    assert_eq!(reader.read(3).await, ["new", "new", "new"]);
+    reader.silent().await;
+    reader.stop().await;
+
+    let other = tempfile::tempdir().unwrap();
+    let at = Settings { start: Start::At(now.minus(HOUR * 2)), group_id: "by-moment".to_owned(), ..kafka.settings() };
+    let mut reader = Reader::start(at, &crate::kafka_reader::store(other.path()));
+    assert_eq!(reader.assigned(2).await[0].2, 166, "a moment, its own record included");
+    reader.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a real Kafka: see tests/kafka"]
+async fn a_recreated_topic_is_read_from_its_first_record() {
+    let kafka = Kafka::new("recreated", 1).await;
+    let store = store(kafka.folder.path());
+    kafka.write(&["a", "b", "c"]);
+    let mut reader = Reader::start(kafka.settings(), &store);
+    reader.assigned(1).await;
+    reader.read(3).await;
+    reader.stop().await;
+    for outcome in kafka.admin.delete_topics(&[&kafka.topic], &AdminOptions::new()).await.unwrap() {
+        outcome.unwrap();
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await; // the broker takes a moment to forget the name
+    kafka.create(1).await;
+    kafka.write(&["A"]);
+    let mut reader = Reader::start(kafka.settings(), &store);
+    assert_eq!(reader.assigned(1).await, kafka.begins(0));
+    assert_eq!(reader.read(1).await, ["A"]);
+    assert_eq!(reader.rows().await, kafka.begins(1));
+    reader.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a real Kafka: see tests/kafka"]
+async fn a_topic_truncated_before_the_position_goes_on_at_the_first_record_and_counts_the_gap() {
+    let log = Log::of_the_process();
+    let kafka = Kafka::new("truncated", 1).await;
+    let store = store(kafka.folder.path());
+    kafka.write(&["a", "b", "c", "d", "e"]);
+    let mut reader = Reader::start(kafka.settings(), &store);
+    reader.assigned(1).await;
+    let batch = reader.batch().await;
+    reader.accept(&batch[..2]).await.unwrap();
+    reader.stop().await;
+    let mut offsets = TopicPartitionList::new();
+    offsets.add_partition_offset(&kafka.topic, 0, Offset::Offset(4)).unwrap();
+    kafka.admin.delete_records(&offsets, &AdminOptions::new()).await.unwrap();
+    let mut reader = Reader::start(kafka.settings(), &store);
+    assert_eq!(reader.assigned(1).await, kafka.begins(4));
+    assert_eq!(reader.read(1).await, ["e"]);
+    let line = log.line(&["ERROR", "deleted records before they were read", "truncated"]).await;
+    assert!(line.contains("before=2") && line.contains("next=4") && line.contains("lost=2"), "{line}");
+    reader.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a real Kafka: see tests/kafka"]
+async fn a_topic_truncated_while_it_is_assigned_and_held_goes_on_too() {
+    let kafka = Kafka::new("truncated-assigned", 1).await;
+    let store = store(kafka.folder.path());
+    kafka.write(&["a"]);
+    let mut reader = Reader::start(kafka.settings(), &store);
+    reader.assigned(1).await;
+    reader.read(1).await;
+    reader.tell(Command::Hold { reason: "disk-low" }).await;
+    reader.silent().await;
+    kafka.write(&["b", "c", "d"]);
+    let mut offsets = TopicPartitionList::new();
+    offsets.add_partition_offset(&kafka.topic, 0, Offset::Offset(3)).unwrap();
+    kafka.admin.delete_records(&offsets, &AdminOptions::new()).await.unwrap();
+    reader.tell(Command::Resume { reason: "disk-low" }).await;
+    assert_eq!(reader.assigned(1).await, kafka.begins(3), "the offset was out of range: placed anew");
+    assert_eq!(reader.read(1).await, ["d"]);
+    reader.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a real Kafka: see tests/kafka"]
+async fn a_partition_that_is_added_is_read_from_its_first_record() {
+    let kafka = Kafka::new("grown", 1).await;
+    let store = store(kafka.folder.path());
+    kafka.write(&["a"]);
+    // New partitions are found when the topic's metadata is refreshed.
+    let mut settings = Settings { start: Start::Latest, ..kafka.settings() };
+    settings.kafka.insert("topic.metadata.refresh.interval.ms".to_owned(), "1000".to_owned());
+    let mut reader = Reader::start(settings, &store);
+    assert_eq!(reader.assigned(1).await, kafka.begins(1));
+    for outcome in
+        kafka.admin.create_partitions([&NewPartitions::new(&kafka.topic, 2)], &AdminOptions::new()).await.unwrap()
+    {
+        outcome.unwrap();
+    }
+    // A feeder of its own: the other one has the topic's old metadata.
+    Feeder::new(&kafka.brokers).write(&kafka.topic, 1, &["first"]);
+    assert_eq!(reader.read(1).await, ["first"], "although new groups start at the end");
+    reader.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a real Kafka: see tests/kafka"]
+async fn two_members_share_the_partitions_and_one_takes_over_what_the_other_leaves() {
+    let kafka = Kafka::new("shared", 4).await;
+    let store = store(kafka.folder.path());
+    let mut first = Reader::start(kafka.settings(), &store);
+    first.assigned(4).await;
+    let mut second = Reader::start(kafka.settings(), &crate::kafka_reader::store(kafka.folder.path()));
+    let theirs = second.assigned(2).await;
+    for _ in 0..2 {
+        assert!(matches!(first.event().await, Event::Revoked { .. }));
+    }
+    for partition in 0..4 {
+        kafka.feeder.write(&kafka.topic, partition, &[&format!("p{partition}")]);
+    }
+    let mut read = first.read(2).await;
+    read.extend(second.read(2).await);
+    read.sort();
+    assert_eq!(read, ["p0", "p1", "p2", "p3"]);
+    second.stop().await;
+    let back: Vec<_> = theirs.iter().map(|(topic, partition, _)| (topic.clone(), *partition, 1)).collect();
+    assert_eq!(first.assigned(2).await, back, "where the other one stopped");
+    first.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a real Kafka: see tests/kafka"]
+async fn a_login_over_tls_works_with_the_right_password_and_names_the_setting_with_a_wrong_one() {
+    let log = Log::of_the_process();
+    let kafka = Kafka::new("secured", 1).await;
+    let store = store(kafka.folder.path());
+    kafka.write(&["a"]);
+
+    let wrong = Settings { name: Arc::from("wrong"), ..kafka.secured("canary-7c1f") };
+    let mut reader = Reader::start(wrong, &store);
+    log.line(&["ERROR", "refuses the login", "[source.wrong] auth", "password_file"]).await;
+    reader.silent().await;
+    reader.stop().await;
+    assert!(!log.text().contains("canary-7c1f"), "a password was logged");
+    let told = log.text().lines().filter(|line| line.contains("ERROR") && line.contains("refuses the login")).count();
+    assert_eq!(told, 1, "once a minute");
+
+    let password = variable("AUDITBELL_KAFKA_PASSWORD");
+    let mut reader = Reader::start(kafka.secured(&password), &store);
+    reader.assigned(1).await;
+    assert_eq!(reader.read(1).await, ["a"]);
+    reader.stop().await;
+    assert!(!log.text().contains(&password), "a password was logged");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a real Kafka: see tests/kafka"]
+async fn an_authority_that_did_not_sign_the_brokers_certificate_is_an_error_with_the_setting() {
+    let log = Log::of_the_process();
+    let kafka = Kafka::new("untrusted", 1).await;
+    // The system's roots, found without SSL_CERT_FILE: they are read, and do not know this broker.
+    assert!(std::env::var_os("SSL_CERT_FILE").is_none() && std::env::var_os("SSL_CERT_DIR").is_none());
+    let settings = Settings { name: Arc::from("untrusted"), tls: Some(Tls::default()), ..kafka.secured("any") };
+    let mut reader = Reader::start(settings, &store(kafka.folder.path()));
+    log.line(&["ERROR", "no secure connection", "[source.untrusted] tls.ca_file"]).await;
+    reader.silent().await;
+    reader.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a real Kafka: see tests/kafka"]
+async fn a_topic_that_is_missing_is_told_and_read_once_it_is_there() {
+    let log = Log::of_the_process();
+    let kafka = Kafka::new("not-this-one", 1).await;
+    let mut settings = Settings { topics: vec!["missing".to_owned()], name: Arc::from("lost"), ..kafka.settings() };
+    settings.kafka.insert("topic.metadata.refresh.interval.ms".to_owned(), "1000".to_owned());
+    let mut reader = Reader::start(settings, &store(kafka.folder.path()));
+    log.line(&["ERROR", "a topic does not exist", "[source.lost] topics", "missing"]).await;
+    let late = Kafka { topic: "missing".to_owned(), ..kafka };
+    late.create(1).await;
+    late.write(&["a"]);
+    assert_eq!(reader.read(1).await, ["a"]);
+    reader.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a real Kafka: see tests/kafka"]
+async fn a_lost_store_is_refused_and_on_lost_store_is_the_way_out() {
+    let kafka = Kafka::new("lost-store", 2).await;
+    kafka.write(&["a", "b", "c"]);
+    {
+        let mut reader = Reader::start(kafka.settings(), &store(kafka.folder.path()));
+        reader.assigned(2).await;
+        let batch = reader.batch().await;
+        reader.accept(&batch[..2]).await.unwrap();
+        reader.stop().await;
+    }
+    let lost = tempfile::tempdir().unwrap();
+    let store = store(lost.path());
+    let mut reader = Reader::start(kafka.settings(), &store);
+    let (exit, message) = reader.fatal().await;
+    assert_eq!(exit, 78, "{message}");
+    assert!(message.contains("on_lost_store = \"committed\""), "{message}");
+    assert_eq!(reader.rows().await, []);
+    reader.stop().await;
+    let mut reader = Reader::start(Settings { on_lost_store: OnLostStore::Committed, ..kafka.settings() }, &store);
+    let begun = [(kafka.topic.clone(), 0, 2), (kafka.topic.clone(), 1, 0)];
+    assert_eq!(reader.assigned(2).await, begun, "partition 1 was never committed");
+    assert_eq!(reader.read(1).await, ["c"]);
+    reader.stop().await;
+    let mut reader = Reader::start(kafka.settings(), &store);
+    assert_eq!(reader.assigned(2).await[0].2, 3, "and from then on the store counts");
+    reader.stop().await;
+}
