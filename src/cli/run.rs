@@ -1,14 +1,58 @@
-//! `run`.
+//! `run`: the daemon, in the foreground, until SIGTERM or SIGINT.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use super::{Global, exit};
+use crate::app::App;
+use crate::config::{self, Config};
+use crate::logging;
+use crate::shutdown::{Shutdown, signals};
 
 /// Arguments of `run`.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {}
 
-/// Runs the command.
-pub(crate) fn run(_global: &Global, _args: Args) -> ExitCode {
-    ExitCode::from(exit::FAILED)
+/// How long the runtime may take to drop what is still blocked (a file being read, a name being resolved).
+const RUNTIME_END: Duration = Duration::from_secs(1);
+
+/// Runs the daemon. Exit: 0 after an order to stop; 74, 75, 78 as the command line documents; 1 where a loop died.
+pub(crate) fn run(global: &Global, _args: Args) -> ExitCode {
+    let config = match config::load(&global.config) {
+        Ok(config) => config,
+        Err(faults) => {
+            for fault in faults {
+                eprintln!("{fault}");
+            }
+            return ExitCode::from(exit::CONFIG);
+        }
+    };
+    if let Err(error) = logging::start(&config.log) {
+        eprintln!("[log] level: {error:#}");
+        return ExitCode::from(exit::CONFIG);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("the runtime did not start: {error}");
+            return ExitCode::from(exit::FAILED);
+        }
+    };
+    let code = runtime.block_on(daemon(config));
+    runtime.shutdown_timeout(RUNTIME_END);
+    ExitCode::from(code)
+}
+
+async fn daemon(config: Config) -> u8 {
+    let shutdown = Shutdown::default();
+    let watching = tokio::spawn(signals(shutdown.clone()));
+    let code = match App::start(config, shutdown).await {
+        Ok(app) => app.wait().await,
+        Err(ending) => {
+            tracing::error!(exit = ending.exit, "{}", ending.message);
+            ending.exit
+        }
+    };
+    watching.abort();
+    code
 }

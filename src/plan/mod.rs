@@ -111,6 +111,26 @@ pub enum Verdict {
     Duplicate = 10,
 }
 
+impl Verdict {
+    /// As metrics and commands name it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Message => "message",
+            Self::Sent => "sent",
+            Self::Failed => "failed",
+            Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
+            Self::Discarded => "discarded",
+            Self::Silenced => "silenced",
+            Self::Muted => "muted",
+            Self::Skipped => "skipped",
+            Self::Shadow => "shadow",
+            Self::Duplicate => "duplicate",
+        }
+    }
+}
+
 /// What plan knows beside the record and its rules.
 #[derive(Clone, Copy)]
 pub struct Context<'a> {

@@ -20,9 +20,12 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("channels", &["clock", "secret", "crash", "metrics"]),
     ("store", &["record", "plan", "compose", "clock", "crash", "metrics"]),
     ("source", &["store", "clock", "secret", "crash", "metrics"]),
-    ("intake", &["source", "record", "rules", "plan", "people", "store", "clock", "crash", "metrics"]),
-    ("dispatch", &["store", "record", "plan", "people", "compose", "channels", "clock", "crash", "metrics"]),
-    ("http", &["metrics", "store", "clock"]),
+    ("intake", &["source", "record", "rules", "plan", "people", "store", "clock", "crash", "metrics", "shutdown"]),
+    (
+        "dispatch",
+        &["store", "record", "plan", "people", "compose", "channels", "clock", "crash", "metrics", "shutdown"],
+    ),
+    ("http", &["metrics", "store", "clock", "shutdown"]),
 ];
 
 /// A crate that talks to the world is named in one place (the demo shows the world, so it may name Kafka and SMTP).

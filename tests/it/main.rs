@@ -7,13 +7,18 @@
 
 mod config;
 mod config_mutations;
+mod flow;
+mod harness;
+mod intake;
 mod kafka;
 mod kafka_reader;
 mod kafka_real;
 mod layers;
+mod retry;
 mod send_test;
 mod smtp;
 mod smtp_server;
 mod smtp_tls;
 mod smtp_verdicts;
+mod stop;
 mod store;

@@ -1,0 +1,244 @@
+//! Owns one claimed message on its way out: person, wording, one attempt, one verdict on disk.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::SemaphorePermit;
+use tokio::time::timeout;
+
+use super::Lane;
+use super::state::{self, Event, falls_back};
+use crate::channels::{Attempt, Outgoing, Permission, Verdict};
+use crate::clock::Timestamp;
+use crate::compose::{About, Draft};
+use crate::metrics;
+use crate::people::{Person, Resolution};
+use crate::record::Record;
+use crate::store::{FinalState, Loaded, LoadedRecord, Settle, Settled};
+
+/// A heartbeat is late after 15 s; claims are given up 25 s after the last one.
+const LOST_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A mail that is ready to leave.
+struct Ready {
+    /// The real recipient, kept from the first attempt.
+    address: Arc<str>,
+    /// Whom the envelope names: the real recipient, or the try-out address.
+    to: Arc<str>,
+    bytes: Bytes,
+    digest: [u8; 32],
+}
+
+impl Lane {
+    /// Carries `message` to a verdict on disk, or gives the claim back.
+    pub(super) async fn deliver(self: Arc<Self>, message: Loaded) {
+        let now = self.parts.clock.now();
+        if let Some(over) = state::over(&self.policy, &message, now) {
+            return self.settle(&message, over, None, None).await;
+        }
+        let ready = match self.prepare(&message, now) {
+            Ok(ready) => ready,
+            Err(event) => {
+                let outcome = state::settled(&self.policy, &message, event, now, jitter());
+                return self.settle(&message, outcome, None, None).await;
+            }
+        };
+        let Some(slot) = self.slot().await else {
+            return self.release(vec![message.claim]).await;
+        };
+        let mut attempt = self.attempt(&message, &ready).await;
+        drop(slot); // the session may go on while the outcome is written; the receipt bounds how far
+        let receipt = attempt.receipt.take();
+        let event = Event::Attempted { verdict: attempt.verdict.clone(), bytes: ready.bytes, digest: ready.digest };
+        let outcome = state::settled(&self.policy, &message, event, self.parts.clock.now(), jitter());
+        self.settle(&message, outcome, Some(attempt), Some(ready.address)).await;
+        drop(receipt);
+    }
+
+    /// Waits for a slot. `None`: we are stopping, or the heartbeat has been late for so long that the claim is void.
+    async fn slot(&self) -> Option<SemaphorePermit<'_>> {
+        let mut permission = self.parts.permission.clone();
+        let slot = tokio::select! {
+            biased;
+            _ = permission.wait_for(|permission| *permission == Permission::Stopping) => return None,
+            slot = self.slots.acquire() => slot.ok()?,
+        };
+        let decided = timeout(LOST_PATIENCE, permission.wait_for(|permission| *permission != Permission::Lost)).await;
+        matches!(decided, Ok(Ok(permission)) if *permission == Permission::Go).then_some(slot)
+    }
+
+    /// Frozen bytes as they are; else the person and the wording of now.
+    fn prepare(&self, message: &Loaded, now: Timestamp) -> Result<Ready, Event> {
+        if let (Some(bytes), Some(address)) = (&message.frozen, &message.address) {
+            let to = self.sender.redirect_to.as_deref().map_or_else(|| address.clone(), Arc::from);
+            let digest = *blake3::hash(bytes).as_bytes();
+            return Ok(Ready { address: address.clone(), to, bytes: bytes.clone(), digest });
+        }
+        // The text of a record is foreign: should it make us panic, this message waits and its neighbours go.
+        catch_unwind(AssertUnwindSafe(|| self.compose(message, now))).unwrap_or_else(|_| {
+            tracing::error!(message = %message.key, template = %message.template, "composing panicked");
+            Err(Event::TemplateFailed)
+        })
+    }
+
+    fn compose(&self, message: &Loaded, now: Timestamp) -> Result<Ready, Event> {
+        let records: Vec<Record> = message.records.iter().filter_map(read).collect();
+        let person = self.person(message, &records)?;
+        let render = |fallback| {
+            let key = message.key.to_string();
+            self.parts.composer.compose(
+                &self.sender,
+                &Draft {
+                    key: &key,
+                    template: &message.template,
+                    fallback,
+                    kind: message.kind,
+                    rule: &message.rule,
+                    title: &message.title,
+                    severity: message.severity,
+                    created_at: message.created_at,
+                    recipient: &message.recipient,
+                    person: &person,
+                    records: &records,
+                    people: &self.parts.people,
+                    about: message.about.as_ref().map(|(recipient, reason)| About { recipient, reason }),
+                },
+            )
+        };
+        // Without the records' bodies (content retention) only the built-in template can say anything.
+        let without_own = falls_back(message, false, now) || records.is_empty();
+        let mail = render(without_own).or_else(|error| {
+            tracing::error!(message = %message.key, template = %message.template, "the template does not render: {error:#}");
+            metrics::template_errors(message.template.clone()).increment(1);
+            let give_up_own = !without_own && falls_back(message, true, now);
+            if give_up_own { render(true).map_err(|_| Event::TemplateFailed) } else { Err(Event::TemplateFailed) }
+        })?;
+        Ok(Ready { address: person.address.clone(), to: mail.to, bytes: mail.bytes, digest: mail.digest })
+    }
+
+    /// Who is behind the recipient. An address once used is kept: a second attempt must not go to somebody else.
+    fn person(&self, message: &Loaded, records: &[Record]) -> Result<Person, Event> {
+        let resolution = self.parts.people.resolve(&message.recipient, records);
+        let result = match &resolution {
+            Resolution::Found(_) => "found",
+            Resolution::Unknown => "unknown",
+            Resolution::Refused(refusal) => refusal.as_str(),
+        };
+        metrics::recipient_resolutions(result).increment(1);
+        match (resolution, &message.address) {
+            (Resolution::Found(person), None) => Ok(person),
+            (Resolution::Found(person), Some(address)) => Ok(Person { address: address.clone(), ..person }),
+            (Resolution::Unknown, Some(address)) => {
+                Ok(Person { address: address.clone(), name: None, locale: None, time_zone: None })
+            }
+            (Resolution::Unknown, None) => Err(Event::Unknown),
+            (Resolution::Refused(refusal), _) => Err(Event::Refused(refusal.as_str())),
+        }
+    }
+
+    /// One attempt. When the stop cannot wait any longer it is cut off, and counts as ambiguous: the dot may be out.
+    async fn attempt(&self, message: &Loaded, ready: &Ready) -> Attempt {
+        let outgoing = Outgoing {
+            key: message.key.to_string().into(),
+            to: ready.to.clone(),
+            bytes: ready.bytes.clone(),
+            permission: self.parts.permission.clone(),
+        };
+        let began = Instant::now();
+        let attempt = tokio::select! {
+            attempt = self.channel.attempt(&outgoing, self.parts.clock.now()) => attempt,
+            () = self.parts.shutdown.hard().cancelled() => Attempt {
+                verdict: Verdict::Ambiguous,
+                code: None,
+                reply: "cut off by the stop".into(),
+                receipt: None,
+            },
+        };
+        let (verdict, reason) = match &attempt.verdict {
+            Verdict::Sent { .. } => ("sent", ""),
+            Verdict::Later => ("later", ""),
+            Verdict::Never { reason } => ("never", *reason),
+            Verdict::Ambiguous => ("ambiguous", ""),
+            Verdict::Hold { why, .. } => ("hold", *why),
+        };
+        metrics::attempts(self.name.clone(), verdict, reason).increment(1);
+        metrics::attempt_duration(self.name.clone()).record(began.elapsed().as_secs_f64());
+        if verdict == "hold" {
+            metrics::channel_hold(self.name.clone(), reason).increment(1);
+        }
+        tracing::info!(
+            message = outgoing.key.as_ref(),
+            channel = self.name.as_ref(),
+            rule = message.rule.as_ref(),
+            attempt = message.claim.attempt,
+            verdict,
+            reason,
+            code = attempt.code,
+            "attempted"
+        );
+        attempt
+    }
+
+    /// Writes the outcome, as often as it takes until the stop cannot wait any longer.
+    async fn settle(&self, message: &Loaded, outcome: Settled, attempt: Option<Attempt>, address: Option<Arc<str>>) {
+        let settle = Settle {
+            claim: message.claim.clone(),
+            at: self.parts.clock.now(),
+            outcome,
+            code: attempt.as_ref().and_then(|attempt| attempt.code),
+            reply: attempt.map(|attempt| attempt.reply).unwrap_or_default(),
+            address,
+        };
+        loop {
+            match self.parts.store.settle(settle.clone()).await {
+                Ok(true) => return self.count(message, &settle),
+                Ok(false) => {
+                    tracing::warn!(message = %message.key, "the claim was no longer ours; nothing was written");
+                    return;
+                }
+                Err(error) => self.store_failed("settle", &error).await,
+            }
+            if self.parts.shutdown.hard().is_cancelled() {
+                tracing::error!(message = %message.key, "the outcome could not be recorded before the stop");
+                return;
+            }
+        }
+    }
+
+    /// Counts a final state, per notification; wakes the lane where an escalation is due at once.
+    fn count(&self, message: &Loaded, settle: &Settle) {
+        let (verdict, reason) = match &settle.outcome {
+            Settled::Sent { .. } => ("sent", ""),
+            Settled::Never { state: FinalState::Failed, reason, .. } => ("failed", *reason),
+            Settled::Never { state: FinalState::Expired, reason, .. } => ("expired", *reason),
+            Settled::Later { .. } | Settled::Hold { .. } | Settled::Ambiguous { .. } => return,
+        };
+        let notifications = u64::try_from(message.count.max(1)).unwrap_or(1);
+        metrics::notifications(message.rule.clone(), self.name.clone(), verdict, reason).increment(notifications);
+        if verdict == "sent" {
+            for record in &message.records {
+                metrics::end_to_end(self.name.clone()).record(settle.at.since(record.at).as_secs_f64());
+            }
+        } else {
+            tracing::warn!(message = %message.key, channel = %self.name, rule = %message.rule, verdict, reason, "given up");
+            self.wake.notify_one();
+        }
+    }
+}
+
+/// Reads a stored record again. `None`: its body is past the content retention.
+fn read(stored: &LoadedRecord) -> Option<Record> {
+    let body = std::str::from_utf8(stored.body.as_deref()?).ok()?;
+    Some(Record::read(body, stored.position.clone(), stored.broker_time))
+}
+
+/// Uniform in 0..1; without the system's randomness the middle.
+fn jitter() -> f64 {
+    let mut bytes = [0; 4];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX),
+        Err(_) => 0.5,
+    }
+}

@@ -1,0 +1,184 @@
+//! Owns loop 2, one [`Lane`] per channel: claim a window of due messages, and for each resolve, compose, attempt, settle.
+//!
+//! Everything that is slow or can fail happens here, per message, so that one dead recipient delays nobody. Dispatch knows
+//! nothing of rules: the template's name and the wording's kind stand on the message row.
+
+mod delivery;
+pub mod schedule;
+pub mod state;
+pub mod worker;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::JoinSet;
+
+use crate::channels::{Channel, Permission};
+use crate::clock::{Clock, Timestamp};
+use crate::compose::{Composer, Sender};
+use crate::crash;
+use crate::people::People;
+use crate::shutdown::Shutdown;
+use crate::store::{Claim, Loaded, Store, StoreError};
+
+/// How often the store is looked at although nothing woke us: a command on the command line may have made work.
+const LOOK: Duration = Duration::from_secs(2);
+/// Pause after the store failed us.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What every lane shares.
+#[derive(Clone)]
+pub struct Parts {
+    /// Where the messages are.
+    pub store: Store,
+    /// Who a recipient is.
+    pub people: Arc<People>,
+    /// The wording.
+    pub composer: Arc<Composer>,
+    /// The time.
+    pub clock: Clock,
+    /// This process, as the store knows it.
+    pub worker: i64,
+    /// Whether we may still begin to deliver.
+    pub permission: watch::Receiver<Permission>,
+    /// The order to stop.
+    pub shutdown: Shutdown,
+}
+
+/// One channel and how its messages are treated.
+pub struct Lane {
+    parts: Parts,
+    name: Arc<str>,
+    channel: Arc<dyn Channel>,
+    sender: Sender,
+    policy: state::Policy,
+    slots: Semaphore,
+    wake: Arc<Notify>,
+    turned_at: AtomicI64,
+}
+
+impl Lane {
+    /// A lane for `channel`; `wake` is notified when something new may be due.
+    pub fn new(
+        parts: Parts,
+        name: Arc<str>,
+        channel: Arc<dyn Channel>,
+        sender: Sender,
+        policy: state::Policy,
+        wake: Arc<Notify>,
+    ) -> Self {
+        let slots = Semaphore::new(channel.connections().max(1));
+        let turned_at = AtomicI64::new(parts.clock.now().as_millis());
+        Self { parts, name, channel, sender, policy, slots, wake, turned_at }
+    }
+
+    /// When the loop last turned; it does at least every two seconds.
+    pub fn turned_at(&self) -> Timestamp {
+        Timestamp::from_millis(self.turned_at.load(Ordering::Relaxed))
+    }
+
+    /// Runs until the order to stop, then until what has begun is settled. A message is a task; tasks wait for one of
+    /// `connections` slots. The window of claimed messages is what feeds group commit.
+    pub async fn run(self: Arc<Self>) {
+        let window = (32 * self.channel.connections()).max(64);
+        let mut permission = self.parts.permission.clone();
+        let mut tasks = JoinSet::new();
+        let mut look = true;
+        while *permission.borrow_and_update() != Permission::Stopping {
+            self.turned_at.store(self.parts.clock.now().as_millis(), Ordering::Relaxed);
+            let woken = self.wake.notified();
+            tokio::pin!(woken);
+            woken.as_mut().enable(); // before the store is asked, so that nothing is missed in between
+            let may_claim = *permission.borrow() == Permission::Go;
+            if look && may_claim && tasks.len() <= window / 2 {
+                let room = window - tasks.len();
+                let messages = self.refill(room).await;
+                look = messages.len() == room;
+                for message in messages {
+                    tasks.spawn(self.clone().deliver(message));
+                }
+            }
+            let next = self.next_look(look).await;
+            tokio::select! {
+                _ = permission.changed() => {}
+                Some(done) = tasks.join_next() => report(done),
+                () = &mut woken => look = true,
+                () = self.parts.clock.sleep_until(next) => look = true,
+            }
+        }
+        while let Some(done) = tasks.join_next().await {
+            report(done);
+        }
+        self.channel.close().await;
+    }
+
+    /// When to look again without being woken.
+    async fn next_look(&self, more: bool) -> Timestamp {
+        let latest = self.parts.clock.now().plus(LOOK);
+        if more {
+            return latest;
+        }
+        match self.parts.store.next_due(&self.name).await {
+            Ok(due) => due.map_or(latest, |due| due.min(latest)),
+            Err(error) => {
+                self.store_failed("next due", &error).await;
+                latest
+            }
+        }
+    }
+
+    /// Claims up to `room` due messages and loads them. The claim is the canary: what cannot be claimed on disk is not sent.
+    async fn refill(&self, room: usize) -> Vec<Loaded> {
+        let Parts { store, clock, worker, .. } = &self.parts;
+        let claims = match store.claim(&self.name, *worker, clock.now(), room).await {
+            Ok(claims) => claims,
+            Err(error) => {
+                self.store_failed("claim", &error).await;
+                return Vec::new();
+            }
+        };
+        if claims.is_empty() {
+            return Vec::new();
+        }
+        crash::at("after_claim");
+        match store.load(claims.clone()).await {
+            Ok(messages) => messages,
+            Err(error) => {
+                self.store_failed("load", &error).await;
+                self.release(claims).await;
+                Vec::new()
+            }
+        }
+    }
+
+    /// Gives claims back, as often as it takes: a claim that nobody holds and nobody gives back is only found at a restart.
+    async fn release(&self, claims: Vec<Claim>) {
+        while let Err(error) = self.parts.store.release(claims.clone()).await {
+            self.store_failed("release", &error).await;
+            if self.parts.shutdown.hard().is_cancelled() {
+                return; // the next start frees it
+            }
+        }
+    }
+
+    /// Damage ends the process; anything else is said, and tried again by the caller after a pause.
+    async fn store_failed(&self, what: &'static str, error: &StoreError) {
+        if let StoreError::Damaged(message) = error {
+            self.parts.shutdown.fail(74, message.clone());
+        } else {
+            tracing::warn!(channel = %self.name, %error, "the store did not {what}; trying again");
+        }
+        self.parts.shutdown.hard().run_until_cancelled(tokio::time::sleep(PAUSE)).await;
+    }
+}
+
+/// A delivery that panicked outside of composing leaves its claim to the next start, which marks it suspect.
+fn report(done: Result<(), tokio::task::JoinError>) {
+    if let Err(error) = done
+        && error.is_panic()
+    {
+        tracing::error!("a delivery panicked; its message is tried again after a restart");
+    }
+}

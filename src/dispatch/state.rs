@@ -1,0 +1,136 @@
+//! Owns the state table of `docs/delivery.md`: what happened to a claimed message, to what is written. Pure: `now` and the
+//! jitter are arguments.
+//!
+//! Invariants, each a test: a message that is not final has a `due_at` after now; none lives past its `expires_at`; an
+//! escalation never escalates.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::schedule::{Schedule, after_ambiguous};
+use crate::channels::Verdict;
+use crate::clock::Timestamp;
+use crate::compose::Kind;
+use crate::plan::Recipient;
+use crate::store::{Escalation, FinalState, Loaded, Settled};
+
+/// From so many crashes on, a message goes out with the built-in template only.
+pub const SUSPECT_FALLBACK: u32 = 3;
+/// At so many crashes it is given up.
+const SUSPECT_GIVE_UP: u32 = 6;
+/// How often an unknown recipient is looked up again: as often as the people file is looked at.
+const LOOK_UP_AGAIN: Duration = Duration::from_secs(60);
+/// How often a broken template is tried again, and for how long before the built-in one takes over.
+const TEMPLATE_AGAIN: Duration = Duration::from_secs(5 * 60);
+const TEMPLATE_PATIENCE: Duration = Duration::from_secs(60 * 60);
+/// An escalation has as long as the usual `max_age` to be told.
+const ESCALATION_LIFE: Duration = Duration::from_secs(3 * 24 * 3_600);
+
+/// What the table needs from the configuration.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// `[channel.NAME] retry`.
+    pub schedule: Schedule,
+    /// `people.wait`.
+    pub wait: Duration,
+    /// `people.fallback`.
+    pub fallback: Arc<[Recipient]>,
+}
+
+/// What happened to a claimed message.
+#[derive(Debug)]
+pub enum Event {
+    /// A channel made its attempt with these bytes.
+    Attempted {
+        /// What it came to.
+        verdict: Verdict,
+        /// What was sent.
+        bytes: Bytes,
+        /// blake3 of it.
+        digest: [u8; 32],
+    },
+    /// The directory does not know the recipient (yet).
+    Unknown,
+    /// The directory says that the recipient is not to be mailed.
+    Refused(&'static str),
+    /// The template does not render.
+    TemplateFailed,
+}
+
+/// Whether the message is over before anything is tried: too late, or it has crashed us too often.
+#[must_use]
+pub fn over(policy: &Policy, message: &Loaded, now: Timestamp) -> Option<Settled> {
+    if message.claim.suspect >= SUSPECT_GIVE_UP {
+        return Some(policy.given_up(message, FinalState::Failed, "crashed_us", now));
+    }
+    (now >= message.expires_at).then(|| policy.given_up(message, FinalState::Expired, "undelivered", now))
+}
+
+/// Whether the built-in template takes the place of the message's own: it may have crashed us, or it has been broken for an
+/// hour. Never silence, never an empty mail.
+#[must_use]
+pub fn falls_back(message: &Loaded, template_failed: bool, now: Timestamp) -> bool {
+    message.claim.suspect >= SUSPECT_FALLBACK || template_failed && now >= message.created_at.plus(TEMPLATE_PATIENCE)
+}
+
+/// The row of the table for `event`.
+#[must_use]
+pub fn settled(policy: &Policy, message: &Loaded, event: Event, now: Timestamp, jitter: f64) -> Settled {
+    let again = |due_at: Timestamp| (due_at < message.expires_at).then_some(due_at);
+    let expired = || policy.given_up(message, FinalState::Expired, "undelivered", now);
+    // A message on hold costs no attempt; it is looked at once more at its end, so that it ends.
+    let hold = |until: Timestamp| {
+        let soonest = now.plus(Duration::from_secs(1));
+        Settled::Hold { until: until.max(soonest).min(message.expires_at.max(soonest)) }
+    };
+    let attempt = message.claim.attempt;
+    match event {
+        Event::Attempted { verdict: Verdict::Sent { reference }, digest, .. } => Settled::Sent { reference, digest },
+        Event::Attempted { verdict: Verdict::Later, .. } => again(now.plus(policy.schedule.after(attempt, jitter)))
+            .map_or_else(expired, |due_at| Settled::Later { due_at }),
+        Event::Attempted { verdict: Verdict::Ambiguous, bytes, .. } => again(now.plus(after_ambiguous(attempt)))
+            .map_or_else(expired, |due_at| Settled::Ambiguous { due_at, bytes }),
+        Event::Attempted { verdict: Verdict::Never { reason }, .. } => {
+            policy.given_up(message, FinalState::Failed, reason, now)
+        }
+        Event::Attempted { verdict: Verdict::Hold { until, .. }, .. } => hold(until),
+        Event::Unknown if now < message.created_at.plus(policy.wait) => {
+            hold(now.plus(LOOK_UP_AGAIN).min(message.created_at.plus(policy.wait)))
+        }
+        Event::Unknown => policy.unresolved(message, "unresolved", now),
+        Event::Refused(reason) => policy.unresolved(message, reason, now),
+        Event::TemplateFailed => hold(now.plus(TEMPLATE_AGAIN)),
+    }
+}
+
+impl Policy {
+    fn given_up(&self, message: &Loaded, state: FinalState, reason: &'static str, now: Timestamp) -> Settled {
+        Settled::Never { state, reason, escalation: self.escalate(message, Kind::Failed, now) }
+    }
+
+    fn unresolved(&self, message: &Loaded, reason: &'static str, now: Timestamp) -> Settled {
+        let escalation = self.escalate(message, Kind::Unresolved, now);
+        Settled::Never { state: FinalState::Failed, reason, escalation }
+    }
+
+    /// The notifications to the fallback list that stand for `message`; none for an escalation or a test mail.
+    fn escalate(&self, message: &Loaded, kind: Kind, now: Timestamp) -> Vec<Escalation> {
+        if message.kind != Kind::Normal {
+            return Vec::new();
+        }
+        let escalation = |recipient: &Recipient| Escalation {
+            id: message.key.escalation(kind as i64, recipient, &message.claim.channel),
+            kind,
+            recipient: recipient.clone(),
+            channel: message.claim.channel.clone(),
+            expires_at: now.plus(ESCALATION_LIFE),
+        };
+        // Somebody on the fallback list has just been told by this very message that failed.
+        self.fallback.iter().filter(|recipient| **recipient != message.recipient).map(escalation).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

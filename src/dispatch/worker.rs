@@ -1,0 +1,135 @@
+//! Owns this process's standing with the store: its heartbeat, the permission to deliver that follows from it, and the
+//! maintenance round.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::channels::Permission;
+use crate::clock::Clock;
+use crate::metrics;
+use crate::people::People;
+use crate::shutdown::Shutdown;
+use crate::store::{Store, StoreError, Upkeep};
+
+/// Between two heartbeats, and between two maintenance rounds.
+const BEAT: Duration = Duration::from_secs(5);
+/// Others may free our claims 30 s after our last heartbeat; half of that is left for what is under way.
+const LATE: Duration = Duration::from_secs(15);
+/// A step of the wall clock that is worth a word.
+const CLOCK_STEP: Duration = Duration::from_secs(60);
+/// The people file is looked at every sixth round: 30 s, so a change is seen within the promised 60 s.
+const PEOPLE_ROUNDS: u32 = 6;
+
+/// Beats until `done`, and keeps `permission` up to date: `Lost` while the last heartbeat on disk is older than 15 s,
+/// `Stopping` from the order to stop on.
+pub async fn heartbeat(
+    store: Store,
+    worker: i64,
+    clock: Clock,
+    permission: watch::Sender<Permission>,
+    shutdown: Shutdown,
+    done: CancellationToken,
+) {
+    let mut ticks = interval(BEAT);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut last = Instant::now();
+    let (mut wall, mut monotonic) = (clock.now(), Instant::now());
+    loop {
+        tokio::select! {
+            () = done.cancelled() => return,
+            () = shutdown.soft().cancelled(), if *permission.borrow() != Permission::Stopping => {
+                permission.send_replace(Permission::Stopping);
+                continue;
+            }
+            _ = ticks.tick() => {}
+        }
+        let now = clock.now();
+        if wall.plus(monotonic.elapsed()).since(now) > CLOCK_STEP {
+            tracing::error!("the system's clock was set back by more than a minute; retries are pulled forward");
+            if let Err(error) = store.clock_stepped_back(now).await {
+                tracing::warn!(%error, "the retries could not be pulled forward; they come late");
+            }
+        }
+        (wall, monotonic) = (now, Instant::now());
+        // The limit is shorter than the beat, so that lateness is noticed at the next one.
+        match timeout(BEAT.mul_f64(0.8), store.heartbeat(worker, now)).await {
+            Ok(Ok(true)) => last = Instant::now(),
+            Ok(Ok(false)) => {
+                shutdown.fail(75, "another process declared this one dead: its worker row is gone; start again")
+            }
+            Ok(Err(StoreError::Damaged(message))) => shutdown.fail(74, message),
+            Ok(Err(error)) => tracing::warn!(%error, "the heartbeat could not be written"),
+            Err(_) => tracing::warn!("the store did not take the heartbeat in time"),
+        }
+        let standing = if last.elapsed() >= LATE { Permission::Lost } else { Permission::Go };
+        permission.send_if_modified(|permission| {
+            let changed = *permission != Permission::Stopping && *permission != standing;
+            if changed {
+                *permission = standing;
+            }
+            changed
+        });
+    }
+}
+
+/// Every 5 s until the soft order: frees what dead workers held, purges a slice, reads the gauges, re-reads the people file.
+pub async fn maintenance(store: Store, people: Arc<People>, clock: Clock, shutdown: Shutdown) {
+    let mut ticks = interval(BEAT);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut gauges = Gauges::default();
+    let mut round = 0_u32;
+    while shutdown.soft().run_until_cancelled(ticks.tick()).await.is_some() {
+        match store.maintain(clock.now()).await {
+            Ok(upkeep) => gauges.set(&upkeep),
+            Err(StoreError::Damaged(message)) => shutdown.fail(74, message),
+            Err(error) => tracing::warn!(%error, "a maintenance round failed; the next one tries again"),
+        }
+        round = round.wrapping_add(1);
+        if round.is_multiple_of(PEOPLE_ROUNDS) {
+            refresh(people.clone()).await;
+        }
+    }
+}
+
+async fn refresh(people: Arc<People>) {
+    match tokio::task::spawn_blocking(move || people.refresh()).await {
+        Ok(Ok(true)) => tracing::info!("the people file was read again"),
+        Ok(Ok(false)) => {}
+        Ok(Err(error)) => tracing::error!("the people file is at fault, the old rows stay: {error:#}"),
+        Err(_) => tracing::error!("reading the people file panicked; the old rows stay"),
+    }
+}
+
+/// Sets the gauges, and back to zero what is no longer there.
+#[derive(Default)]
+struct Gauges {
+    states: BTreeSet<(Arc<str>, &'static str)>,
+    pending: BTreeSet<Arc<str>>,
+}
+
+impl Gauges {
+    #[expect(clippy::cast_precision_loss, reason = "gauges are f64; 2^53 bytes and milliseconds are enough")]
+    fn set(&mut self, upkeep: &Upkeep) {
+        for (channel, state) in &self.states {
+            metrics::messages(channel.clone(), *state).set(0.0);
+        }
+        for channel in &self.pending {
+            metrics::oldest_pending(channel.clone()).set(0.0);
+        }
+        for (channel, state, count) in &upkeep.messages {
+            metrics::messages(channel.clone(), *state).set(*count as f64);
+            self.states.insert((channel.clone(), state));
+        }
+        for (channel, oldest) in &upkeep.oldest_pending {
+            metrics::oldest_pending(channel.clone()).set(oldest.as_millis() as f64 / 1_000.0);
+            self.pending.insert(channel.clone());
+        }
+        metrics::store_bytes().set(upkeep.bytes as f64);
+        metrics::store_free_bytes().set(upkeep.free_bytes as f64);
+    }
+}

@@ -1,0 +1,165 @@
+//! Owns loop 1: envelopes in, one transaction per batch, the position with it. Intake never waits for the outside world,
+//! and never names dispatch: they meet in the store, and in a wake-up.
+//!
+//! One batch is being accepted while the next is being read; they are accepted in order. What the fence starts from is
+//! what this reader last saw accepted ([`Positions`]), so nothing is assumed that the store has not said.
+
+mod accept;
+mod positions;
+mod read;
+
+use std::collections::{HashMap, VecDeque};
+use std::pin::Pin;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+pub use read::Reader;
+
+use crate::clock::Clock;
+use crate::shutdown::Shutdown;
+use crate::source::{Command, Commands, Event, Handle};
+use crate::store::{Batch, Fence, Store};
+
+use accept::{Accepter, Outcome};
+use positions::Positions;
+use read::Message;
+
+/// One source's loop.
+pub struct Intake {
+    reader: Reader,
+    clock: Clock,
+    shutdown: Shutdown,
+    accepter: Accepter,
+    positions: Positions,
+    /// Read and not yet handed to the store, in order.
+    waiting: VecDeque<Message>,
+    config: i64,
+}
+
+/// What is going on with the store: a batch, or the wait for an operator.
+type Busy = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+impl Intake {
+    /// `wakes`: whom to wake when a channel has something new. `config`: the revision that decides.
+    pub fn new(
+        reader: Reader,
+        store: Store,
+        clock: Clock,
+        shutdown: Shutdown,
+        wakes: HashMap<Arc<str>, Arc<Notify>>,
+        config: i64,
+    ) -> Self {
+        let accepter = Accepter::new(reader.source.clone(), store, clock.clone(), shutdown.clone(), wakes);
+        Self { reader, clock, shutdown, accepter, positions: Positions::default(), waiting: VecDeque::new(), config }
+    }
+
+    /// Runs until the order to stop or the end of the source; then what is being accepted is finished, what is only read is
+    /// left for the next start, and the source leaves its group.
+    pub async fn run(mut self, mut source: Handle) {
+        let commands = source.commands();
+        let mut busy: Option<Busy> = None;
+        loop {
+            if busy.is_none() {
+                busy = self.submit(&commands);
+            }
+            tokio::select! {
+                biased;
+                outcome = finished(&mut busy) => {
+                    busy = None;
+                    self.settle(outcome, &commands).await;
+                }
+                () = self.shutdown.soft().cancelled() => break,
+                event = source.events.recv(), if self.waiting.is_empty() => match event {
+                    Some(event) => self.take(event),
+                    None => {
+                        self.shutdown.fail(1, format!("the Kafka thread of source {} died", self.reader.source));
+                        break;
+                    }
+                },
+            }
+        }
+        if let Some(last) = busy {
+            let outcome = last.await;
+            self.settle(outcome, &commands).await;
+        }
+        source.stop().await;
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Assigned { topic, partition, next, bad } => self.positions.assign(topic, partition, next, bad),
+            Event::Revoked { topic, partition } => self.positions.revoke(&topic, partition),
+            Event::Envelopes(envelopes) => {
+                let now = self.clock.now();
+                self.waiting.extend(envelopes.iter().map(|envelope| self.reader.read(envelope, now)));
+            }
+            Event::Fatal { exit, message } => self.shutdown.fail(exit, message),
+        }
+    }
+
+    /// Hands what waits to the store, up to the message at which a partition's run of bad ones is too long.
+    fn submit(&mut self, commands: &Commands) -> Option<Busy> {
+        if let Some(blocked) = self.positions.blocked() {
+            return Some(Box::pin(self.accepter.clone().operator(blocked, commands.clone())));
+        }
+        let mut fences = self.positions.fences(&self.reader.source);
+        let mut messages = Vec::new();
+        while let Some(message) = self.waiting.pop_front() {
+            if fences.pass(&message) {
+                let full = fences.is_blocked(&message);
+                messages.push(message);
+                if full {
+                    break;
+                }
+            }
+        }
+        if messages.is_empty() {
+            return None;
+        }
+        let mut batch = Batch { fences: fences.into_moves(), config: self.config, ..Batch::default() };
+        let mut tallies = Vec::with_capacity(messages.len());
+        for message in messages {
+            batch.records.extend(message.planned);
+            batch.dead_letters.extend(message.dead_letters);
+            tallies.push(message.tally);
+        }
+        Some(Box::pin(self.accepter.clone().accept(batch, tallies, commands.clone())))
+    }
+
+    /// Takes over what the store said.
+    async fn settle(&mut self, outcome: Outcome, commands: &Commands) {
+        let command = |command| async {
+            if commands.send(command).await.is_err() {
+                tracing::debug!("the source has ended; its command is void");
+            }
+        };
+        match outcome {
+            Outcome::Accepted { fences } => {
+                for fence in fences {
+                    self.positions.moved(&fence);
+                    let (topic, partition, next) = (fence.topic, fence.partition, fence.to);
+                    command(Command::Accepted { topic, partition, next }).await;
+                }
+            }
+            Outcome::Fenced { fences } => {
+                // What is in hand of these goes; the source says where to go on with a new `Assigned`. To keep a partition
+                // of a batch that was not written would be to pass over its messages.
+                for Fence { topic, partition, .. } in fences {
+                    self.positions.revoke(&topic, partition);
+                    command(Command::Reseek { topic, partition }).await;
+                }
+            }
+            Outcome::Released => self.positions.release(),
+            Outcome::Stopped => {}
+        }
+    }
+}
+
+/// Waits for what is under way; for ever when nothing is.
+async fn finished(busy: &mut Option<Busy>) -> Outcome {
+    match busy {
+        Some(busy) => busy.await,
+        None => std::future::pending().await,
+    }
+}

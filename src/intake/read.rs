@@ -1,0 +1,177 @@
+//! Owns the pure half of intake: one Kafka message to the records somebody wants to hear of, the letters that cannot be
+//! read, and what to count. No I/O and no clock.
+
+use std::collections::{BTreeMap, HashMap};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use crate::clock::Timestamp;
+use crate::people::People;
+use crate::plan;
+use crate::record::envelope::{self, Item, Raw};
+use crate::record::{self, Position};
+use crate::rules::Rules;
+use crate::source::Envelope;
+use crate::store::{DeadLetter, Planned};
+
+/// `DeadLetter::item` of a whole message.
+const WHOLE: i64 = -1;
+
+/// Everything that decides what becomes of a record.
+pub struct Reader {
+    /// The source's name.
+    pub source: Arc<str>,
+    /// The rules.
+    pub rules: Rules,
+    /// Who is who.
+    pub people: Arc<People>,
+    /// When each rule was first active.
+    pub rules_seen: HashMap<Arc<str>, Timestamp>,
+    /// Records whose Kafka time is older are refused: the ledger may have forgotten that they were told.
+    pub remembered: Duration,
+}
+
+/// One Kafka message, read.
+#[derive(Debug, Default)]
+pub(super) struct Message {
+    pub topic: Arc<str>,
+    pub partition: i32,
+    pub offset: i64,
+    /// Somebody is to be told, or was to be.
+    pub planned: Vec<Planned>,
+    pub dead_letters: Vec<DeadLetter>,
+    pub tally: Tally,
+}
+
+/// What to count once the message is accepted.
+#[derive(Debug, Default)]
+pub(super) struct Tally {
+    /// Records per dialect.
+    pub records: BTreeMap<&'static str, u64>,
+    /// Refused as `too_old`.
+    pub too_old: u64,
+    /// One entry per (rule, matching record).
+    pub matches: Vec<Arc<str>>,
+}
+
+impl Message {
+    /// Nothing in it could be read.
+    pub fn is_bad(&self) -> bool {
+        self.tally.records.is_empty() && !self.dead_letters.is_empty()
+    }
+}
+
+impl Reader {
+    /// Reads one message. A panic on foreign text condemns the record, not the process.
+    pub(super) fn read(&self, envelope: &Envelope, now: Timestamp) -> Message {
+        let mut message = Message {
+            topic: envelope.topic.clone(),
+            partition: envelope.partition,
+            offset: envelope.offset,
+            ..Message::default()
+        };
+        let payload = envelope.payload.as_deref();
+        let Ok(items) = catch_unwind(AssertUnwindSafe(|| envelope::decode(payload))) else {
+            let body = envelope.payload.clone().unwrap_or_default();
+            message.dead_letters.push(self.dead_letter(envelope, WHOLE, "panicked", body));
+            return message;
+        };
+        let too_old = envelope.timestamp.is_some_and(|at| now.since(at) > self.remembered);
+        let whole = items.len() == 1;
+        for (index, item) in items.into_iter().enumerate() {
+            match item {
+                Item::Dead(dead) => {
+                    // A message that is one dead letter has no record to count from.
+                    let item = if whole { WHOLE } else { i64::try_from(index).unwrap_or(i64::MAX) };
+                    let body = Bytes::copy_from_slice(&dead.bytes);
+                    message.dead_letters.push(self.dead_letter(envelope, item, dead.reason.as_str(), body));
+                }
+                Item::Record(raw) => {
+                    let json = raw.json.clone();
+                    match catch_unwind(AssertUnwindSafe(|| self.record(raw, envelope, index, now, too_old))) {
+                        Ok(read) => message.take(read),
+                        Err(_) => {
+                            let body = Bytes::copy_from_slice(json.as_bytes());
+                            let index = i64::try_from(index).unwrap_or(i64::MAX);
+                            message.dead_letters.push(self.dead_letter(envelope, index, "panicked", body));
+                        }
+                    }
+                }
+            }
+        }
+        message
+    }
+
+    fn record(&self, raw: Raw<'_>, envelope: &Envelope, index: usize, now: Timestamp, too_old: bool) -> One {
+        let head = record::head(&raw.json);
+        let mut one = One { dialect: head.dialect.as_str(), too_old, planned: None, matches: Vec::new() };
+        if too_old || !self.rules.wanted(&head) {
+            return one;
+        }
+        let position = Position {
+            source: self.source.clone(),
+            topic: Some(envelope.topic.clone()),
+            partition: Some(envelope.partition),
+            offset: Some(envelope.offset),
+            index: u32::try_from(index).unwrap_or(u32::MAX),
+        };
+        let body = Bytes::copy_from_slice(raw.json.as_bytes());
+        let record = raw.read(position, envelope.timestamp);
+        let matching = self.rules.matching(&record);
+        if matching.is_empty() {
+            return one;
+        }
+        one.matches = matching.iter().map(|rule| rule.id.clone()).collect();
+        let context = plan::Context {
+            now,
+            broker_time: envelope.timestamp,
+            rules_seen: &self.rules_seen,
+            canonical: &|id, upn| self.people.canonical(id, upn),
+        };
+        let intents = plan::plan(&record, &matching, &context);
+        if !intents.is_empty() {
+            one.planned = Some(Planned {
+                identity: record.identity().0,
+                at: record.time.or(envelope.timestamp).unwrap_or(now),
+                dialect: one.dialect,
+                position: record.position.clone(),
+                body,
+                broker_time: envelope.timestamp,
+                intents,
+            });
+        }
+        one
+    }
+
+    fn dead_letter(&self, envelope: &Envelope, item: i64, error: &'static str, body: Bytes) -> DeadLetter {
+        DeadLetter {
+            source: self.source.clone(),
+            topic: envelope.topic.clone(),
+            partition: envelope.partition,
+            offset: envelope.offset,
+            item,
+            error,
+            body,
+        }
+    }
+}
+
+/// One record, read.
+struct One {
+    dialect: &'static str,
+    too_old: bool,
+    planned: Option<Planned>,
+    matches: Vec<Arc<str>>,
+}
+
+impl Message {
+    fn take(&mut self, one: One) {
+        *self.tally.records.entry(one.dialect).or_default() += 1;
+        self.tally.too_old += u64::from(one.too_old);
+        self.tally.matches.extend(one.matches);
+        self.planned.extend(one.planned);
+    }
+}

@@ -1,0 +1,135 @@
+//! How it starts and how it ends: signals, deadlines, exit codes, and what each refusal to start says.
+
+use std::time::{Duration, Instant};
+
+use crate::harness::{ALICE, Bench, envelope, reset, reset_of_number};
+use crate::smtp_server::{Action, Command};
+
+/// T57: a stop under load is clean: nothing ambiguous, nothing lost, nothing twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_under_load_is_clean_and_the_rest_is_told_after_the_restart() {
+    let mut bench = Bench::new().await;
+    bench.start().await;
+    let records: Vec<_> = (0..400).map(reset_of_number).collect();
+    for message in records.chunks(20) {
+        bench.publish(envelope(message)).await;
+    }
+    bench.relay.wait_for(10).await;
+    let began = Instant::now();
+    assert!(bench.stop().await.success());
+    assert!(began.elapsed() < Duration::from_secs(25));
+    bench.books_balance();
+    bench.start().await;
+    bench.relay.wait_for(400).await;
+    assert!(bench.stop().await.success());
+    assert_eq!(bench.relay.accepted().len(), 400);
+    assert_eq!(bench.relay.message_ids().len(), 400);
+    bench.books_balance();
+}
+
+/// T58: the relay took the mail and does not answer. The second signal does not wait for the drain time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_records_what_is_unknown_and_leaves() {
+    let mut bench = Bench::new().await;
+    bench.relay.on(Command::Dot, Action::Stall);
+    bench.start().await;
+    bench.publish(envelope(&[reset("stalled", ALICE)])).await;
+    bench.relay.wait_stalled(Command::Dot, 1).await;
+    bench.signal("TERM");
+    bench.until("the first order", |bench| bench.log().contains("stopping").then_some(())).await;
+    let began = Instant::now();
+    assert!(bench.stop().await.success());
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    let store = rusqlite::Connection::open(bench.path("auditbell.db")).unwrap();
+    let frozen: i64 = store
+        .query_row("SELECT count(*) FROM message WHERE body IS NOT NULL AND state = 0", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(frozen, 1, "the bytes that may have been seen are kept");
+    drop(store);
+    bench.books_balance();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_is_away_at_the_start_is_waited_for() {
+    let mut bench = Bench::new().await;
+    bench.publish(envelope(&[reset("before", ALICE)])).await;
+    bench.kafka.down();
+    bench.start().await;
+    assert!(bench.get("/readyz").starts_with("HTTP/1.1 200"), "readiness does not hang on Kafka");
+    bench.kafka.up();
+    bench.relay.wait_for(1).await;
+    assert!(bench.stop().await.success());
+    bench.books_balance();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_goes_away_and_comes_back_costs_nothing() {
+    let mut bench = Bench::new().await;
+    bench.start().await;
+    bench.publish(envelope(&[reset("before", ALICE)])).await;
+    bench.relay.wait_for(1).await;
+    bench.kafka.down();
+    bench.until("a word about it", |bench| bench.log().contains("\"WARN\"").then_some(())).await;
+    bench.kafka.up();
+    bench.publish(envelope(&[reset("after", ALICE)])).await;
+    bench.relay.wait_for(2).await;
+    assert!(bench.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_does_not_exist_is_said_by_name_and_does_not_end_the_process() {
+    let mut bench = Bench::new().await;
+    bench.replace("topics = [\"insights-logs-auditlogs\"]", "topics = [\"no-such-topic\"]");
+    bench.start().await;
+    bench.until("the topic's name", |bench| bench.log().contains("no-such-topic").then_some(())).await;
+    bench.metric_at_least("auditbell_source_held", &[], 1.0).await;
+    assert!(bench.get("/livez").starts_with("HTTP/1.1 200"));
+    assert!(bench.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_daemon_on_the_same_store_is_told_to_try_again_later() {
+    let mut bench = Bench::new().await;
+    bench.start().await;
+    let status = bench.ended(&mut bench.spawn()).await;
+    assert_eq!(status.code(), Some(75), "{}", bench.log());
+    assert!(bench.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_that_is_taken_is_named_with_its_key() {
+    let mut bench = Bench::new().await;
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = format!("listen = \"{}\"", taken.local_addr().unwrap());
+    bench.replace("listen = \"127.0.0.1:0\"", &listen);
+    let status = bench.ended(&mut bench.spawn()).await;
+    assert_eq!(status.code(), Some(75));
+    assert!(bench.log().contains("[http] listen"), "{}", bench.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_faulty_config_does_not_start_and_names_the_line() {
+    let mut bench = Bench::new().await;
+    bench.replace("group_id = \"auditbell\"", "group_idd = \"auditbell\"");
+    let status = bench.ended(&mut bench.spawn()).await;
+    assert_eq!(status.code(), Some(78));
+    let log = bench.log();
+    assert!(log.contains("config.toml:5") && log.contains("group_id"), "{log}");
+}
+
+/// The group has read before, and the store knows nothing of it: the wrong volume was mounted, most likely.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_store_on_a_group_with_history_is_refused_with_the_remedy() {
+    let mut bench = Bench::new().await;
+    bench.start().await;
+    bench.publish(envelope(&[reset("history", ALICE)])).await;
+    bench.relay.wait_for(1).await;
+    bench.accepted_to(1).await;
+    assert!(bench.stop().await.success());
+    for file in ["auditbell.db", "auditbell.db-wal", "auditbell.db-shm"] {
+        let _ = std::fs::remove_file(bench.path(file));
+    }
+    let status = bench.ended(&mut bench.spawn()).await;
+    assert_eq!(status.code(), Some(78), "{}", bench.log());
+    assert!(bench.log().contains("on_lost_store"), "{}", bench.log());
+}
