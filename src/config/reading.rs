@@ -36,7 +36,8 @@ impl Reading<'_> {
         match (made_by, path.rsplit_once('.')) {
             (Some((_, name)), Some(_)) => Place { file: name.clone(), line: None },
             (_, Some((above, _))) => self.place(above),
-            (_, None) => Place { file: self.main.display().to_string(), line: None },
+            // What is nowhere is missing from the main file.
+            (_, None) => Place { file: self.main.display().to_string(), line: Some(1) },
         }
     }
 
