@@ -97,7 +97,7 @@ pub fn main() -> ExitCode {
         Command::Check(args) => check::run(&global, args),
         Command::Inspect(args) => inspect::run(&global, args),
         Command::Explain(args) => explain::run(&global, args),
-        Command::SendTest(args) => send_test::run(&global, args),
+        Command::SendTest(args) => send_test::run(&global, &args),
         Command::Messages(args) => messages::run(&global, args),
         Command::DeadLetters(args) => dead_letters::run(&global, args),
         Command::Positions(args) => positions::run(&global, args),

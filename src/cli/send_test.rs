@@ -23,7 +23,7 @@ pub(crate) struct Args {
     /// Table name of the channel: `email` for `[channel.email]`
     #[arg(long, value_name = "NAME")]
     channel: String,
-    /// To whom; must be within people.allow_domains
+    /// To whom; must be within the allowed domains of `[people]`
     #[arg(long, value_name = "ADDRESS")]
     to: String,
 }
@@ -44,7 +44,7 @@ struct Outcome {
 }
 
 /// Sends one message: 0 if the relay took it, 1 if not, 78 if the configuration does not load.
-pub(crate) fn run(global: &Global, args: Args) -> ExitCode {
+pub(crate) fn run(global: &Global, args: &Args) -> ExitCode {
     let config = match config::load(&global.config) {
         Ok(config) => config,
         Err(faults) => {
@@ -54,7 +54,7 @@ pub(crate) fn run(global: &Global, args: Args) -> ExitCode {
             return ExitCode::from(exit::CONFIG);
         }
     };
-    match send(&config, &args) {
+    match send(&config, args) {
         Ok(outcome) => {
             match global.output {
                 Output::Text => print(&outcome),

@@ -79,6 +79,7 @@ pub enum Action {
 
 /// How a connection to the relay is secured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(clippy::enum_variant_names, reason = "STARTTLS is called that")]
 pub enum Tls {
     None,
     Implicit,
@@ -478,7 +479,7 @@ impl Talk {
     async fn rcpt(&mut self, line: &str) -> io::Result<()> {
         let recipient = path(line);
         let usual = if self.from.is_some() { "250 2.1.5 Ok" } else { "503 5.5.1 MAIL first" };
-        if self.answer_for(Command::Rcpt, &[recipient.clone()], usual).await? == b'2' {
+        if self.answer_for(Command::Rcpt, std::slice::from_ref(&recipient), usual).await? == b'2' {
             self.to.push(recipient);
         }
         Ok(())
@@ -607,8 +608,7 @@ impl Talk {
         if text.is_empty() {
             return Ok(b'0');
         }
-        let lines: String = text.split('\n').map(|line| format!("{line}\r\n")).collect();
-        self.say(lines.as_bytes()).await?;
+        self.say((text.replace('\n', "\r\n") + "\r\n").as_bytes()).await?;
         Ok(text.as_bytes()[0])
     }
 
@@ -633,13 +633,12 @@ impl Talk {
 
     /// Reads more; the end of the stream is an error.
     async fn fill(&mut self) -> io::Result<()> {
-        let mut chunk = [0; 16 * 1024];
+        self.unread.reserve(16 * 1024);
         let n = match &mut self.wire {
-            Wire::Plain(stream) => stream.read(&mut chunk).await?,
-            Wire::Tls(stream) => stream.read(&mut chunk).await?,
+            Wire::Plain(stream) => stream.read_buf(&mut self.unread).await?,
+            Wire::Tls(stream) => stream.read_buf(&mut self.unread).await?,
             Wire::Gone => 0,
         };
-        self.unread.extend_from_slice(&chunk[..n]);
         if n == 0 { Err(over()) } else { Ok(()) }
     }
 
