@@ -7,8 +7,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{Global, Output, exit};
+use crate::channels::smtp::{Smtp, Timeouts};
 use crate::compose::Composer;
-use crate::config::{self, Config, Fault};
+use crate::config::{self, ChannelSettings, Config, Fault};
 use crate::people::People;
 use crate::source;
 
@@ -70,7 +71,7 @@ pub(crate) fn run(global: &Global, args: Args) -> ExitCode {
     }
 }
 
-/// Faults of the files that the configuration names: templates, logo, people.
+/// Faults of the files that the configuration names: templates, logo, people, certificates.
 fn parts(config: &Config) -> Vec<Fault> {
     let composed = Composer::load(config.templates.as_deref(), &config.brand);
     let templates = composed.err().unwrap_or_default().into_iter().map(|fault| Fault {
@@ -85,22 +86,37 @@ fn parts(config: &Config) -> Vec<Fault> {
         key: String::new(),
         message: format!("{error:#}"),
     });
-    templates.chain(people).collect()
+    let channels = config.channels.iter().filter_map(|channel| {
+        let error = smtp(channel).err()?;
+        Some(at(config, format!("channel.{}", channel.name), &format!("{error:#}")))
+    });
+    templates.chain(people).chain(channels).collect()
 }
 
-/// Tries every source; what cannot be used, by its table's name.
+fn smtp(channel: &ChannelSettings) -> anyhow::Result<Smtp> {
+    Smtp::new(channel.name.clone(), channel.smtp.clone(), Timeouts::default())
+}
+
+/// Tries every source and every relay; what cannot be used, by its table's name.
 fn unreachable(config: &Config) -> Vec<Fault> {
-    let fault = |key: String, error: &anyhow::Error| Fault {
-        file: config.path.display().to_string(),
-        line: None,
-        key,
-        message: format!("cannot be used: {error:#}"),
-    };
-    let sources = config.sources.iter().filter_map(|settings| {
-        let error = source::probe(settings, PROBE_LIMIT).err()?;
-        Some(fault(format!("source.{}", settings.name), &error))
-    });
-    sources.collect()
+    let sources =
+        config.sources.iter().map(|source| (format!("source.{}", source.name), source::probe(source, PROBE_LIMIT)));
+    let channels = config.channels.iter().map(|channel| (format!("channel.{}", channel.name), probe(channel)));
+    sources
+        .chain(channels)
+        .filter_map(|(key, tried)| Some(at(config, key, &format!("cannot be used: {:#}", tried.err()?))))
+        .collect()
+}
+
+/// Up to the login, under the channel's own limits for each phase.
+fn probe(channel: &ChannelSettings) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let smtp = smtp(channel)?;
+    runtime.block_on(smtp.probe())
+}
+
+fn at(config: &Config, key: String, message: &str) -> Fault {
+    Fault { file: config.path.display().to_string(), line: None, key, message: message.to_owned() }
 }
 
 fn print(found: &Findings) {

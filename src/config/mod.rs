@@ -94,7 +94,8 @@ pub fn load(path: &Path) -> Result<Config, Vec<Fault>> {
     report.config.ok_or(report.faults)
 }
 
-/// The process's environment. Values that are no UTF-8 are replaced where they are not: the fault then names the variable.
+/// The process's environment. What is no UTF-8 holds U+FFFD instead, which no value of ours may hold: a password must not
+/// be changed in silence.
 #[must_use]
 pub fn environment() -> BTreeMap<String, String> {
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();

@@ -95,6 +95,9 @@ impl Kind {
         if text.chars().any(char::is_control) {
             return Err("must not hold control characters or line breaks".into());
         }
+        if text.contains(char::REPLACEMENT_CHARACTER) {
+            return Err("must be UTF-8".into());
+        }
         match self {
             Self::Text | Self::Secret | Self::Path => Ok(()),
             Self::Integer { min, max } => values::integer(text, min, max).map(drop),

@@ -211,6 +211,7 @@ fn a_bad_variable_is_a_fault_that_names_it() {
         ("AUDITBELL__SOURCE__ENTRA__KAFKA__CHECK_CRCS", "true", "can be set only in a file"),
         ("AUDITBELL__LIST__SOC", "a@example.com", "can be set only in a file"),
         ("AUDITBELL__LOG__LEVEL", "", "must not be empty"),
+        ("AUDITBELL__BRAND__NAME", "Caf\u{fffd}", "must be UTF-8"),
         ("AUDITBELL__STORE__CONTENT", "100d", "is longer than `ledger`"),
         ("AUDITBELL__PEOPLE__FALLBACK", "list:nobody", "does not exist"),
     ] {
@@ -270,5 +271,18 @@ fn no_fault_repeats_a_secret() {
         assert!(!report.faults.is_empty(), "{why}");
         let printed = format!("{report:?}") + &report.faults.iter().map(ToString::to_string).collect::<String>();
         assert!(!printed.contains("canary"), "{why}: {printed}");
+    }
+}
+
+proptest::proptest! {
+    /// Cut anything out of the example and put anything in its place.
+    #[test]
+    fn a_spoilt_file_gives_a_configuration_or_faults_and_never_a_panic(
+        from in 0..EXAMPLE.len(), length in 0_usize..200, put in "[\\[\\]{}=\"'.,#a-z0-9\n -]{0,30}"
+    ) {
+        let (from, to) = (EXAMPLE.floor_char_boundary(from), EXAMPLE.ceil_char_boundary((from + length).min(EXAMPLE.len())));
+        let report = load(&format!("{}{put}{}", &EXAMPLE[..from], &EXAMPLE[to..]), &[]);
+        proptest::prop_assert_eq!(report.config.is_some(), report.faults.is_empty());
+        proptest::prop_assert!(report.faults.iter().all(|fault| fault.line.is_some() && !fault.message.is_empty()), "{:?}", report.faults);
     }
 }

@@ -1,38 +1,56 @@
 //! Owns trying a source out: can the brokers be reached, do they let us in, are the topics there?
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow, bail};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{Consumer as _, ConsumerContext};
-use rdkafka::error::KafkaError;
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::Metadata;
 
 use super::{Settings, client};
+
+/// How long to wait for an answer before looking whether the client has given up meanwhile.
+const SLICE: Duration = Duration::from_secs(1);
 
 /// How long the client may take to hand over its errors.
 const POLL: Duration = Duration::from_millis(100);
 
 /// Keeps the client's last error off the log: it is the answer. Without it a wrong password reads "timed out".
 #[derive(Default)]
-struct Listener(Mutex<Option<String>>);
+struct Listener(Mutex<Heard>);
+
+#[derive(Default)]
+struct Heard {
+    last: Option<String>,
+    /// No broker can be reached or lets us in: waiting on would not help.
+    hopeless: bool,
+}
 
 impl ClientContext for Listener {
     fn log(&self, level: RDKafkaLogLevel, _facility: &str, message: &str) {
         if level as i32 <= RDKafkaLogLevel::Error as i32 {
-            self.hear(message);
+            self.heard().last = Some(message.to_owned());
         }
     }
 
-    fn error(&self, _error: KafkaError, reason: &str) {
-        self.hear(reason);
+    fn error(&self, error: KafkaError, reason: &str) {
+        let code = error.rdkafka_error_code();
+        let down = code == Some(RDKafkaErrorCode::AllBrokersDown);
+        let mut heard = self.heard();
+        heard.hopeless |= down || code == Some(RDKafkaErrorCode::Authentication);
+        // That all are down says less than why one of them is.
+        if !down {
+            heard.last = Some(reason.to_owned());
+        }
     }
 }
 
 impl Listener {
-    fn hear(&self, message: &str) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(message.to_owned());
+    fn heard(&self) -> MutexGuard<'_, Heard> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -44,20 +62,29 @@ pub fn probe(settings: &Settings, limit: Duration) -> anyhow::Result<()> {
     let consumer = client::create(settings, Listener::default())?;
     let end = Instant::now() + limit;
     for topic in &settings.topics {
-        let left = end.saturating_duration_since(Instant::now());
-        let metadata = consumer.fetch_metadata(Some(topic), left).map_err(|error| {
-            // The errors wait in the client's queue until somebody polls.
-            drop(consumer.poll(POLL));
-            let heard = consumer.context().0.lock().unwrap_or_else(PoisonError::into_inner).take();
-            heard.map_or_else(|| anyhow!(error), |heard| anyhow!(heard))
-        });
-        let metadata = metadata.context("the brokers do not tell of its topics")?;
+        let metadata = metadata(&consumer, topic, end).context("the brokers do not tell of their topics")?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         if found.is_none_or(|found| found.error().is_some() || found.partitions().is_empty()) {
             bail!("topic `{topic}` does not exist, or this user may not describe it");
         }
     }
     Ok(())
+}
+
+fn metadata(consumer: &BaseConsumer<Listener>, topic: &str, end: Instant) -> anyhow::Result<Metadata> {
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        let error = match consumer.fetch_metadata(Some(topic), left.min(SLICE)) {
+            Ok(metadata) => return Ok(metadata),
+            Err(error) => error,
+        };
+        // The errors wait in the client's queue until somebody polls.
+        drop(consumer.poll(POLL));
+        let mut heard = consumer.context().heard();
+        if heard.hopeless || left.is_zero() {
+            return Err(heard.last.take().map_or_else(|| anyhow!(error), |heard| anyhow!(heard)));
+        }
+    }
 }
 
 #[cfg(test)]
@@ -98,9 +125,9 @@ mod tests {
     }
 
     #[test]
-    fn a_broker_that_is_away_is_said_within_the_limit() {
+    fn a_broker_that_is_away_is_said_with_the_reason_long_before_the_limit() {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let error = probe(&settings(format!("127.0.0.1:{port}"), "audit"), Duration::from_secs(2)).unwrap_err();
+        let error = probe(&settings(format!("127.0.0.1:{port}"), "audit"), Duration::from_mins(1)).unwrap_err();
         assert!(format!("{error:#}").contains("refused"), "{error:#}");
     }
 }

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use auditbell::config::{self, Report};
 
+use crate::smtp_server::Relay;
+
 fn shipped(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
@@ -22,6 +24,18 @@ fn every_good_configuration_loads() {
             assert_eq!(examine(&path).faults, [], "{}", path.display());
         }
     }
+}
+
+#[test]
+fn the_smallest_file_of_the_readme_loads() {
+    let readme = fs::read_to_string(shipped("README.md")).unwrap();
+    let (_, block) = readme.split_once("```toml\n").unwrap();
+    let (block, _) = block.split_once("```").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("config.toml");
+    fs::write(&path, block).unwrap();
+    fs::write(directory.path().join("smtp-password"), "not-a-real-password\n").unwrap();
+    assert_eq!(examine(&path).faults, []);
 }
 
 /// Each `bad/NAME.toml` has its faults and warnings in `bad/NAME.expected`, a line each; write them with `INSTA_UPDATE=always`.
@@ -68,4 +82,28 @@ fn the_command_says_every_fault_with_its_place_and_exits_78() {
     assert_eq!(run("config.example.toml", &[]).0, Some(0));
     assert_eq!(run("config.example.toml", &["--strict"]).0, Some(0));
     assert_eq!(run("tests/configs/good/minimal.toml", &["--strict"]).0, Some(78), "no rule is a warning");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_connect_tries_the_relay_and_exits_1_when_something_cannot_be_used() {
+    let relay = Relay::start().await;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("auditbell.toml");
+    // Nobody listens there: the port was free a moment ago and is not asked for again.
+    let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let text = fs::read_to_string(shipped("tests/configs/good/minimal.toml")).unwrap();
+    let text = text.replace("smtp+plain://127.0.0.1:2525", &relay.url());
+    fs::write(&path, text.replace("localhost:9092", &closed.to_string())).unwrap();
+    let check = |path: PathBuf| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_auditbell"))
+            .arg("check")
+            .arg(path)
+            .arg("--connect")
+            .output();
+        output.map(|output| (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())).unwrap()
+    };
+    let (code, text) = tokio::task::spawn_blocking(move || check(path)).await.unwrap();
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("source.entra: cannot be used"), "{text}");
+    assert!(!text.contains("channel.email"), "the relay answers: {text}");
 }
