@@ -1,14 +1,341 @@
-//! `explain`.
+//! `explain`: what would happen to records, why, and why not: one JSON object each. It reads no store and sends nothing;
+//! the same configuration, record and moment give the same answer.
 
+use std::collections::HashMap;
 use std::process::ExitCode;
+use std::sync::Arc;
 
+use serde::Serialize;
+
+use super::input::Input;
 use super::{Global, exit};
+use crate::clock::Timestamp;
+use crate::config;
+use crate::people::{People, Resolution};
+use crate::plan::{self, Fate, Intent, Party, Recipient, Verdict};
+use crate::record::envelope::{Dead, Item};
+use crate::record::view::View;
+use crate::record::{Position, Record, Severity};
+use crate::rules::{FailedLeaf, Rule, Rules, To};
 
 /// Arguments of `explain`.
 #[derive(clap::Args, Debug)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    #[command(flatten)]
+    input: Input,
+    /// Decide as of this moment (RFC 3339); without it, as of each record's own
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    now: Option<Timestamp>,
+    /// Mask who and what the record is about, for somebody who shall not know
+    #[arg(long)]
+    redact: bool,
+}
 
-/// Runs the command.
-pub(crate) fn run(_global: &Global, _args: Args) -> ExitCode {
-    ExitCode::from(exit::FAILED)
+fn moment(text: &str) -> Result<Timestamp, jiff::Error> {
+    text.parse::<jiff::Timestamp>().map(|at| Timestamp::from_millis(at.as_millisecond()))
+}
+
+/// Runs the command: 1 if anything could not be read, 2 if the file could not, 78 for a bad configuration.
+#[expect(clippy::needless_pass_by_value, reason = "every command takes its arguments alike")]
+pub(crate) fn run(global: &Global, args: Args) -> ExitCode {
+    let config = match config::load(&global.config) {
+        Ok(config) => config,
+        Err(faults) => {
+            for fault in &faults {
+                eprintln!("{fault}");
+            }
+            return ExitCode::from(exit::CONFIG);
+        }
+    };
+    let listed = config.people.csv.is_some();
+    let people = match People::load(config.people) {
+        Ok(people) => people,
+        Err(error) => {
+            eprintln!("auditbell: {error:#}");
+            return ExitCode::from(exit::CONFIG);
+        }
+    };
+    let explainer = Explainer { rules: config.rules, people, listed, now: args.now, redact: args.redact };
+    args.input.each(&mut |position, item, output| match item {
+        Item::Record(raw) => explainer.record(raw.read(position, None), &mut |line| output.line(line)),
+        Item::Dead(dead) => output.line(&explainer.dead(&position, dead)),
+    })
+}
+
+/// What is asked, and of whom.
+struct Explainer {
+    rules: Rules,
+    people: People,
+    /// Whether there is a people file.
+    listed: bool,
+    now: Option<Timestamp>,
+    redact: bool,
+}
+
+/// One line of the result. Every key is always there, in this order; new ones come at the end.
+#[derive(Serialize)]
+struct Explanation<'a> {
+    record: View<'a>,
+    outcome: Outcome,
+    rules: Vec<Considered<'a>>,
+    notifications: Vec<Notification<'a>>,
+    /// What did happen: only a store knows.
+    history: [(); 0],
+}
+
+/// What it comes to.
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "kebab-case")]
+enum Outcome {
+    /// Somebody would be told.
+    Notify,
+    /// No enabled rule's `on` fits.
+    NoRule,
+    /// Rules were considered and none matched.
+    NoMatch,
+    /// A rule matched, and nobody would be told.
+    NothingToSend,
+    /// It is no record.
+    DeadLetter,
+}
+
+/// An enabled rule whose `on` fits.
+#[derive(Serialize)]
+struct Considered<'a> {
+    rule: &'a str,
+    matched: bool,
+    /// With `each` and with routes, when they are due.
+    element: Option<&'a str>,
+    route: Option<usize>,
+    failed: Vec<FailedLeaf>,
+    undecided: [(); 0],
+}
+
+#[derive(Serialize)]
+struct Notification<'a> {
+    id: String,
+    rule: &'a str,
+    mode: &'static str,
+    severity: Severity,
+    channel: Arc<str>,
+    recipient: Option<Named<'a>>,
+    addresses: Vec<Step>,
+    decision: &'static str,
+    reason: Option<String>,
+    due: Option<Timestamp>,
+    silence: Option<&'a str>,
+    case: Option<&'a str>,
+}
+
+/// Who a recipient is, and by which entry of `to`.
+#[derive(Serialize)]
+struct Named<'a> {
+    r#ref: String,
+    kind: &'static str,
+    id: Option<&'a str>,
+    upn: Option<&'a str>,
+}
+
+/// One place that was asked for an address.
+#[derive(Serialize)]
+struct Step {
+    #[serde(rename = "step")]
+    asked: &'static str,
+    result: &'static str,
+    address: Option<Arc<str>>,
+}
+
+/// What stands for something masked.
+const MASK: &str = "***";
+
+/// The short names whose values say who or what a record is about.
+const PERSONAL: &[&str] = &[
+    "id",
+    "resource",
+    "subscription",
+    "actor.id",
+    "actor.upn",
+    "actor.name",
+    "actor.ip",
+    "actor.app",
+    "target.id",
+    "target.upn",
+    "target.name",
+];
+
+impl Explainer {
+    fn record(
+        &self,
+        mut record: Record,
+        line: &mut dyn FnMut(&Explanation<'_>) -> std::io::Result<()>,
+    ) -> std::io::Result<()> {
+        let now = self.now.or(record.time).unwrap_or_default();
+        let canonical = |id: Option<&str>, upn: Option<&str>| self.people.canonical(id, upn);
+        let considered: Vec<&Rule> = self.rules.iter().filter(|rule| rule.concerns(record.dialect)).collect();
+        let failed: Vec<Vec<FailedLeaf>> = considered.iter().map(|rule| rule.evaluate(&record)).collect();
+        let matched: Vec<&Rule> =
+            considered.iter().zip(&failed).filter(|(_, failed)| failed.is_empty()).map(|(rule, _)| *rule).collect();
+        // No store is asked: every rule counts as having always been there.
+        let context = plan::Context { now, broker_time: None, rules_seen: &HashMap::new(), canonical: &canonical };
+        let intents = plan::plan(&record, &matched, &context);
+        let parties = plan::parties(&record, &canonical);
+        let notifications: Vec<Notification<'_>> = intents
+            .iter()
+            .filter_map(|intent| Some(self.notification(intent, self.rules.get(&intent.rule)?, &parties, &record)))
+            .collect();
+        let outcome = match () {
+            () if intents.iter().any(|intent| matches!(intent.fate, Fate::Send { .. })) => Outcome::Notify,
+            () if considered.is_empty() => Outcome::NoRule,
+            () if matched.is_empty() => Outcome::NoMatch,
+            () => Outcome::NothingToSend,
+        };
+        if self.redact {
+            mask(&mut record);
+        }
+        let rules = considered.iter().zip(failed).map(|(rule, failed)| Considered {
+            rule: &rule.id,
+            matched: failed.is_empty(),
+            element: None,
+            route: None,
+            failed: failed.into_iter().map(|leaf| self.leaf(leaf)).collect(),
+            undecided: [],
+        });
+        let record = View::from(&record);
+        line(&Explanation { record, outcome, rules: rules.collect(), notifications, history: [] })
+    }
+
+    fn dead<'a>(&self, position: &'a Position, mut dead: Dead<'_>) -> Explanation<'a> {
+        if self.redact {
+            // As long as it was, so that its length is still told.
+            dead.bytes = vec![b'*'; dead.bytes.len()].into();
+        }
+        let record = View::of_dead(position, &dead);
+        Explanation { record, outcome: Outcome::DeadLetter, rules: vec![], notifications: vec![], history: [] }
+    }
+
+    fn notification<'a>(
+        &self,
+        intent: &Intent,
+        rule: &'a Rule,
+        parties: &'a [Party],
+        record: &Record,
+    ) -> Notification<'a> {
+        let (decision, reason, due) = decision(intent, rule);
+        let recipient = intent.recipient.as_ref();
+        Notification {
+            id: intent.id.to_string(),
+            rule: &rule.id,
+            mode: if rule.shadow { "shadow" } else { "live" },
+            severity: intent.severity,
+            channel: Arc::clone(&intent.channel),
+            recipient: recipient.map(|recipient| self.named(recipient, rule, parties)),
+            addresses: recipient.map_or_else(Vec::new, |recipient| self.steps(recipient, record)),
+            decision,
+            reason,
+            due,
+            silence: None,
+            case: None,
+        }
+    }
+
+    fn named<'a>(&self, recipient: &Recipient, rule: &Rule, parties: &'a [Party]) -> Named<'a> {
+        let shown = |name: &'a Option<String>| name.as_deref().map(|name| if self.redact { MASK } else { name });
+        match recipient {
+            Recipient::User(_) => {
+                let party = parties.iter().find(|party| party.recipient.as_ref() == Some(recipient));
+                let target = rule.to.contains(&To::Target) && party.is_some_and(|party| !party.targets.is_empty());
+                Named {
+                    r#ref: if target { "target" } else { "actor" }.into(),
+                    kind: "user",
+                    id: party.and_then(|party| shown(&party.id)),
+                    upn: party.and_then(|party| shown(&party.upn)),
+                }
+            }
+            Recipient::Address(address) => {
+                let list = rule.to.iter().find_map(|to| match to {
+                    To::List(name, entries) if entries.iter().any(|entry| entry.to_lowercase() == **address) => {
+                        Some(name)
+                    }
+                    _ => None,
+                });
+                let r#ref = list.map_or_else(|| "address".to_owned(), |name| format!("list:{name}"));
+                Named { r#ref, kind: "address", id: None, upn: None }
+            }
+        }
+    }
+
+    /// Where the directory looked for an address, and what it found.
+    fn steps(&self, recipient: &Recipient, record: &Record) -> Vec<Step> {
+        let (result, address) = match self.people.resolve(recipient, std::slice::from_ref(record)) {
+            Resolution::Found(person) => ("found", Some(person.address)),
+            Resolution::Unknown => ("unknown", None),
+            Resolution::Refused(refusal) => (refusal.as_str(), None),
+        };
+        let address = address.map(|address| if self.redact { MASK.into() } else { address });
+        let filed = self.people.lists(recipient);
+        let last = match recipient {
+            _ if filed => "people.csv",
+            Recipient::User(_) => "record",
+            Recipient::Address(_) => "config",
+        };
+        let file = (self.listed && !filed).then_some(Step { asked: "people.csv", result: "unknown", address: None });
+        file.into_iter().chain([Step { asked: last, result, address }]).collect()
+    }
+
+    fn leaf(&self, mut leaf: FailedLeaf) -> FailedLeaf {
+        let personal = PERSONAL.contains(&&*leaf.key) || leaf.key.starts_with("details.");
+        if self.redact && personal {
+            for value in leaf.want.iter_mut().chain(&mut leaf.got) {
+                MASK.clone_into(value);
+            }
+        }
+        leaf
+    }
+}
+
+/// The decision, its reason, and when the message would be due.
+fn decision(intent: &Intent, rule: &Rule) -> (&'static str, Option<String>, Option<Timestamp>) {
+    match &intent.fate {
+        Fate::Send { due_at, group: None, .. } => ("send", None, Some(*due_at)),
+        Fate::Send { due_at, group: Some(_), .. } => {
+            let reason = rule.group.as_ref().map(|group| format!("policy {}: wait {:?}", group.policy, group.wait));
+            ("group", reason, Some(*due_at))
+        }
+        Fate::Ends { verdict, reason } => {
+            let decision = match verdict {
+                Verdict::Expired => "expired",
+                Verdict::Shadow => "shadow",
+                Verdict::Silenced => "silenced",
+                Verdict::Muted => "muted",
+                Verdict::Duplicate => "duplicate",
+                _ => "skipped",
+            };
+            (decision, Some((*reason).to_owned()), None)
+        }
+    }
+}
+
+/// Replaces what tells who or what the record is about. What is absent stays absent, and the shape is kept.
+fn mask(record: &mut Record) {
+    let hide = |value: &mut Option<String>| {
+        if let Some(text) = value {
+            MASK.clone_into(text);
+        }
+    };
+    MASK.clone_into(&mut record.id);
+    hide(&mut record.resource);
+    hide(&mut record.subscription);
+    if let Some(actor) = &mut record.actor {
+        [&mut actor.id, &mut actor.upn, &mut actor.name, &mut actor.ip, &mut actor.app].into_iter().for_each(hide);
+    }
+    for target in &mut record.targets {
+        [&mut target.id, &mut target.upn, &mut target.name].into_iter().for_each(hide);
+    }
+    for change in &mut record.changes {
+        for value in [&mut change.old, &mut change.new].into_iter().filter(|value| !value.is_null()) {
+            *value = MASK.into();
+        }
+    }
+    record.details.values_mut().for_each(|value| MASK.clone_into(value));
+    record.problems.iter_mut().for_each(|problem| hide(&mut problem.detail));
 }

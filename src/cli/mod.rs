@@ -9,6 +9,7 @@ mod check;
 mod dead_letters;
 mod demo;
 mod explain;
+mod input;
 mod inspect;
 mod messages;
 mod positions;

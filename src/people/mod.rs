@@ -124,6 +124,13 @@ impl People {
         self.person(upn.as_deref().unwrap_or(name), None)
     }
 
+    /// Whether the file has a row for `recipient`.
+    #[must_use]
+    pub fn lists(&self, recipient: &Recipient) -> bool {
+        let (Recipient::User(name) | Recipient::Address(name)) = recipient;
+        self.table().find(name).is_some()
+    }
+
     /// Re-reads the file if it changed; on a fault the old rows stay. Called by maintenance.
     pub fn refresh(&self) -> anyhow::Result<bool> {
         let Some(path) = &self.settings.csv else { return Ok(false) };

@@ -45,7 +45,7 @@ impl Test {
             place,
             key: self.subject.name().to_owned(),
             op: Op::In,
-            want: self.want.iter().map(|value| value.to_string()).collect(),
+            want: self.want.iter().map(ToString::to_string).collect(),
             got: self.subject.values(record).into_iter().map(str::to_owned).collect(),
         }
     }

@@ -100,7 +100,7 @@ struct Reader<'a, 'i> {
     faulty: bool,
 }
 
-impl<'a, 'i> Reader<'a, 'i> {
+impl<'a> Reader<'a, '_> {
     fn fault(&mut self, span: Range<usize>, key: &str, message: String) {
         self.faulty = true;
         (self.fault)(span, key.to_owned(), message);
@@ -299,7 +299,7 @@ impl<'a, 'i> Reader<'a, 'i> {
         let span = self.table.get("max_age").map_or_else(|| self.span.clone(), Spanned::span);
         match parse_duration(text) {
             Ok(Duration::ZERO) => {
-                self.fault(span, "max_age", "must be more than nothing: no record is that young".into())
+                self.fault(span, "max_age", "must be more than nothing: no record is that young".into());
             }
             Ok(age) => return age,
             Err(message) => self.fault(span, "max_age", message),

@@ -7,6 +7,7 @@
 
 mod config;
 mod config_mutations;
+mod explain;
 mod flow;
 mod harness;
 mod intake;
@@ -22,3 +23,4 @@ mod smtp_tls;
 mod smtp_verdicts;
 mod stop;
 mod store;
+mod verdicts;

@@ -1,0 +1,104 @@
+//! `FILE|-` and `--lines`: the messages that `inspect` and `explain` are given, and how their results are written.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read, Stdout, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::exit;
+use crate::record::Position;
+use crate::record::envelope::{self, Item, MAX_MESSAGE};
+
+/// Where messages are read from.
+#[derive(clap::Args, Debug)]
+pub(super) struct Input {
+    /// One Kafka message's bytes; `-` is stdin
+    #[arg(value_name = "FILE", default_value = "-")]
+    file: PathBuf,
+    /// Each line is a message; `offset` is then its number, from 0
+    #[arg(long)]
+    lines: bool,
+}
+
+/// Results, one JSON object a line, on stdout.
+pub(super) struct Output(BufWriter<Stdout>);
+
+impl Output {
+    /// Writes one line.
+    pub(super) fn line(&mut self, line: &impl Serialize) -> io::Result<()> {
+        serde_json::to_writer(&mut self.0, line).map_err(io::Error::from)?;
+        self.0.write_all(b"\n")
+    }
+}
+
+/// Told of each item of each message, in order, with its place.
+pub(super) type Each<'a> = dyn FnMut(Position, Item<'_>, &mut Output) -> io::Result<()> + 'a;
+
+enum Failure {
+    Read(io::Error),
+    Write(io::Error),
+}
+
+impl Input {
+    /// Gives every item to `each`: 1 if any could not be read, 2 if the file could not.
+    pub(super) fn each(&self, each: &mut Each<'_>) -> ExitCode {
+        let source = self.file.to_string_lossy();
+        let mut output = Output(BufWriter::new(io::stdout()));
+        let mut dead = false;
+        let mut message = |bytes: &[u8], offset: Option<i64>| {
+            for (index, item) in (0..).zip(envelope::decode(Some(bytes))) {
+                dead |= matches!(item, Item::Dead(_));
+                let source = Arc::from(&*source);
+                each(Position { source, topic: None, partition: None, offset, index }, item, &mut output)?;
+            }
+            Ok(())
+        };
+        let done = self
+            .open()
+            .and_then(|input| if self.lines { each_line(input, &mut message) } else { whole(input, &mut message) });
+        let done = done.and_then(|()| output.0.flush().map_err(Failure::Write));
+        match done {
+            Err(Failure::Read(error)) => {
+                eprintln!("auditbell: cannot read {source}: {error}");
+                return ExitCode::from(exit::USAGE);
+            }
+            // Whoever reads has seen enough (`| head`).
+            Err(Failure::Write(error)) if error.kind() == ErrorKind::BrokenPipe => {}
+            Err(Failure::Write(error)) => {
+                eprintln!("auditbell: cannot write the result: {error}");
+                return ExitCode::from(exit::FAILED);
+            }
+            Ok(()) => {}
+        }
+        if dead { ExitCode::from(exit::FAILED) } else { ExitCode::SUCCESS }
+    }
+
+    fn open(&self) -> Result<Box<dyn Read>, Failure> {
+        if self.file.as_os_str() == "-" {
+            return Ok(Box::new(io::stdin().lock()));
+        }
+        Ok(Box::new(File::open(&self.file).map_err(Failure::Read)?))
+    }
+}
+
+type Message<'a> = dyn FnMut(&[u8], Option<i64>) -> io::Result<()> + 'a;
+
+fn whole(input: impl Read, message: &mut Message<'_>) -> Result<(), Failure> {
+    let mut bytes = Vec::new();
+    // One byte more than is accepted, so that it is seen to be too large.
+    input.take(MAX_MESSAGE as u64 + 1).read_to_end(&mut bytes).map_err(Failure::Read)?;
+    message(&bytes, None).map_err(Failure::Write)
+}
+
+fn each_line(input: impl Read, message: &mut Message<'_>) -> Result<(), Failure> {
+    for (number, line) in (0..).zip(BufReader::new(input).split(b'\n')) {
+        let line = line.map_err(Failure::Read)?;
+        if !line.trim_ascii().is_empty() {
+            message(&line, Some(number)).map_err(Failure::Write)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,218 @@
+//! `explain` through its door: a configuration and a file of records in, the decision and its reasons out.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const CONFIG: &str = r#"
+[source.entra]
+brokers = "localhost:9092"
+topics = ["insights-logs-auditlogs"]
+
+[channel.email]
+type = "smtp"
+relay = ["smtp+plain://127.0.0.1:2525"]
+from = "Example Security <security@example.com>"
+
+[people]
+allow_domains = ["example.com"]
+csv = "people.csv"
+fallback = "soc@example.com"
+
+[brand]
+name = "Example"
+security_contact = "security@example.com"
+
+[policy.personal]
+group = { by = ["correlation_id"], wait = "20s" }
+
+[[rule]]
+id = "password-reset"
+on = "entra.audit"
+when = { operation = ["Reset user password", "Reset password (by admin)"], result = "success" }
+unless = { by_self = true }
+to = ["target"]
+channels = ["email"]
+template = "password-reset"
+policy = "personal"
+
+[[rule]]
+id = "group-member"
+on = "entra.audit"
+when = { operation = "Add member to group", result = "success" }
+to = ["target"]
+channels = ["email"]
+template = "password-reset"
+severity = "low"
+
+[[rule]]
+id = "try-out"
+on = ["entra.audit"]
+when = { operation = "Disable account" }
+to = ["target", "soc@example.com"]
+except = ["actor"]
+channels = ["email"]
+template = "account-disabled"
+mode = "shadow"
+"#;
+
+/// Alice is known to the directory, with an address of her own; Bob is not.
+const PEOPLE: &str = "id,upn,mail\na11ce000-0000-4000-8000-000000000001,alice@example.com,alice.meyer@example.com\n";
+
+struct Explained {
+    output: Output,
+    lines: Vec<Value>,
+}
+
+fn explain(arguments: &[&str]) -> Explained {
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("auditbell.toml"), CONFIG).unwrap();
+    fs::write(dir.path().join("people.csv"), PEOPLE).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_auditbell"))
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/records"))
+        .arg("explain")
+        .arg("--config")
+        .arg(dir.path().join("auditbell.toml"))
+        .args(arguments)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    Explained { output, lines }
+}
+
+/// Everything but the record, whose form is `inspect`'s.
+fn decided(arguments: &[&str]) -> Vec<Value> {
+    let mut explained = explain(arguments);
+    assert!(explained.output.status.success(), "{}", String::from_utf8_lossy(&explained.output.stderr));
+    for line in &mut explained.lines {
+        line.as_object_mut().unwrap().remove("record");
+    }
+    explained.lines
+}
+
+/// One line for each outcome, rule and notification.
+fn told(lines: &[Value]) -> String {
+    let mut told = Vec::new();
+    for line in lines {
+        told.push(line["outcome"].as_str().unwrap().to_owned());
+        for key in ["rules", "notifications"] {
+            told.extend(line[key].as_array().unwrap().iter().map(|entry| format!("  {key}: {entry}")));
+        }
+    }
+    told.join("\n")
+}
+
+#[test]
+fn a_failure_tells_nobody_and_names_the_predicate() {
+    insta::assert_snapshot!(told(&decided(&["failure.json"])));
+}
+
+#[test]
+fn a_group_is_no_recipient() {
+    insta::assert_snapshot!(told(&decided(&["group-device-role-targets.json"])));
+}
+
+#[test]
+fn each_of_two_users_of_one_record_is_told() {
+    insta::assert_snapshot!(told(&decided(&["two-users-in-one-record.json"])));
+}
+
+#[test]
+fn a_rule_in_shadow_shows_whom_it_would_have_told() {
+    insta::assert_snapshot!(told(&decided(&["account-disabled.json"])));
+}
+
+#[test]
+fn what_is_too_old_is_told_no_more() {
+    insta::assert_snapshot!(told(&decided(&["two-users-in-one-record.json", "--now", "2027-01-01T00:00:00Z"])));
+}
+
+#[test]
+fn the_records_of_one_act_wait_in_one_group_until_one_moment_each() {
+    let lines = decided(&["admin-password-reset.json"]);
+    let told: Vec<_> = lines.iter().flat_map(|line| line["notifications"].as_array().unwrap()).collect();
+    assert!(told.len() > 1, "{told:?}");
+    assert!(told.iter().all(|told| told["decision"] == "group" && told["reason"] == "policy personal: wait 20s"));
+}
+
+#[test]
+fn a_bad_item_is_explained_as_such_and_its_neighbours_as_usual() {
+    let explained = explain(&["bad-record-in-the-middle.msg"]);
+    assert_eq!(explained.output.status.code(), Some(1));
+    let outcomes: Vec<_> = explained.lines.iter().map(|line| line["outcome"].as_str().unwrap()).collect();
+    let dead = outcomes.iter().filter(|outcome| **outcome == "dead-letter").count();
+    assert!(dead == 1 && outcomes.len() > 2, "{outcomes:?}");
+}
+
+#[test]
+fn the_keys_stand_in_their_order_and_the_answer_is_always_the_same() {
+    let first = explain(&["two-users-in-one-record.json"]).output.stdout;
+    assert_eq!(first, explain(&["two-users-in-one-record.json"]).output.stdout);
+    let line = String::from_utf8(first).unwrap();
+    let keys = [
+        "{\"record\":{\"position\":",
+        "\"outcome\":",
+        "\"rules\":[{\"rule\":",
+        "\"matched\":",
+        "\"element\":",
+        "\"route\":",
+        "\"failed\":",
+        "\"undecided\":",
+        "\"notifications\":[{\"id\":",
+        "\"rule\":",
+        "\"mode\":",
+        "\"severity\":",
+        "\"channel\":",
+        "\"recipient\":{\"ref\":",
+        "\"kind\":",
+        "\"id\":",
+        "\"upn\":",
+        "\"addresses\":[{\"step\":",
+        "\"result\":",
+        "\"address\":",
+        "\"decision\":",
+        "\"reason\":",
+        "\"due\":",
+        "\"silence\":",
+        "\"case\":",
+        "\"history\":[]}",
+    ];
+    let mut rest = line.as_str();
+    for key in keys {
+        let at = rest.find(key).unwrap_or_else(|| panic!("{key} is not in the rest of the line: {rest}"));
+        rest = &rest[at + key.len()..];
+    }
+}
+
+#[test]
+fn a_redacted_answer_names_nobody() {
+    let fixtures = [
+        "two-users-in-one-record.json",
+        "account-disabled.json",
+        "admin-password-reset.json",
+        "hostile-text.json",
+        "guest-target.json",
+        "bad-record-in-the-middle.msg",
+    ];
+    for fixture in fixtures {
+        let text = String::from_utf8(explain(&[fixture, "--redact"]).output.stdout).unwrap();
+        assert!(text.contains("***"), "{fixture}");
+        for secret in ["alice", "Alice", "bob", "Bob", "helpdesk", "a11ce000", "192.0.2.", "#EXT#", "<img"] {
+            assert!(!text.contains(secret), "{fixture}: {secret} in {text}");
+        }
+    }
+}
+
+#[test]
+fn a_bad_configuration_is_said_with_its_place() {
+    let output = Command::new(env!("CARGO_BIN_EXE_auditbell"))
+        .args(["explain", "--config", "/nowhere/auditbell.toml", "-"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("/nowhere/auditbell.toml"));
+}

@@ -1,0 +1,76 @@
+//! `docs/verdicts.md` is the closed vocabulary: every reason in it is in the code, and what the code can say is in it.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use auditbell::people::Refusal;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The text of every file below `dir`, its tests left out.
+fn sources(dir: &Path, out: &mut String) {
+    let mut entries: Vec<PathBuf> = fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    entries.sort();
+    for path in entries {
+        if path.is_dir() {
+            sources(&path, out);
+        } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs") {
+            out.push_str(fs::read_to_string(&path).unwrap().split("#[cfg(test)]\nmod tests {").next().unwrap());
+        }
+    }
+}
+
+/// The words in back quotes in the second column of every table.
+fn documented() -> BTreeSet<String> {
+    let page = fs::read_to_string(root().join("docs/verdicts.md")).unwrap();
+    let cells = page.lines().filter(|line| line.starts_with("| `")).filter_map(|line| line.split('|').nth(2));
+    cells.flat_map(|cell| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>()).collect()
+}
+
+/// Every text that directly follows one of `openings`.
+fn said(code: &str, openings: &[&str]) -> BTreeSet<String> {
+    let follow = openings.iter().flat_map(|opening| code.match_indices(opening).map(|(at, _)| at + opening.len()));
+    follow.filter_map(|at| code[at..].split('"').next()).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_documented_reason_is_in_the_code() {
+    let mut code = String::new();
+    sources(&root().join("src"), &mut code);
+    let documented = documented();
+    assert!(documented.len() > 20, "{documented:?}");
+    let unknown: Vec<_> = documented.iter().filter(|reason| !code.contains(&format!("\"{reason}\""))).collect();
+    assert!(unknown.is_empty(), "in docs/verdicts.md, and nowhere in src/: {unknown:?}");
+}
+
+#[test]
+fn what_the_code_can_say_is_documented() {
+    let mut code = String::new();
+    for dir in ["plan", "dispatch", "channels"] {
+        let dir = root().join("src").join(dir);
+        if dir.exists() {
+            sources(&dir, &mut code);
+        }
+    }
+    let openings = [
+        "reason: \"",
+        "nobody.or(Some(\"",
+        "then_some(\"",
+        "Never(\"",
+        "never(\"",
+        "Hold(\"",
+        "unresolved(message, \"",
+    ];
+    let mut said = said(&code, &openings);
+    let refusals =
+        [Refusal::Guest, Refusal::Placeholder, Refusal::ForeignDomain, Refusal::NoAddress, Refusal::Undeliverable];
+    said.extend(refusals.map(|refusal| refusal.as_str().to_owned()));
+    for plan in ["too-old", "before-rule", "shadow", "no-user", "no-identity", "except"] {
+        assert!(said.contains(plan), "{plan} is not found where plan says it: {said:?}");
+    }
+    let missing: Vec<_> = said.difference(&documented()).cloned().collect();
+    assert!(missing.is_empty(), "said by src/, and not in docs/verdicts.md: {missing:?}");
+}
