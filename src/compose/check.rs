@@ -11,7 +11,7 @@ use handlebars::{Handlebars, Path, PathSeg};
 use serde_json::Value;
 
 use super::schema::{self, Shape};
-use super::{Fault, helpers};
+use super::{Fault, calls};
 use crate::nearest::nearest;
 
 /// Which part of a mail a template makes.
@@ -137,12 +137,12 @@ impl<'a> Walk<'a, '_> {
     /// The shape of a path, or of what a helper gives. `None` after a fault.
     fn call(&mut self, call: &'a HelperTemplate) -> Option<&'static Shape> {
         let name = call.name.as_name().unwrap_or_default();
-        let known = helpers::ALL.iter().find(|known| known.name == name);
+        let known = calls::ALL.iter().find(|known| known.name == name);
         if call.params.is_empty() && call.hash.is_empty() && known.is_none() {
             return self.parameter(&call.name);
         }
         let Some(known) = known else {
-            let close = nearest(name, helpers::ALL.iter().map(|known| known.name));
+            let close = nearest(name, calls::ALL.iter().map(|known| known.name));
             self.fault(format!("no helper `{name}`{}", did_you_mean(close)));
             return None;
         };

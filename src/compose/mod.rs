@@ -2,8 +2,8 @@
 //!
 //! `view` makes of the records what this reader may see, `templates` words of that, `mime` bytes of the words.
 
+mod calls;
 mod check;
-mod helpers;
 mod mime;
 mod schema;
 pub mod templates;
@@ -262,7 +262,7 @@ impl Brand {
             missing.map(|(key, _)| format!("brand.{key} is missing: every mail says who writes and whom to call"));
         let links =
             [("helpdesk_url", &self.helpdesk_url), ("report_url", &self.report_url), ("review_url", &self.review_url)];
-        let bad = links.into_iter().filter(|(_, link)| link.as_deref().is_some_and(|link| !helpers::is_link(link)));
+        let bad = links.into_iter().filter(|(_, link)| link.as_deref().is_some_and(|link| !calls::is_link(link)));
         let bad = bad.map(|(key, _)| format!("brand.{key} is no link: write https://…, http://… or mailto:…"));
         missing.chain(bad).map(|message| Fault { file: "[brand]".into(), line: None, message }).collect()
     }

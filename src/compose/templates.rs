@@ -10,7 +10,7 @@ use handlebars::{Context, Handlebars, TemplateError, no_escape};
 use serde_json::Value;
 
 use super::check::{self, Part};
-use super::{ComposeError, Fault, helpers, schema, text};
+use super::{ComposeError, Fault, calls, schema, text};
 
 /// Templates that a rule may name.
 pub const SHIPPED: &[&str] = &[
@@ -245,7 +245,7 @@ impl Templates {
 fn registry() -> Handlebars<'static> {
     let mut registry = Handlebars::new();
     registry.set_strict_mode(true);
-    helpers::register(&mut registry);
+    calls::register(&mut registry);
     registry
 }
 

@@ -1,3 +1,5 @@
+//! What is refused before any mail is made: templates, brand and logo.
+
 use std::fs;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The tables of people: canonical names, resolutions, and the file that changes under a running daemon.
+
 use std::io::Write;
 use std::path::Path;
 
