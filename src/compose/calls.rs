@@ -13,42 +13,51 @@ pub struct Known {
     pub arguments: (usize, usize),
     /// The result is text, and of others where an argument is. `false`: a number or a yes or no.
     pub text: bool,
-    run: Option<Run>,
+    run: Run,
 }
 
-type Run = fn(&[&Value], &Context) -> Result<Value, String>;
+/// What stands behind a helper.
+#[derive(Clone, Copy)]
+enum Run {
+    /// handlebars' own.
+    BuiltIn,
+    /// Of its arguments alone.
+    Plain(fn(&[&Value]) -> Value),
+    /// Looks at the context, or refuses an argument.
+    Checked(fn(&[&Value], &Context) -> Result<Value, String>),
+}
 
-/// Every helper that is no block. Those without a function are handlebars' own.
+/// Every helper that is no block.
 pub const ALL: &[Known] = &[
-    Known { name: "date", arguments: (1, 2), text: true, run: Some(date) },
-    Known { name: "default", arguments: (2, 2), text: true, run: Some(default) },
-    Known { name: "mask", arguments: (1, 1), text: true, run: Some(mask) },
-    Known { name: "join", arguments: (2, 2), text: true, run: Some(join) },
-    Known { name: "url", arguments: (1, 1), text: true, run: Some(url) },
-    Known { name: "json", arguments: (1, 1), text: true, run: Some(json) },
-    Known { name: "value", arguments: (1, 1), text: true, run: Some(value) },
-    Known { name: "label", arguments: (1, 1), text: true, run: Some(label) },
-    Known { name: "added", arguments: (2, 2), text: true, run: Some(added) },
-    Known { name: "removed", arguments: (2, 2), text: true, run: Some(removed) },
-    Known { name: "first", arguments: (2, 2), text: true, run: Some(first) },
-    Known { name: "minus", arguments: (2, 2), text: false, run: Some(minus) },
-    Known { name: "len", arguments: (1, 1), text: false, run: None },
-    Known { name: "eq", arguments: (2, 2), text: false, run: None },
-    Known { name: "ne", arguments: (2, 2), text: false, run: None },
-    Known { name: "gt", arguments: (2, 2), text: false, run: None },
-    Known { name: "gte", arguments: (2, 2), text: false, run: None },
-    Known { name: "lt", arguments: (2, 2), text: false, run: None },
-    Known { name: "lte", arguments: (2, 2), text: false, run: None },
-    Known { name: "and", arguments: (2, 8), text: false, run: None },
-    Known { name: "or", arguments: (2, 8), text: false, run: None },
-    Known { name: "not", arguments: (1, 1), text: false, run: None },
+    Known { name: "date", arguments: (1, 2), text: true, run: Run::Checked(date) },
+    Known { name: "default", arguments: (2, 2), text: true, run: Run::Plain(default) },
+    Known { name: "mask", arguments: (1, 1), text: true, run: Run::Plain(mask) },
+    Known { name: "join", arguments: (2, 2), text: true, run: Run::Plain(join) },
+    Known { name: "url", arguments: (1, 1), text: true, run: Run::Checked(url) },
+    Known { name: "json", arguments: (1, 1), text: true, run: Run::Plain(json) },
+    Known { name: "value", arguments: (1, 1), text: true, run: Run::Plain(value) },
+    Known { name: "label", arguments: (1, 1), text: true, run: Run::Plain(label) },
+    Known { name: "added", arguments: (2, 2), text: true, run: Run::Plain(added) },
+    Known { name: "removed", arguments: (2, 2), text: true, run: Run::Plain(removed) },
+    Known { name: "first", arguments: (2, 2), text: true, run: Run::Plain(first) },
+    Known { name: "minus", arguments: (2, 2), text: false, run: Run::Plain(minus) },
+    Known { name: "len", arguments: (1, 1), text: false, run: Run::BuiltIn },
+    Known { name: "eq", arguments: (2, 2), text: false, run: Run::BuiltIn },
+    Known { name: "ne", arguments: (2, 2), text: false, run: Run::BuiltIn },
+    Known { name: "gt", arguments: (2, 2), text: false, run: Run::BuiltIn },
+    Known { name: "gte", arguments: (2, 2), text: false, run: Run::BuiltIn },
+    Known { name: "lt", arguments: (2, 2), text: false, run: Run::BuiltIn },
+    Known { name: "lte", arguments: (2, 2), text: false, run: Run::BuiltIn },
+    Known { name: "and", arguments: (2, 8), text: false, run: Run::BuiltIn },
+    Known { name: "or", arguments: (2, 8), text: false, run: Run::BuiltIn },
+    Known { name: "not", arguments: (1, 1), text: false, run: Run::BuiltIn },
 ];
 
 /// Makes our helpers known to a registry.
 pub fn register(registry: &mut Handlebars<'_>) {
     for known in ALL {
-        if let Some(run) = known.run {
-            registry.register_helper(known.name, Box::new(Call(run)));
+        if !matches!(known.run, Run::BuiltIn) {
+            registry.register_helper(known.name, Box::new(Call(known.run)));
         }
     }
 }
@@ -70,8 +79,13 @@ impl HelperDef for Call {
         _: &mut RenderContext<'reg, 'rc>,
     ) -> Result<ScopedJson<'rc>, RenderError> {
         let arguments: Vec<&Value> = helper.params().iter().map(handlebars::PathAndJson::value).collect();
-        let result = (self.0)(&arguments, context);
-        result.map(ScopedJson::Derived).map_err(|fault| RenderErrorReason::Other(fault).into())
+        match self.0 {
+            Run::BuiltIn => Err(RenderErrorReason::Unimplemented.into()),
+            Run::Plain(run) => Ok(ScopedJson::Derived(run(&arguments))),
+            Run::Checked(run) => run(&arguments, context)
+                .map(ScopedJson::Derived)
+                .map_err(|fault| RenderErrorReason::Other(fault).into()),
+        }
     }
 }
 
@@ -104,18 +118,18 @@ fn date(arguments: &[&Value], context: &Context) -> Result<Value, String> {
     Ok(format!("{} ({})", write("%-d %B %Y, %H:%M %Z", &here)?, write(beside, &utc)?).into())
 }
 
-fn default(arguments: &[&Value], _: &Context) -> Result<Value, String> {
+fn default(arguments: &[&Value]) -> Value {
     let given = arguments.iter().find(|value| !text(value).is_empty());
-    Ok(given.map_or(Value::Null, |value| (*value).clone()))
+    given.map_or(Value::Null, |value| (*value).clone())
 }
 
-fn mask(arguments: &[&Value], _: &Context) -> Result<Value, String> {
-    Ok(arguments.first().map(|value| words::mask(&text(value))).into())
+fn mask(arguments: &[&Value]) -> Value {
+    arguments.first().map(|value| words::mask(&text(value))).into()
 }
 
-fn join(arguments: &[&Value], _: &Context) -> Result<Value, String> {
-    let [Value::Array(items), Value::String(between)] = arguments else { return Ok(Value::Null) };
-    Ok(items.iter().map(words::value).collect::<Vec<_>>().join(between).into())
+fn join(arguments: &[&Value]) -> Value {
+    let [Value::Array(items), Value::String(between)] = arguments else { return Value::Null };
+    items.iter().map(words::value).collect::<Vec<_>>().join(between).into()
 }
 
 fn url(arguments: &[&Value], _: &Context) -> Result<Value, String> {
@@ -125,38 +139,38 @@ fn url(arguments: &[&Value], _: &Context) -> Result<Value, String> {
     }
 }
 
-fn json(arguments: &[&Value], _: &Context) -> Result<Value, String> {
-    Ok(arguments.first().map(ToString::to_string).into())
+fn json(arguments: &[&Value]) -> Value {
+    arguments.first().map(ToString::to_string).into()
 }
 
-fn value(arguments: &[&Value], _: &Context) -> Result<Value, String> {
-    Ok(arguments.first().map(|value| words::value(value)).into())
+fn value(arguments: &[&Value]) -> Value {
+    arguments.first().map(|value| words::value(value)).into()
 }
 
-fn label(arguments: &[&Value], _: &Context) -> Result<Value, String> {
-    Ok(arguments.first().map(|name| words::label(&text(name)).to_owned()).into())
+fn label(arguments: &[&Value]) -> Value {
+    arguments.first().map(|name| words::label(&text(name)).to_owned()).into()
 }
 
-fn added(arguments: &[&Value], _: &Context) -> Result<Value, String> {
-    let [old, new] = arguments else { return Ok(Value::Null) };
-    Ok(words::beyond(new, old).into())
+fn added(arguments: &[&Value]) -> Value {
+    let [old, new] = arguments else { return Value::Null };
+    words::beyond(new, old).into()
 }
 
-fn removed(arguments: &[&Value], _: &Context) -> Result<Value, String> {
-    let [old, new] = arguments else { return Ok(Value::Null) };
-    Ok(words::beyond(old, new).into())
+fn removed(arguments: &[&Value]) -> Value {
+    let [old, new] = arguments else { return Value::Null };
+    words::beyond(old, new).into()
 }
 
 /// The first element of a list that has something at a path: `first records "actor.ip"`.
-fn first(arguments: &[&Value], _: &Context) -> Result<Value, String> {
-    let [Value::Array(items), Value::String(path)] = arguments else { return Ok(Value::Null) };
+fn first(arguments: &[&Value]) -> Value {
+    let [Value::Array(items), Value::String(path)] = arguments else { return Value::Null };
     let at = |item: &Value| path.split('.').try_fold(item.clone(), |item, key| item.get(key).cloned());
-    Ok(items.iter().filter_map(at).find(|found| !text(found).is_empty()).unwrap_or(Value::Null))
+    items.iter().filter_map(at).find(|found| !text(found).is_empty()).unwrap_or(Value::Null)
 }
 
-fn minus(arguments: &[&Value], _: &Context) -> Result<Value, String> {
-    let [left, right] = arguments else { return Ok(Value::Null) };
-    Ok((left.as_i64().unwrap_or(0) - right.as_i64().unwrap_or(0)).into())
+fn minus(arguments: &[&Value]) -> Value {
+    let [left, right] = arguments else { return Value::Null };
+    (left.as_i64().unwrap_or(0) - right.as_i64().unwrap_or(0)).into()
 }
 
 #[cfg(test)]

@@ -121,12 +121,11 @@ impl<'a> Walk<'a, '_> {
     /// `{{path}}` or `{{helper …}}`: what is put into the mail.
     fn printed(&mut self, call: &'a HelperTemplate) {
         match self.call(call) {
-            None | Some(Shape::Ours | Shape::Number | Shape::Flag | Shape::Time) => {}
             Some(Shape::Theirs) if self.part == Part::Subject => {
                 self.fault("text from a record may not stand in a subject");
             }
             Some(Shape::Theirs) if self.in_tag => self.fault("text from a record may not stand inside a tag"),
-            Some(Shape::Theirs) => {}
+            None | Some(Shape::Theirs | Shape::Ours | Shape::Number | Shape::Flag | Shape::Time) => {}
             Some(Shape::Any) => self.fault("a changed value is printed by {{value …}} or {{json …}}"),
             Some(Shape::Map | Shape::List(_) | Shape::Object(_)) => {
                 self.fault("this is no text: loop over it, name a member, or use {{join …}} or {{json …}}");
@@ -161,8 +160,8 @@ impl<'a> Walk<'a, '_> {
         }
         // A moment is written in our own form, whoever recorded it.
         let ours =
-            |shape: &Option<&Shape>| matches!(shape, Some(Shape::Ours | Shape::Time | Shape::Number | Shape::Flag));
-        Some(if shapes.iter().all(ours) { &Shape::Ours } else { &Shape::Theirs })
+            |shape: Option<&Shape>| matches!(shape, Some(Shape::Ours | Shape::Time | Shape::Number | Shape::Flag));
+        Some(if shapes.into_iter().all(ours) { &Shape::Ours } else { &Shape::Theirs })
     }
 
     /// `first LIST "path"`: the path goes on in the list's elements.
@@ -225,8 +224,8 @@ impl<'a> Walk<'a, '_> {
         }
         let root = segments.iter().any(|segment| matches!(segment, PathSeg::Ruled(_)));
         let names: Vec<&str> = segments.iter().filter_map(named).collect();
-        let named = names.first().and_then(|name| self.block_parameter(name)).filter(|_| !root);
-        if let Some(shape) = named {
+        let parameter = names.first().and_then(|name| self.block_parameter(name)).filter(|_| !root);
+        if let Some(shape) = parameter {
             return self.descend(shape, names.into_iter().skip(1));
         }
         let at_root = root || self.scopes.len() == 1;

@@ -300,9 +300,9 @@ fn read_dir(dir: &Path, under: &str, files: &mut BTreeMap<String, (String, Strin
         let here = if under.is_empty() { name.clone() } else { format!("{under}/{name}") };
         if path.is_dir() {
             if under.matches('/').count() < 1 {
-                deeper.push((path, here))
+                deeper.push((path, here));
             } else {
-                fault(&path, place(&here))
+                fault(&path, place(&here));
             }
             continue;
         }

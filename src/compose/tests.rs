@@ -39,6 +39,7 @@ fn the_embedded_templates_load_with_and_without_the_optional_brand() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn what_is_wrong_with_a_template_is_found_before_any_mail() {
     for (why, path, text, expected) in [
         (
@@ -199,7 +200,7 @@ fn the_logo_is_a_small_png_or_jpeg() {
         ("PNG", b"\x89PNG\r\n\x1a\n".to_vec(), true),
         ("JPEG", b"\xff\xd8\xff\xe0".to_vec(), true),
         ("SVG", b"<svg>".to_vec(), false),
-        ("too long", [b"\x89PNG".as_slice(), &[0; 70_000]].concat(), false),
+        ("too long", [b"\x89PNG".as_slice(), &vec![0; 70_000]].concat(), false),
     ] {
         fs::write(&path, bytes).unwrap();
         let loaded = Composer::load(None, &Brand { logo_file: Some(path.clone()), ..brand() });

@@ -28,6 +28,7 @@ pub fn context(draft: &Draft<'_>, brand: &Value) -> Value {
     let seen: Vec<Seen<'_>> = draft.records.iter().map(|record| Seen::new(record, reader, draft)).collect();
     let upn = seen.iter().find_map(|seen| seen.upn.clone());
     let records = told_once(in_order_of_weight(seen.iter().map(Seen::view).collect()));
+    let about = draft.about.map(|about| (upn_or_name(upn.clone(), about.recipient), about.reason)).unzip();
     let own = |value: &Option<String>| value.as_deref().map(|value| text::clean_own(value, text::SHORT));
     json!({
         "recipient": {
@@ -45,10 +46,7 @@ pub fn context(draft: &Draft<'_>, brand: &Value) -> Value {
         "links": {},
         "lookup": {},
         "previous": {},
-        "about": draft.about.map(|about| json!({
-            "recipient": upn_or_name(seen.iter().find_map(|seen| seen.upn.clone()), about.recipient),
-            "reason": about.reason,
-        })).unwrap_or_else(|| json!({"recipient": null, "reason": null})),
+        "about": { "recipient": about.0, "reason": about.1 },
     })
 }
 

@@ -67,13 +67,14 @@ pub fn value(value: &Value) -> String {
     }
 }
 
-/// What `new` holds and `old` does not, as text; empty where the two are no lists.
+/// What `new` holds and `old` does not, as text. Empty where the two are no lists, or have nothing in common: then
+/// before and after say it all.
 pub fn beyond(new: &Value, old: &Value) -> String {
     let (Value::Array(new), Value::Array(old)) = (new, old) else { return String::new() };
     // Compared by the words: that one of them became the default makes no method a new one.
     let old: Vec<String> = old.iter().map(plain).collect();
-    let more: Vec<String> = new.iter().map(plain).filter(|item| !old.contains(item)).collect();
-    more.join(", ")
+    let (kept, more): (Vec<String>, Vec<String>) = new.iter().map(plain).partition(|item| old.contains(item));
+    if kept.is_empty() { String::new() } else { more.join(", ") }
 }
 
 /// Enough of a phone number or address to recognise it, not enough to use it.
@@ -132,7 +133,7 @@ fn member(key: &str, item: &Value) -> String {
     }
 }
 
-/// `StrongAuthenticationMethodType` of the MSOnline module, the numbers that Core Directory writes.
+/// `StrongAuthenticationMethodType` of the `MSOnline` module, the numbers that Core Directory writes.
 fn method_name(method: &Value) -> String {
     let name = match value(method).as_str() {
         "0" => "phone call",
@@ -197,6 +198,7 @@ mod tests {
         let new = json!([{"MethodType": 0, "Default": false}, {"MethodType": 7, "Default": true}]);
         assert_eq!(beyond(&new, &old), "authenticator app code");
         assert_eq!(beyond(&old, &new), "");
+        assert_eq!(beyond(&json!(["a"]), &json!(["b"])), "", "one in the place of the other");
         assert_eq!(beyond(&json!("a"), &json!("b")), "");
     }
 }

@@ -15,6 +15,7 @@ mod kafka;
 mod kafka_reader;
 mod kafka_real;
 mod layers;
+mod mails;
 mod retry;
 mod send_test;
 mod smtp;
