@@ -1,0 +1,137 @@
+//! What an operator does beside a running daemon.
+
+use auditbell::store::State;
+use auditbell::store::operate::{Change, Filter};
+
+use super::*;
+
+fn operators(file: &File) -> Vec<String> {
+    let conn = file.connection();
+    let mut rows = conn.prepare("SELECT who || ': ' || what FROM operator ORDER BY id").unwrap();
+    rows.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+#[tokio::test]
+async fn a_waiting_message_is_made_due_now() {
+    let file = File::new();
+    let store = file.open();
+    place(&store, 0).await;
+    store.accept(batch(0, 1, &[in_group(due_at(send(1), at(9_000)), "a")]), NOW).await.unwrap();
+    let beside = Store::open(&file.settings(), false).unwrap();
+    assert_eq!(beside.retry(id(1), "dana", NOW).await.unwrap(), Change::Done);
+    assert_eq!(claim(&store, 1).await.len(), 1);
+    assert_eq!(operators(&file), [format!("dana: messages retry {}", id(1))]);
+}
+
+#[tokio::test]
+async fn a_failed_message_gets_a_new_try_and_a_new_end() {
+    let file = File::new();
+    let store = file.open();
+    let one = claimed(&store).await;
+    store.settle(never(&one, FinalState::Failed, &[])).await.unwrap();
+    let late = END.plus(Duration::from_hours(1));
+    assert_eq!(store.retry(id(1), "dana", late).await.unwrap(), Change::Done);
+    let again = store.claim("email", 7, late, 1).await.unwrap();
+    assert_eq!((again.len(), again[0].attempt), (1, 2));
+    let loaded = store.load(again).await.unwrap().remove(0);
+    assert_eq!(loaded.expires_at, late.plus(Duration::from_hours(24)));
+    assert!(store.settle(sent(&loaded.claim)).await.unwrap());
+    assert_eq!(store.retry(id(1), "dana", late).await.unwrap(), Change::Ended(State::Sent));
+}
+
+#[tokio::test]
+async fn a_message_in_a_workers_hand_is_neither_cancelled_nor_retried() {
+    let file = File::new();
+    let store = file.open();
+    let one = claimed(&store).await;
+    assert_eq!(store.cancel(id(1), "dana", NOW).await.unwrap(), Change::BeingSent);
+    assert_eq!(store.retry(id(1), "dana", NOW).await.unwrap(), Change::BeingSent);
+    store.release(vec![one]).await.unwrap();
+    assert_eq!(store.cancel(id(1), "dana", NOW).await.unwrap(), Change::Done);
+    assert_eq!(store.cancel(id(1), "dana", NOW).await.unwrap(), Change::Ended(State::Cancelled));
+    assert!(claim(&store, 1).await.is_empty());
+    assert_eq!(operators(&file), [format!("dana: messages cancel {}", id(1))], "what changed nothing leaves no row");
+    assert_eq!(store.retry(id(1), "dana", NOW).await.unwrap(), Change::Done);
+    assert_eq!(claim(&store, 1).await.len(), 1);
+    assert_eq!(store.cancel(id(99), "dana", NOW).await.unwrap(), Change::Unknown);
+}
+
+#[tokio::test]
+async fn a_message_whose_records_are_gone_cannot_be_retried() {
+    let file = File::new();
+    let store = file.open();
+    let one = claimed(&store).await;
+    store.settle(never(&one, FinalState::Failed, &[])).await.unwrap();
+    file.execute("UPDATE record SET body=NULL");
+    assert_eq!(store.retry(id(1), "dana", NOW).await.unwrap(), Change::ContentGone);
+    assert_eq!(count(&file, "due"), 0);
+}
+
+#[tokio::test]
+async fn a_message_is_shown_by_the_id_of_any_of_its_notifications() {
+    let file = File::new();
+    let store = file.open();
+    place(&store, 0).await;
+    store.accept(batch(0, 2, &[in_group(send(1), "a"), in_group(send(2), "a")]), NOW).await.unwrap();
+    let one = claim(&store, 1).await.remove(0);
+    store.settle(later(&one, at(99))).await.unwrap();
+    let detail = store.message(id(2)).await.unwrap().unwrap();
+    assert_eq!(detail.message.key, id(1).to_string());
+    assert_eq!((detail.message.state, detail.message.attempts), ("pending", 1));
+    assert_eq!(detail.message.address.as_deref(), Some("alice@example.com"));
+    let origins: Vec<_> = detail.notifications.iter().map(|n| n.origin.as_deref().unwrap()).collect();
+    assert_eq!(origins, ["entra:logs:0:0:0", "entra:logs:0:1:0"]);
+    assert_eq!((detail.tries[0].verdict, detail.tries[0].code), ("later", Some(451)));
+    assert!(store.message(id(9)).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn messages_are_listed_newest_first_page_by_page() {
+    let file = File::new();
+    let store = file.open();
+    place(&store, 0).await;
+    let intents: Vec<Intent> = (1..=5).map(send).collect();
+    store.accept(batch(0, 5, &intents), NOW).await.unwrap();
+    let one = claim(&store, 1).await.remove(0);
+    store.settle(sent(&one)).await.unwrap();
+    let list = |filter: Filter| {
+        let store = store.clone();
+        async move { store.messages(filter).await.unwrap().iter().map(|m| m.number).collect::<Vec<_>>() }
+    };
+    assert_eq!(list(Filter { limit: 2, ..Filter::default() }).await, [5, 4]);
+    assert_eq!(list(Filter { limit: 2, before: Some(4), ..Filter::default() }).await, [3, 2]);
+    assert_eq!(list(Filter { limit: 9, state: Some(State::Sent), ..Filter::default() }).await, [1]);
+    assert!(list(Filter { limit: 9, channel: Some("other".into()), ..Filter::default() }).await.is_empty());
+}
+
+#[tokio::test]
+async fn discarding_dead_letters_lets_a_held_partition_go_on() {
+    let file = File::new();
+    let store = file.open();
+    place(&store, 0).await;
+    let letter = |offset| DeadLetter {
+        source: "entra".into(),
+        topic: "logs".into(),
+        partition: 0,
+        offset,
+        item: -1,
+        error: "not-json",
+        body: Bytes::from_static(b"{"),
+    };
+    let mut bad = Batch { dead_letters: vec![letter(0), letter(1)], ..batch(0, 2, &[]) };
+    bad.fences[0].bad = 200;
+    store.accept(bad, NOW).await.unwrap();
+    let listed = store.dead_letters(None, 10).await.unwrap();
+    assert_eq!(
+        listed.iter().map(|l| (l.offset, l.item, l.bytes)).collect::<Vec<_>>(),
+        [(1, None, Some(1)), (0, None, Some(1))]
+    );
+    let (_, body) = store.dead_letter(listed[0].number).await.unwrap().unwrap();
+    assert_eq!(body.as_deref(), Some(&b"{"[..]));
+    assert_eq!(store.discard(Some(vec![999]), "dana", NOW).await.unwrap(), 0);
+    assert_eq!(store.positions("entra").await.unwrap()[0].bad, 200);
+    assert_eq!(store.discard(Some(vec![listed[0].number]), "dana", NOW).await.unwrap(), 1);
+    assert_eq!(store.positions("entra").await.unwrap()[0].bad, 0);
+    assert_eq!(store.discard(None, "dana", NOW).await.unwrap(), 1);
+    assert_eq!((count(&file, "dead_letter"), operators(&file).len()), (0, 2));
+}
