@@ -158,6 +158,7 @@ impl Relay {
     }
 
     /// A relay as `options` say.
+    #[expect(clippy::unused_async, reason = "it spawns, so it must be called within a runtime: the type says it")]
     pub async fn start_with(options: Options) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let acceptor =
