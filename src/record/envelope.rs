@@ -108,7 +108,7 @@ pub fn decode(payload: Option<&[u8]>) -> Vec<Item<'_>> {
 }
 
 /// Reads document after document. Where JSON ends, the offset of the first that is none.
-fn documents<'a>(text: &'a str, items: &mut Vec<Item<'a>>) -> Option<usize> {
+pub(super) fn documents<'a>(text: &'a str, items: &mut Vec<Item<'a>>) -> Option<usize> {
     let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Document<'a>>();
     let mut start = 0;
     while let Some(document) = stream.next() {
@@ -297,3 +297,6 @@ impl<'de> Deserialize<'de> for Key {
         deserializer.deserialize_identifier(KeyVisitor)
     }
 }
+
+#[cfg(test)]
+mod tests;

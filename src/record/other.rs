@@ -26,8 +26,16 @@ fn id(outer: Fields<'_>, inner: Fields<'_>) -> Option<String> {
 
 fn time<'a>(outer: Fields<'a>, inner: Fields<'a>) -> Moment {
     let inside = ["activityDateTime", "createdDateTime", "riskLastUpdatedDateTime"].map(|name| inner.get(name));
-    let names =
-        ["time", "StartTimeUtc", "StartTime", "TimeGenerated", "CreatedDateTime", "eventTimestamp", "@timestamp"];
+    let names = [
+        "time",
+        "StartTimeUtc",
+        "StartTime",
+        "TimeGenerated",
+        "CreatedDateTime",
+        "eventTimestamp",
+        "@timestamp",
+        "EventTimeString",
+    ];
     Moment::first(inside.into_iter().chain(names.map(|name| outer.get(name))))
 }
 

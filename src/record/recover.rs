@@ -55,13 +55,15 @@ impl<'a> Walk<'a> {
     fn step(&mut self) {
         if let Some(raw) = self.value(self.rest) {
             self.rest = &self.rest[raw.len()..];
-            self.found.push(envelope::record(raw));
+            // A whole document: among broken lines there are envelopes in order.
+            envelope::documents(raw, &mut self.found);
         } else if let Some(length) = opening(self.rest) {
             self.rest = &self.rest[length..];
-        } else if let Some(length) = balanced(self.rest) {
-            self.take(length);
         } else {
-            let length = self.next_record();
+            let end = balanced(self.rest);
+            let whole = end.filter(|end| matches!(mended(&self.rest[..*end]), Item::Record(_)));
+            // Brackets of two broken neighbours may enclose good ones.
+            let length = whole.unwrap_or_else(|| self.next_record(end.unwrap_or(self.rest.len())));
             self.take(length);
         }
     }
@@ -77,8 +79,8 @@ impl<'a> Walk<'a> {
     /// The JSON value at the start of `bytes`.
     fn value(&mut self, bytes: &'a [u8]) -> Option<&'a str> {
         match serde_json::Deserializer::from_slice(bytes).into_iter::<&'a RawValue>().next()? {
-            // A word or number is a value only if it ends there: `12 garbage` is none.
-            Ok(raw) if raw.get().starts_with(['{', '[', '"']) || ends(&bytes[raw.get().len()..]) => Some(raw.get()),
+            // A word, number or string is a value only if it ends there: `12 garbage` is none.
+            Ok(raw) if raw.get().starts_with(['{', '[']) || ends(&bytes[raw.get().len()..]) => Some(raw.get()),
             Ok(_) => None,
             Err(error) => {
                 self.vain += looked_at(bytes, &error);
@@ -87,12 +89,12 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Where the next good record begins, else the end. Inner objects of the broken one may be good JSON as well, so it
-    /// must have the fields of a record.
-    fn next_record(&mut self) -> usize {
-        self.vain += self.rest.len();
+    /// Where the next good record begins, else `end`. Objects inside the broken one may be good JSON as well: a record has
+    /// the fields of one, and is no other's property.
+    fn next_record(&mut self, end: usize) -> usize {
+        self.vain += end;
         let mut at = 1;
-        while let Some(found) = self.rest.get(at..).and_then(|rest| rest.iter().position(|byte| *byte == b'{')) {
+        while let Some(found) = self.rest.get(at..end).and_then(|rest| rest.iter().position(|byte| *byte == b'{')) {
             at += found;
             let candidate = &self.rest[at..];
             let length = balanced(candidate);
@@ -101,12 +103,13 @@ impl<'a> Walk<'a> {
                 break;
             }
             let whole = length.and_then(|length| self.value(&candidate[..length]));
-            if opening(candidate).is_some() || whole.is_some_and(head::is_record) {
+            let before = self.rest[..at].iter().rfind(|byte| !b" \t".contains(byte));
+            if before != Some(&b':') && (opening(candidate).is_some() || whole.is_some_and(head::is_record)) {
                 return at;
             }
             at += 1;
         }
-        self.rest.len()
+        end
     }
 
     /// The length of an envelope's end with further keys: `],"PartitionId":1}`.

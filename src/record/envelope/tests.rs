@@ -1,0 +1,248 @@
+//! Framings, recovery between broken neighbours, and bytes made to hurt.
+
+use std::time::{Duration, Instant};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::record::ProblemCode;
+
+/// A record as short as one can be recognised.
+fn good(n: usize) -> String {
+    format!(r#"{{"time":"2026-01-22T18:15:02Z","n":{n},"targets":[{{"id":"x"}},{{"id":"y"}}]}}"#)
+}
+
+/// What came out, in a word each: `n` of a good record, `+` if it was mended, else the reason.
+fn summary(message: &[u8]) -> Vec<String> {
+    decode(Some(message)).iter().map(word).collect()
+}
+
+fn word(item: &Item<'_>) -> String {
+    match item {
+        Item::Record(raw) => {
+            let tree: serde_json::Value = serde_json::from_str(&raw.json).expect("a record is JSON");
+            let mended = if raw.problems.is_empty() { "" } else { "+" };
+            format!("{}{mended}", tree["n"])
+        }
+        Item::Dead(dead) => dead.reason.as_str().to_owned(),
+    }
+}
+
+#[test]
+fn every_framing_gives_its_records_in_order() {
+    let (a, b, c) = (good(1), good(2), good(3));
+    let nested = serde_json::to_string(&format!("{{\"records\":[{a},{b}]}}")).unwrap();
+    for (what, message, expected) in [
+        ("an envelope, compact", format!("{{\"records\":[{a},{b}]}}"), vec!["1", "2"]),
+        (
+            "pretty, a line break after the bracket",
+            format!("{{\n \"records\" : [\n{a}\n ,\r\n{b} ]\n}}\n"),
+            vec!["1", "2"],
+        ),
+        ("`Records`", format!("{{\"Records\":[{a}]}}"), vec!["1"]),
+        ("further keys before and after", format!("{{\"x\":{{\"y\":1}},\"records\":[{a}],\"z\":[2]}}"), vec!["1"]),
+        ("the key twice: both lists count", format!("{{\"records\":[{a}],\"records\":[{b}]}}"), vec!["1", "2"]),
+        ("a bare record", a.clone(), vec!["1"]),
+        ("a list", format!("[{a},{b}]"), vec!["1", "2"]),
+        ("a list of envelopes and records", format!("[{{\"records\":[{a},{b}]}},{c}]"), vec!["1", "2", "3"]),
+        ("a record per line", format!("{a}\n{b}\n"), vec!["1", "2"]),
+        ("an envelope per line, CR LF", format!("{{\"records\":[{a}]}}\r\n{{\"records\":[{b}]}}\r\n"), vec!["1", "2"]),
+        ("documents without anything between", format!("{a}{{\"records\":[{b}]}}[{c}]"), vec!["1", "2", "3"]),
+        ("a byte order mark", format!("\u{feff}{{\"records\":[{a}]}}"), vec!["1"]),
+        ("JSON in a JSON string", nested, vec!["1", "2"]),
+        ("no records", "{\"records\":[]}".into(), vec![]),
+        ("null for records", "{\"records\":null}".into(), vec![]),
+        ("an empty list", "[]".into(), vec![]),
+        ("an empty object is a record", "{}".into(), vec!["null"]),
+        ("`records` that is no list belongs to a record", "{\"n\":1,\"records\":5}".into(), vec!["1"]),
+        (
+            "elements that are no records",
+            format!("{{\"records\":[null,{a},7,\"x\",[1]]}}"),
+            vec!["not-a-record", "1", "not-a-record", "not-a-record", "not-a-record"],
+        ),
+        ("JSON null", "null".into(), vec!["not-a-record"]),
+        ("a string with no JSON inside", "\"hello\"".into(), vec!["not-a-record"]),
+        ("a number", "12".into(), vec!["not-a-record"]),
+        ("nothing", String::new(), vec!["empty"]),
+        ("white space", " \r\n".into(), vec!["empty"]),
+    ] {
+        assert_eq!(summary(message.as_bytes()), expected, "{what}: {message}");
+    }
+    assert_eq!(decode(None).iter().map(word).collect::<Vec<_>>(), ["empty"], "a tombstone");
+}
+
+#[test]
+fn a_broken_record_costs_no_neighbour() {
+    let (a, c) = (good(1), good(3));
+    for (what, broken, expected) in [
+        ("binary put in by a database", r#"{"n":2,"properties":[227 B blob data]}"#, vec!["1", "not-json", "3"]),
+        ("single quotes", r#"{"n":2,"properties":{'a':'it's "x"'}}"#, vec!["1", "2+", "3"]),
+        ("raw line breaks in a string", "{\"n\":2,\"a\":\"x\r\n\ty\"}", vec!["1", "2+", "3"]),
+        ("a brace too few", r#"{"n":2,"a":{"b":[{"id":"z"},{"id":"q"}]}"#, vec!["1", "not-json", "3"]),
+        ("a brace too many", r#"{"n":2}}"#, vec!["1", "2", "3"]),
+        ("a quote too few", r#"{"n":2,"a":"b,"c":{"d":"e"}}"#, vec!["1", "not-json", "3"]),
+        (
+            "a brace too few, after an object with a record's fields",
+            r#"{"n":2,"properties":{"time":"x"}"#,
+            vec!["1", "not-json", "3"],
+        ),
+        (
+            "such an object in something broken",
+            r#"{"n":2,"properties":{"time":"x"},"a":[2 B]}"#,
+            vec!["1", "not-json", "3"],
+        ),
+        ("closed crosswise", r#"{"n":2,"a":[1,2}"#, vec!["1", "not-json", "3"]),
+        ("no JSON at all", "garbage it's", vec!["1", "not-json", "3"]),
+        ("scalars", "null,[1],12", vec!["1", "not-a-record", "not-a-record", "not-a-record", "3"]),
+        ("the end of the envelope, too early", "]}", vec!["1", "3"]),
+    ] {
+        let message = format!("{{\"records\":[{a},{broken},{c}],\"PartitionId\":1}}");
+        if serde_json::from_str::<serde_json::Value>(&message).is_err() {
+            assert_eq!(summary(message.as_bytes()), expected, "{what}, in an envelope");
+        }
+        let lines = format!("{a}\n{broken}\n{c}\n");
+        if what != "scalars" {
+            assert_eq!(summary(lines.as_bytes()), expected, "{what}, among lines");
+        }
+    }
+}
+
+#[test]
+fn a_dead_item_has_its_own_bytes_and_no_others() {
+    let broken = r#"{"n":2,"properties":[227 B blob data]}"#;
+    let message = format!("{{\"records\":[{}, {broken} ,{}]}}", good(1), good(3));
+    let Item::Dead(dead) = &decode(Some(message.as_bytes()))[1] else { panic!("the broken one is dead") };
+    assert_eq!(*dead.bytes, *broken.as_bytes());
+
+    let cut = format!("{{\"records\":[{},{}", good(1), &good(2)[..30]);
+    let items = decode(Some(cut.as_bytes()));
+    assert_eq!(items.len(), 2);
+    let Item::Dead(dead) = &items[1] else { panic!("what was cut off is dead") };
+    assert_eq!(*dead.bytes, good(2).as_bytes()[..30]);
+}
+
+#[test]
+fn bytes_that_are_no_text_are_replaced_inside_strings_and_dead_elsewhere() {
+    let mut message = format!("{{\"records\":[{},", good(1)).into_bytes();
+    message.extend(b"{\"n\":2,\"name\":\"caf\xE9\"},\xFF\xFE,");
+    message.extend(format!("{}]}}", good(3)).bytes());
+    assert_eq!(summary(&message), ["1", "2+", "not-utf8", "3"]);
+    let Item::Record(raw) = &decode(Some(&message))[1] else { panic!("a record") };
+    assert_eq!(raw.json, "{\"n\":2,\"name\":\"caf\u{FFFD}\"}");
+    assert_eq!(raw.problems, [Problem::new(ProblemCode::TextCleaned)]);
+}
+
+#[test]
+fn envelopes_in_order_beside_a_broken_line_are_unpacked() {
+    let (a, b) = (good(1), good(2));
+    for broken in [&b"garbage"[..], b"\xFF", b"{\"records\":[{\"n\":3,"] {
+        let mut message = format!("{{\"records\":[{a},{b}]}}\n[{{\"records\":[{a}]}}]\n").into_bytes();
+        message.extend(broken);
+        message.extend(format!("\n{{\"records\":[{b},null]}}\n").bytes());
+        let words = summary(&message);
+        assert_eq!(words[..3], ["1", "2", "1"], "{}", String::from_utf8_lossy(broken));
+        assert_eq!(words[4..], ["2", "not-a-record"], "{}", String::from_utf8_lossy(broken));
+    }
+}
+
+#[test]
+fn a_message_in_order_is_not_copied() {
+    let message = format!("{{\"records\":[{},{}]}}", good(1), good(2));
+    for item in decode(Some(message.as_bytes())) {
+        let Item::Record(Raw { json: Cow::Borrowed(json), .. }) = item else { panic!("borrowed") };
+        assert!(message.as_bytes().as_ptr_range().contains(&json.as_ptr()));
+    }
+}
+
+#[test]
+fn limits_have_their_edges_where_they_say() {
+    let nested = |depth: usize| format!("{}1{}", "{\"a\":".repeat(depth), "}".repeat(depth));
+    for (what, message, expected) in [
+        ("as deep as may be", nested(MAX_DEPTH), vec!["null".to_owned()]),
+        ("one deeper", nested(MAX_DEPTH + 1), vec!["too-large".into()]),
+        ("deep in a string only", format!("{{\"n\":1,\"a\":\"{}\"}}", "[".repeat(500)), vec!["1".into()]),
+        ("as many as may be", format!("[{}{{}}]", "{},".repeat(MAX_RECORDS - 1)), vec!["null".into(); MAX_RECORDS]),
+        ("one more", format!("[{}{{}}]", "{},".repeat(MAX_RECORDS)), vec!["too-large".into()]),
+        ("one more, broken", format!("[{}{{]", "{},".repeat(MAX_RECORDS)), vec!["too-large".into()]),
+    ] {
+        assert!(summary(message.as_bytes()) == expected, "{what}");
+    }
+    assert_eq!(summary(&vec![b' '; 10]), ["empty"]);
+    let mut large = vec![b' '; MAX_MESSAGE];
+    large[0] = b'7';
+    assert_eq!(summary(&large), ["not-a-record"]);
+    large.push(b' ');
+    assert_eq!(summary(&large), ["too-large"]);
+}
+
+#[test]
+fn poison_is_one_dead_item_or_read_and_is_done_with_soon() {
+    let gzip = [&[0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 3][..], &[0xAB, b'{', 0x56, b'"', 0x2A, b'[', b'}', 0]].concat();
+    for (what, message, expected) in [
+        ("0xFF, a mebibyte", vec![0xFF; 1 << 20], "not-utf8"),
+        ("gzip", gzip, "not-utf8"),
+        ("NUL", vec![0; 1000], "not-json"),
+        ("UTF-16", "{\"n\":1}".encode_utf16().flat_map(u16::to_le_bytes).collect(), "not-json"),
+        ("10,000 deep", format!("{}{}", "[".repeat(10_000), "]".repeat(10_000)).into_bytes(), "not-a-record"),
+        (
+            "10,000 deep and a record",
+            format!("{{\"a\":{}{}}}", "[".repeat(10_000), "]".repeat(10_000)).into(),
+            "too-large",
+        ),
+        ("10,000 deep and never closed", "[".repeat(10_000).into_bytes(), "not-json"),
+        ("1,000 times one key", format!("{{{}\"n\":7}}", "\"n\":1,".repeat(1_000)).into_bytes(), "7"),
+        ("a lone surrogate", br#"{"n":"\ud800"}"#.to_vec(), ""),
+        // Made to be read again from every place where a record could begin.
+        ("opened over and over", r#"{"a":[1,"#.repeat(100_000).into_bytes(), "not-json"),
+        ("envelopes in envelopes", r#"{"records":["#.repeat(100_000).into_bytes(), "not-json"),
+        ("ends of envelopes", r#"],"a":["b""#.repeat(100_000).into_bytes(), "not-json"),
+        ("quotes", "'\"".repeat(500_000).into_bytes(), "not-json"),
+    ] {
+        let began = instant();
+        let items = decode(Some(&message));
+        assert_eq!(items.len(), 1, "{what}");
+        if !expected.is_empty() {
+            assert_eq!(word(&items[0]), expected, "{what}");
+        }
+        assert!(began.elapsed() < Duration::from_secs(20), "{what}: {:?}, unoptimised", began.elapsed());
+    }
+}
+
+/// For a bound on a test's own duration only.
+fn instant() -> Instant {
+    Instant::now()
+}
+
+proptest! {
+    #[test]
+    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), text in "[{}\\[\\]:,'\"\\\\ \nn1re]{0,80}") {
+        decode(Some(&bytes));
+        decode(Some(text.as_bytes()));
+    }
+
+    #[test]
+    fn good_records_survive_any_garbage_between_them(
+        garbage in prop::collection::vec(prop_oneof![
+            "[^{\\[\"'\n]{0,20}".prop_map(String::into_bytes),
+            "[{}\\[\\]:,\"'a1 ]{0,12}".prop_map(String::into_bytes),
+            prop::collection::vec(any::<u8>(), 0..20),
+        ], 1..4),
+        lines in any::<bool>(),
+    ) {
+        let (open, separator, close) = if lines { ("", "\n", "\n") } else { ("{\"records\":[", ",", "]}") };
+        let mut message = format!("{open}{}", good(0)).into_bytes();
+        for (n, garbage) in garbage.iter().enumerate() {
+            message.extend(separator.bytes());
+            message.extend(garbage);
+            message.extend(format!("{separator}{}", good(n + 1)).bytes());
+        }
+        message.extend(close.bytes());
+        // `{"a":[` makes a record out of the one after it; nobody can tell it from one that was meant.
+        prop_assume!(!garbage.iter().any(|garbage| garbage.windows(2).any(|pair| pair == b"\":")));
+        let words = summary(&message);
+        for n in 0..=garbage.len() {
+            let n = n.to_string();
+            prop_assert!(words.iter().any(|word| word.trim_end_matches('+') == n), "{n} of {words:?} in {}", String::from_utf8_lossy(&message));
+        }
+    }
+}
