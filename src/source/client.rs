@@ -52,6 +52,8 @@ pub const RESERVED: &[&str] = &[
 
 /// What the user may change.
 const DEFAULTS: &[(&str, &str)] = &[
+    // How brokers' logs and quotas call us.
+    ("client.id", "auditbell"),
     ("check.crcs", "true"),
     // Azure drops idle connections after 240 s; librdkafka's own rule for it looks for "azure" in the brokers' names.
     ("connections.max.idle.ms", "180000"),

@@ -63,9 +63,10 @@ impl Fault {
         }
     }
 
-    fn of(code: Code) -> Self {
+    /// The kind of one of librdkafka's or a broker's errors.
+    pub(super) fn of(code: Code) -> Self {
         match code {
-            Code::AllBrokersDown | Code::Resolve => Self::Broker,
+            Code::AllBrokersDown | Code::BrokerTransportFailure | Code::Resolve => Self::Broker,
             Code::Authentication
             | Code::SaslAuthenticationFailed
             | Code::UnsupportedSASLMechanism
@@ -80,7 +81,7 @@ impl Fault {
     }
 
     /// What is wrong and the remedy.
-    fn sentence(self, settings: &Settings) -> String {
+    pub(super) fn sentence(self, settings: &Settings) -> String {
         let Settings { name, brokers, topics, group_id, .. } = settings;
         match self {
             Self::Broker => format!(
@@ -162,7 +163,7 @@ impl Context {
         tracing::error!(
             source = %self.settings.name,
             reason = fault.as_str(),
-            detail = self.clean(detail),
+            detail = clean(&self.settings, detail),
             "{}",
             fault.sentence(&self.settings)
         );
@@ -182,19 +183,19 @@ impl Context {
             tracing::info!(source = %self.settings.name, reason = fault.as_str(), "over: reading goes on");
         }
     }
+}
 
-    /// A text of librdkafka's or a broker's without the password, should one ever repeat it, and not too long.
-    fn clean(&self, text: &str) -> String {
-        let password = self.settings.auth.as_ref().map_or("", |auth| auth.password.expose());
-        let text = if password.is_empty() { text.to_owned() } else { text.replace(password, "***") };
-        text.chars().take(DETAIL).collect()
-    }
+/// A text of librdkafka's or a broker's without the password, should one ever repeat it, and not too long.
+pub(super) fn clean(settings: &Settings, text: &str) -> String {
+    let password = settings.auth.as_ref().map_or("", |auth| auth.password.expose());
+    let text = if password.is_empty() { text.to_owned() } else { text.replace(password, "***") };
+    text.chars().take(DETAIL).collect()
 }
 
 impl ClientContext for Context {
     /// All of it at debug: what matters arrives in [`Self::error`] as well, with a code.
     fn log(&self, _level: RDKafkaLogLevel, facility: &str, line: &str) {
-        tracing::debug!(target: "librdkafka", source = %self.settings.name, facility, "{}", self.clean(line));
+        tracing::debug!(target: "librdkafka", source = %self.settings.name, facility, "{}", clean(&self.settings, line));
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -203,7 +204,7 @@ impl ClientContext for Context {
             Some(Code::AutoOffsetReset | Code::Fatal | Code::PartitionEOF) => {}
             // One connection of several; when it is the last one, `AllBrokersDown` follows.
             Some(Code::BrokerTransportFailure) => {
-                tracing::debug!(source = %self.settings.name, detail = self.clean(reason), "a broker's connection failed");
+                tracing::debug!(source = %self.settings.name, detail = clean(&self.settings, reason), "a broker's connection failed");
             }
             Some(code) => self.fault(Fault::of(code), reason),
             None => self.fault(Fault::Other, reason),
@@ -238,6 +239,92 @@ impl ConsumerContext for Context {
             Err(error) => {
                 tracing::debug!(source = %self.settings.name, %error, "an offset was not committed; the next commit carries it");
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::sync::{Arc, Mutex};
+
+    use super::super::{OnLostStore, Sasl, Start};
+    use super::*;
+    use crate::secret::Secret;
+
+    fn settings() -> Settings {
+        Settings {
+            name: Arc::from("entra"),
+            brokers: "kafka.example.com:9093".into(),
+            topics: vec!["audit".into()],
+            group_id: "bell".into(),
+            start: Start::Earliest,
+            auth: Some(Sasl { mechanism: "PLAIN".into(), user: "u".into(), password: Secret::new("canary") }),
+            tls: None,
+            on_lost_store: OnLostStore::Refuse,
+            kafka: [].into(),
+        }
+    }
+
+    /// What `act` logs at the most talkative level.
+    fn logged(act: impl FnOnce()) -> String {
+        #[derive(Clone, Default)]
+        struct Lines(Arc<Mutex<Vec<u8>>>);
+        impl Write for Lines {
+            fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+                self.0.lock().unwrap().extend_from_slice(bytes);
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> std::io::Result<()> {
+                Ok(())
+            }
+        }
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_max_level(tracing::Level::TRACE)
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, act);
+        let bytes = lines.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn a_fault_is_told_once_a_minute_and_again_after_it_was_over() {
+        let clock = Clock::manual(Timestamp::from_millis(0));
+        let context = Context::new(settings(), clock.clone());
+        let down = || context.error(KafkaError::Global(Code::AllBrokersDown), "1/1 brokers are down");
+        let told = |act: &dyn Fn()| logged(act).matches("no broker can be reached").count();
+        assert_eq!(told(&|| (0..100).for_each(|_| down())), 1, "a flood is one line");
+        clock.advance(Duration::from_secs(59));
+        assert_eq!(told(&down), 0);
+        clock.advance(Duration::from_secs(1));
+        assert_eq!(told(&down), 1, "after a minute");
+        context.well();
+        assert_eq!(told(&down), 1, "a new outage is news");
+    }
+
+    #[test]
+    fn each_kind_of_fault_names_the_setting_and_never_the_password() {
+        let table = [
+            (Code::AllBrokersDown, "[source.entra] brokers = \"kafka.example.com:9093\""),
+            (Code::Authentication, "[source.entra] auth: mechanism, user and password_file"),
+            (Code::SSL, "[source.entra] tls.ca_file"),
+            (Code::UnknownTopicOrPartition, "[source.entra] topics = [\"audit\"]"),
+            (Code::TopicAuthorizationFailed, "Read and Describe on the topics [\"audit\"]"),
+            (Code::GroupAuthorizationFailed, "Read on the group \"bell\""),
+            (Code::PollExceeded, "[source.entra]"),
+        ];
+        for (code, part) in table {
+            let context = Context::new(settings(), Clock::manual(Timestamp::from_millis(0)));
+            let log = logged(|| {
+                context.error(KafkaError::Global(code), "the broker said canary");
+                context.log(RDKafkaLogLevel::Error, "FAIL", "and logged canary");
+            });
+            assert!(log.contains(part), "{code:?}: {log}");
+            assert!(!log.contains("canary"), "{log}");
         }
     }
 }

@@ -3,13 +3,14 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::bail;
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 
+use super::context::{Fault, clean};
 use super::{Settings, client};
 
 /// How long to wait for an answer before looking whether the client has given up meanwhile.
@@ -18,13 +19,14 @@ const SLICE: Duration = Duration::from_secs(1);
 /// How long the client may take to hand over its errors.
 const POLL: Duration = Duration::from_millis(100);
 
-/// Keeps the client's last error off the log: it is the answer. Without it a wrong password reads "timed out".
+/// Keeps the client's errors off the log: they are the answer. Without them a wrong password reads "timed out".
 #[derive(Default)]
 struct Listener(Mutex<Heard>);
 
 #[derive(Default)]
 struct Heard {
     last: Option<String>,
+    fault: Option<Fault>,
     /// No broker can be reached or lets us in: waiting on would not help.
     hopeless: bool,
 }
@@ -37,13 +39,16 @@ impl ClientContext for Listener {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        let code = error.rdkafka_error_code();
-        let down = code == Some(RDKafkaErrorCode::AllBrokersDown);
+        let fault = error.rdkafka_error_code().map_or(Fault::Other, Fault::of);
+        let down = error.rdkafka_error_code() == Some(RDKafkaErrorCode::AllBrokersDown);
         let mut heard = self.heard();
-        heard.hopeless |= down || code == Some(RDKafkaErrorCode::Authentication);
+        heard.hopeless |= down || fault == Fault::Login;
         // That all are down says less than why one of them is.
         if !down {
             heard.last = Some(reason.to_owned());
+        }
+        if heard.fault.is_none_or(|fault| fault == Fault::Broker) {
+            heard.fault = Some(fault);
         }
     }
 }
@@ -62,7 +67,7 @@ pub fn probe(settings: &Settings, limit: Duration) -> anyhow::Result<()> {
     let consumer = client::create(settings, Listener::default())?;
     let end = Instant::now() + limit;
     for topic in &settings.topics {
-        let metadata = metadata(&consumer, topic, end).context("the brokers do not tell of their topics")?;
+        let metadata = metadata(&consumer, settings, topic, end)?;
         let found = metadata.topics().iter().find(|found| found.name() == topic);
         if found.is_none_or(|found| found.error().is_some() || found.partitions().is_empty()) {
             bail!("topic `{topic}` does not exist, or this user may not describe it");
@@ -71,7 +76,13 @@ pub fn probe(settings: &Settings, limit: Duration) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn metadata(consumer: &BaseConsumer<Listener>, topic: &str, end: Instant) -> anyhow::Result<Metadata> {
+/// The error names the setting to look at, and repeats what the client or the broker said.
+fn metadata(
+    consumer: &BaseConsumer<Listener>,
+    settings: &Settings,
+    topic: &str,
+    end: Instant,
+) -> anyhow::Result<Metadata> {
     loop {
         let left = end.saturating_duration_since(Instant::now());
         let error = match consumer.fetch_metadata(Some(topic), left.min(SLICE)) {
@@ -82,7 +93,9 @@ fn metadata(consumer: &BaseConsumer<Listener>, topic: &str, end: Instant) -> any
         drop(consumer.poll(POLL));
         let mut heard = consumer.context().heard();
         if heard.hopeless || left.is_zero() {
-            return Err(heard.last.take().map_or_else(|| anyhow!(error), |heard| anyhow!(heard)));
+            let reason = heard.last.take().unwrap_or_else(|| error.to_string());
+            let fault = heard.fault.unwrap_or(Fault::Broker);
+            bail!("{} ({})", fault.sentence(settings), clean(settings, &reason));
         }
     }
 }
@@ -128,6 +141,7 @@ mod tests {
     fn a_broker_that_is_away_is_said_with_the_reason_long_before_the_limit() {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let error = probe(&settings(format!("127.0.0.1:{port}"), "audit"), Duration::from_mins(1)).unwrap_err();
-        assert!(format!("{error:#}").contains("refused"), "{error:#}");
+        let error = format!("{error:#}");
+        assert!(error.contains("check [source.entra] brokers = ") && error.contains("refused"), "{error}");
     }
 }

@@ -30,6 +30,8 @@ impl Partition {
         let (topic, partition) = key;
         let position = meters::kafka_position(source.clone(), topic.clone(), partition.to_string());
         let lag = meters::kafka_lag(source.clone(), topic.clone(), partition.to_string());
+        // The series exists from the assignment on: an alert can tell "none" from "unknown".
+        meters::kafka_lost_records(source.clone(), topic.clone(), partition.to_string()).increment(0);
         let mut new = Self { next, position, lag };
         new.accepted(next);
         new

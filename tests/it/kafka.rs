@@ -6,6 +6,7 @@ use auditbell::store::{AcceptError, Batch, Fence};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::topic_partition_list::Offset;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use tempfile::TempDir;
 
 use crate::kafka_reader::{Feeder, Reader, committed, settings, store, text};
@@ -293,6 +294,33 @@ async fn a_source_that_was_renamed_goes_on_where_its_group_was() {
     reader.stop().await;
     let mut reader = Reader::start(Settings { name: "renamed".into(), ..kafka.settings() }, &store);
     assert_eq!(reader.assigned(1).await, begins(2));
+    reader.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn commits_that_the_broker_refuses_cost_nothing() {
+    let kafka = Kafka::new(1);
+    let store = store(kafka.folder.path());
+    kafka.write(&["a", "b"]);
+    // As librdkafka's own tests 0117 and 0148: not coordinator, loading, rebalancing, illegal generation, unknown member.
+    kafka.cluster.request_errors(
+        RDKafkaApiKey::OffsetCommit,
+        &[
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_COORDINATOR,
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS,
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS,
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION,
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID,
+        ],
+    );
+    let mut reader = Reader::start(kafka.settings(), &store);
+    reader.assigned(1).await;
+    assert_eq!(reader.read(2).await, ["a", "b"]);
+    reader.stop().await;
+    kafka.write(&["c"]);
+    let mut reader = Reader::start(kafka.settings(), &store);
+    assert_eq!(reader.assigned(1).await, begins(2), "the store's position, whatever Kafka has");
+    assert_eq!(reader.read(1).await, ["c"]);
     reader.stop().await;
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use auditbell::clock::Clock;
 use auditbell::secret::Secret;
-use auditbell::source::{Command, Event, OnLostStore, Sasl, Settings, Start, Tls};
+use auditbell::source::{Command, Event, OnLostStore, Sasl, Settings, Start, Tls, probe};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
@@ -290,6 +290,65 @@ async fn a_login_over_tls_works_with_the_right_password_and_names_the_setting_wi
     assert_eq!(reader.read(1).await, ["a"]);
     reader.stop().await;
     assert!(!log.text().contains(&password), "a password was logged");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a real Kafka: see tests/kafka"]
+async fn scram_and_a_clients_certificate_are_logins_too() {
+    let kafka = Kafka::new("other-logins", 1).await;
+    kafka.write(&["a"]);
+    let authority = PathBuf::from(variable("AUDITBELL_KAFKA_CA"));
+    for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
+        let password = Secret::new(variable("AUDITBELL_KAFKA_SCRAM_PASSWORD"));
+        let auth = Sasl { mechanism: mechanism.to_owned(), user: "scram".to_owned(), password };
+        let settings =
+            Settings { auth: Some(auth), group_id: format!("group-of-{mechanism}"), ..kafka.secured("not used") };
+        let folder = tempfile::tempdir().unwrap();
+        let mut reader = Reader::start(settings, &store(folder.path()));
+        assert_eq!(reader.read(1).await, ["a"], "{mechanism}");
+        reader.stop().await;
+    }
+    let tls = Tls {
+        cert_file: Some(authority.with_file_name("client.crt")),
+        key_file: Some(authority.with_file_name("client.key")),
+        ca_file: Some(authority),
+    };
+    let settings = Settings { brokers: variable("AUDITBELL_KAFKA_MTLS"), tls: Some(tls), ..kafka.settings() };
+    let mut reader = Reader::start(settings, &store(kafka.folder.path()));
+    assert_eq!(reader.read(1).await, ["a"]);
+    reader.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a real Kafka: see tests/kafka"]
+async fn of_two_processes_with_one_instance_id_the_loser_ends_with_75() {
+    let kafka = Kafka::new("instance", 1).await;
+    let mut settings = kafka.settings();
+    settings.kafka.insert("group.instance.id".to_owned(), "pod-0".to_owned());
+    let store = store(kafka.folder.path());
+    let mut first = Reader::start(settings.clone(), &store);
+    first.assigned(1).await;
+    let mut second = Reader::start(settings, &store);
+    second.assigned(1).await;
+    let (exit, message) = first.fatal().await;
+    assert_eq!(exit, 75);
+    assert!(message.contains("[source.entra]") && message.contains("group.instance.id"), "{message}");
+    first.stop().await;
+    second.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a real Kafka: see tests/kafka"]
+async fn a_probe_tells_a_wrong_password_from_a_missing_topic() {
+    let kafka = Kafka::new("probed", 1).await;
+    let probe = |settings: Settings| tokio::task::spawn_blocking(move || probe(&settings, DEADLINE));
+    let right = kafka.secured(&variable("AUDITBELL_KAFKA_PASSWORD"));
+    probe(right.clone()).await.unwrap().unwrap();
+    let said = probe(kafka.secured("canary-55d0")).await.unwrap().unwrap_err().to_string();
+    assert!(said.contains("refuses the login") && said.contains("[source.entra] auth"), "{said}");
+    assert!(!said.contains("canary-55d0"), "{said}");
+    let said = probe(Settings { topics: vec!["nowhere".to_owned()], ..right }).await.unwrap().unwrap_err().to_string();
+    assert!(said.contains("`nowhere` does not exist"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
