@@ -288,7 +288,6 @@ fn cancel(w: &mut Writer, id: NotificationId, who: &str, now: Timestamp) -> Resu
     sql::run(&w.conn, sql::DROP_DUE_ANYWHERE, &[&message])?;
     let cancelled = State::Cancelled.code();
     sql::run(&w.conn, "UPDATE message SET state=$2, done_at=$3 WHERE id=$1", &[&message, &cancelled, &now])?;
-    sql::run(&w.conn, sql::REASON, &[&message, &"operator"])?;
     leave_row(w, who, &format!("messages cancel {id}"), now)?;
     Ok(Change::Done)
 }
