@@ -72,7 +72,8 @@ struct Seen<'a> {
 impl<'a> Seen<'a> {
     fn new(record: &'a Record, reader: &Recipient, draft: &Draft<'_>) -> Self {
         if matches!(reader, Recipient::Address(_)) {
-            return Self { record, own: None, upn: None, by_self: record.by_self, others: Vec::new() };
+            // Nobody's account is meant by an address, so nobody "did it himself".
+            return Self { record, own: None, upn: None, by_self: None, others: Vec::new() };
         }
         let parties = parties(record, &|id, upn| draft.people.canonical(id, upn));
         let is_reader = |party: &&Party| {

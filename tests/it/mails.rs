@@ -403,6 +403,14 @@ fn a_redirected_mail_goes_to_the_try_out_address_and_names_the_real_one() {
     assert_eq!(parsed.subject(), Some("[to alice@example.com] Your password was changed"));
 }
 
+/// The security team did not do it, nor is it their account.
+#[test]
+fn whoever_hears_of_it_in_anothers_place_is_not_called_you() {
+    let records = about("alice@example.com", records("password-changed-by-self.json"));
+    let mail = mail_in_place(Kind::Unresolved, "guest", "alice@example.com", &records);
+    assert!(text(&mail).contains("By: The person themselves (alice@example.com)"), "{}", text(&mail));
+}
+
 #[test]
 fn what_the_html_part_shows_the_text_part_says() {
     for (name, mail) in all_mails() {
