@@ -7,6 +7,7 @@ pub mod clock;
 pub mod compose;
 pub mod config;
 pub mod crash;
+pub mod demo;
 pub mod dispatch;
 pub mod http;
 pub mod intake;

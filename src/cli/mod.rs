@@ -94,7 +94,7 @@ pub fn main() -> ExitCode {
     let global = cli.global;
     match cli.command {
         Command::Run(args) => run::run(&global, args),
-        Command::Demo(args) => demo::run(&global, args),
+        Command::Demo(args) => demo::run(&global, &args),
         Command::Check(args) => check::run(&global, args),
         Command::Inspect(args) => inspect::run(&global, args),
         Command::Explain(args) => explain::run(&global, args),

@@ -11,8 +11,7 @@ const GUID: usize = 36;
 /// `message` with its latest time at `now`, the others as far before it as they were, and fresh correlation ids made
 /// from `round`.
 pub(super) fn fresh(message: &str, now: Timestamp, round: u64) -> String {
-    let stamps: Vec<_> =
-        (0..message.len()).filter_map(|at| Some((at, stamp(message.get(at..at + STAMP)?)?))).collect();
+    let stamps: Vec<_> = (0..message.len()).filter_map(|at| Some((at, stamp(message.get(at..at + STAMP)?)?))).collect();
     let shift = stamps.iter().map(|(_, at)| *at).max().map_or(0, |latest| now.as_millis() / 1_000 - latest);
     let mut text = message.to_owned();
     for (at, second) in stamps {

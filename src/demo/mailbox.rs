@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 /// Longest line and largest mail we take; our own mails are far smaller.
 const MAX_MAIL: usize = 1 << 20;
 /// A session that says nothing for so long is closed.
-const IDLE: Duration = Duration::from_secs(120);
+const IDLE: Duration = Duration::from_mins(2);
 
 /// A mail that was taken.
 #[derive(Clone, Debug)]

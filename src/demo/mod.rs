@@ -38,7 +38,7 @@ const PEOPLE: &str = "id,upn,mail,name,time_zone\n\
 /// Between two messages of the feed.
 const PACE: Duration = Duration::from_secs(4);
 /// `--once`: the slowest mail waits for the group to form (3 s), its own group (2 s), and a slow machine.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 /// `--once`: after the last expected mail, so long for one that should not come.
 const QUIET: Duration = Duration::from_secs(4);
 /// Mails on their way from the mail server to the page.

@@ -35,8 +35,9 @@ pub(super) async fn start(listen: SocketAddr, story: Arc<Mutex<Story>>) -> anyho
     let mut templates = Handlebars::new();
     templates.set_strict_mode(true);
     templates.register_template_string("inbox", PAGE).context("the inbox page's template")?;
-    let listener =
-        TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}; choose another by --listen"))?;
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("cannot listen on {listen}; choose another by --listen"))?;
     let address = listener.local_addr()?;
     let routes = Router::new()
         .route("/", get(newest))

@@ -44,7 +44,7 @@ pub(super) const SAMPLES: &[Sample] = &[
     sample!(
         "Alice registers a new sign-in method",
         "security-info-registered.json",
-        &[mail(ALICE, "New security info was added to your account")]
+        &[mail(ALICE, "A sign-in method was added to your account")]
     ),
     sample!(
         "Two people in one envelope: each hears of their own account only",
@@ -67,12 +67,20 @@ pub(super) const SAMPLES: &[Sample] = &[
     sample!(
         "A guest who cannot be mailed: the security team hears instead",
         "guest-target.json",
-        &[mail(SOC, "x")]
+        &[
+            mail(SOC, "Somebody could not be told (rule password-reset)"),
+            mail(SOC, "Somebody could not be told (rule security-info-registered)"),
+            mail(SOC, "Somebody could not be told (rule password-reset)")
+        ]
     ),
     sample!(
         "Hostile text in names and operations: shown as text, or not at all",
         "hostile-text.json",
-        &[mail(ALICE, "Your password was reset")]
+        &[
+            mail(ALICE, "Your password was reset"),
+            mail(ALICE, "Your password was reset"),
+            mail(SOC, "Somebody could not be told (rule password-reset)")
+        ]
     ),
     sample!(
         "Alice's default sign-in method changes",

@@ -99,8 +99,7 @@ impl Story {
         }
         let people = self.people.clone();
         let canonical = move |id: Option<&str>, upn: Option<&str>| people.canonical(id, upn);
-        let context =
-            plan::Context { now, broker_time: Some(now), rules_seen: &HashMap::new(), canonical: &canonical };
+        let context = plan::Context { now, broker_time: Some(now), rules_seen: &HashMap::new(), canonical: &canonical };
         let intents = plan::plan(record, &matching, &context);
         let pretty: Arc<str> = serde_json::to_string_pretty(&record.raw).unwrap_or_default().into();
         let mut words: Vec<String> = intents.iter().map(told).collect();

@@ -7,6 +7,7 @@
 
 mod config;
 mod config_mutations;
+mod demo;
 mod explain;
 mod flow;
 mod harness;
