@@ -23,6 +23,7 @@ enum Of {
 }
 
 /// Runs the command.
+#[expect(clippy::needless_pass_by_value, reason = "every command takes its arguments alike")]
 pub(crate) fn run(_global: &Global, args: Args) -> ExitCode {
     let schema = match args.of {
         Of::Record => view::schema(),

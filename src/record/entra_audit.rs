@@ -185,18 +185,18 @@ fn read_changes(record: &mut Record, target: usize, fields: Fields<'_>) {
 
 /// `alice@example.com__<tenant>__<puid>__<object id>__User`, named by a field beside it.
 fn preview_target(inner: Fields<'_>) -> Option<Target> {
-    let (names, values) = (inner.text("targetResourceType")?, inner.text("targetResourceName")?);
-    let names: Vec<_> = names.split("__").collect();
+    let (pattern, packed) = (inner.text("targetResourceType")?, inner.text("targetResourceName")?);
+    let names: Vec<_> = pattern.split("__").collect();
     // From the right, because only the principal name, at the left, is free text.
-    let mut values: Vec<_> = values.rsplitn(names.len(), "__").collect();
+    let mut values: Vec<_> = packed.rsplitn(names.len(), "__").collect();
     values.reverse();
-    let named = |wanted: &str| {
+    let part = |wanted: &str| {
         let (_, value) = names.iter().zip(&values).find(|(name, _)| name.eq_ignore_ascii_case(wanted))?;
         Some((*value).to_owned()).filter(|value| !field::is_placeholder(value))
     };
-    let user = named("ObjectClass").is_none_or(|class| class.eq_ignore_ascii_case("User"));
+    let user = part("ObjectClass").is_none_or(|class| class.eq_ignore_ascii_case("User"));
     let kind = if user { EntityKind::User } else { EntityKind::Other };
-    let target = Target { kind, id: named("ObjectID"), upn: named("UPN"), name: None };
+    let target = Target { kind, id: part("ObjectID"), upn: part("UPN"), name: None };
     (target.id.is_some() || target.upn.is_some()).then_some(target)
 }
 

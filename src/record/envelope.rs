@@ -156,7 +156,7 @@ fn unpack<'a>(raw: &'a str, document: Document<'a>, items: &mut Vec<Item<'a>>) {
             }
         }
         Document::Text(_) | Document::Null | Document::Scalar => {
-            items.push(dead(DeadReason::NotARecord, raw.as_bytes()))
+            items.push(dead(DeadReason::NotARecord, raw.as_bytes()));
         }
     }
 }

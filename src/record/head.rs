@@ -41,6 +41,7 @@ pub(super) fn is_record(raw: &str) -> bool {
 
 /// The fields by which a record is known, of the record itself or of its `properties`.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a field that was seen or was not")]
 struct Known<'a> {
     operation: Text<'a>,
     /// What other dialects call the operation.

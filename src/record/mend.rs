@@ -1,6 +1,8 @@
 //! Owns the mending of JSON that is almost right: quotes and control characters that producers get wrong, and what
 //! JSON allows but a tree cannot hold (lone surrogates, numbers without end).
 
+use std::fmt::Write;
+
 /// Where the string that opens at `at` closes: the index of its closing quote. Beside `"` also `'` (App Service writes
 /// pseudo-JSON); there an apostrophe inside a word does not close.
 pub(super) fn string_end(bytes: &[u8], at: usize) -> Option<usize> {
@@ -55,7 +57,10 @@ fn push_escaped(out: &mut String, inside: &str) {
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            control if control < ' ' => out.push_str(&format!("\\u{:04x}", u32::from(control))),
+            control if control < ' ' => {
+                // Writing into a string cannot fail.
+                let _ = write!(out, "\\u{:04x}", u32::from(control));
+            }
             other => out.push(other),
         }
     }

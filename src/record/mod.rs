@@ -303,7 +303,7 @@ impl Record {
             Dialect::EntraAudit => entra_audit::read(&mut record, outer, properties),
             Dialect::Other => other::read(&mut record, outer, properties),
         };
-        record.settle(id, time, broker_time, &tree);
+        record.settle(id, &time, broker_time, &tree);
         record.raw = tree;
         record
     }
@@ -347,7 +347,7 @@ impl Record {
     }
 
     /// Id and time are never missing for want of one in the record.
-    fn settle(&mut self, id: Option<String>, time: Moment, broker_time: Option<Timestamp>, tree: &Value) {
+    fn settle(&mut self, id: Option<String>, time: &Moment, broker_time: Option<Timestamp>, tree: &Value) {
         self.id = id.unwrap_or_else(|| {
             self.problems.push(Problem::new(ProblemCode::IdMissing));
             identity::of_content(tree)

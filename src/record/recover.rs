@@ -145,11 +145,11 @@ fn opening(bytes: &[u8]) -> Option<usize> {
         return bytes[1..].trim_ascii_start().starts_with(b"{").then_some(1);
     }
     let inside = bytes.strip_prefix(b"{")?;
-    let head = &inside[..inside.iter().position(|byte| b"{[".contains(byte))? + 1];
+    let head = &inside[..=inside.iter().position(|byte| b"{[".contains(byte))?];
     let key = head.strip_suffix(b"[")?.trim_ascii_end().strip_suffix(b":")?.trim_ascii_end();
     let name = key.len().checked_sub(9).map(|start| &key[start..])?;
     let quoted = matches!((name[0], name[8]), (b'"', b'"') | (b'\'', b'\''));
-    (quoted && name[1..8].eq_ignore_ascii_case(b"records")).then_some(head.len() + 1)
+    (quoted && name[1..=7].eq_ignore_ascii_case(b"records")).then_some(head.len() + 1)
 }
 
 /// The length of the object or list at the start, its brackets counted outside strings. `None` if it does not close, or
@@ -163,9 +163,7 @@ fn balanced(bytes: &[u8]) -> Option<usize> {
             b'[' => open.push(b']'),
             b'"' | b'\'' if !open.is_empty() => at = mend::string_end(bytes, at)?,
             closer @ (b'}' | b']') => {
-                if open.pop() != Some(*closer) {
-                    return None;
-                }
+                open.pop().filter(|expected| expected == closer)?;
             }
             _ => {}
         }

@@ -11,6 +11,7 @@ mod demo;
 mod explain;
 mod flow;
 mod harness;
+mod inspect;
 mod intake;
 mod kafka;
 mod kafka_reader;

@@ -167,7 +167,7 @@ fn limits_have_their_edges_where_they_say() {
     ] {
         assert!(summary(message.as_bytes()) == expected, "{what}");
     }
-    assert_eq!(summary(&vec![b' '; 10]), ["empty"]);
+    assert_eq!(summary(&[b' '; 10]), ["empty"]);
     let mut large = vec![b' '; MAX_MESSAGE];
     large[0] = b'7';
     assert_eq!(summary(&large), ["not-a-record"]);

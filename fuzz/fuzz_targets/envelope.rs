@@ -1,0 +1,31 @@
+//! Any bytes as a message: no panic; every record is a JSON object that is read; what is dead is in the message; and a
+//! good record on a line of its own before the bytes is found whatever they are.
+#![no_main]
+
+use auditbell::record::envelope::{Item, decode};
+use auditbell::record::{Position, head};
+use libfuzzer_sys::fuzz_target;
+
+const GOOD: &[u8] = b"{\"time\":\"2026-01-22T18:15:02Z\",\"id\":\"the good one\"}\n";
+
+fuzz_target!(|bytes: &[u8]| {
+    let position = Position { source: "-".into(), topic: None, partition: None, offset: None, index: 0 };
+    for item in decode(Some(bytes)) {
+        match item {
+            Item::Record(raw) => {
+                assert!(raw.json.starts_with('{'));
+                let first = head(&raw.json);
+                let record = raw.clone().read(position.clone(), None);
+                assert!(record.raw.is_object());
+                assert_eq!((first.dialect, first.operation.as_deref()), (record.dialect, record.operation.as_deref()));
+                let again = raw.read(position.clone(), None);
+                assert_eq!(again.identity(), record.identity());
+                assert!(serde_json::to_string(&record).is_ok());
+            }
+            Item::Dead(dead) => assert!(dead.bytes.len() <= bytes.len()),
+        }
+    }
+    let message = [GOOD, bytes].concat();
+    let first = decode(Some(&message)).into_iter().next();
+    assert!(matches!(first, Some(Item::Record(raw)) if raw.json.contains("the good one")));
+});
