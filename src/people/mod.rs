@@ -114,14 +114,25 @@ impl People {
             Recipient::User(name) => name,
         };
         if let Some(row) = table.find(name) {
-            return match (&row.mail, &row.upn) {
-                (Some(mail), _) => self.person(mail, Some(row)),
-                (None, Some(upn)) => self.person(upn, Some(row)),
-                (None, None) => Resolution::Refused(Refusal::NoAddress),
-            };
+            return self.filed(row);
         }
         let upn = if name.contains('@') { None } else { self.upn_in(records, recipient) };
-        self.person(upn.as_deref().unwrap_or(name), None)
+        let address = upn.as_deref().unwrap_or(name);
+        match table.find(address) {
+            // The row of a UPN that has gone to somebody else: mailing it would tell the wrong person.
+            Some(row) if row.id.as_deref().is_some_and(|id| fold(id) != **name) => {
+                Resolution::Refused(Refusal::NoAddress)
+            }
+            Some(row) => self.filed(row),
+            None => self.person(address, None),
+        }
+    }
+
+    fn filed(&self, row: &Row) -> Resolution {
+        match row.mail.as_deref().or(row.upn.as_deref()) {
+            Some(address) => self.person(address, Some(row)),
+            None => Resolution::Refused(Refusal::NoAddress),
+        }
     }
 
     /// Whether the file has a row for `recipient`.

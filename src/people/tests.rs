@@ -133,6 +133,21 @@ fn what_the_file_says_of_a_person_comes_with_the_address() {
 }
 
 #[test]
+fn a_row_with_a_upn_only_is_found_by_the_upn_that_the_record_gives_beside_the_id() {
+    let (people, _file) = with_file(FILE);
+    let records = [record(&[(Some("3333aaaa-0000-4000-8000-0000000000ff"), Some("frank@example.com"))])];
+    let frank = people.resolve(&user("3333aaaa-0000-4000-8000-0000000000ff"), &records);
+    assert_eq!(frank, Resolution::Refused(Refusal::ForeignDomain), "the row's mail decides, and it is elsewhere");
+}
+
+#[test]
+fn a_upn_that_has_gone_to_somebody_else_is_not_mailed() {
+    let (people, _file) = with_file(FILE);
+    let records = [record(&[(Some(BOB), Some("alice@example.com"))])];
+    assert_eq!(people.resolve(&user(BOB), &records), Resolution::Refused(Refusal::NoAddress));
+}
+
+#[test]
 fn a_changed_file_is_read_again_and_a_faulty_one_leaves_the_old_rows() {
     let (people, file) = with_file("id,upn,mail\n,alice@example.com,a@example.com\n");
     assert!(!people.refresh().unwrap(), "nothing changed");
