@@ -299,3 +299,48 @@ pub(super) mod planted {
         std::env::var("AUDITBELL_PLANTED_BUG").is_ok_and(|bug| bug == "position-first")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::{mpsc, watch};
+
+    use super::*;
+    use crate::store::sqlite;
+
+    /// A writer on a file of its own, with one position at 0.
+    fn writer(directory: &tempfile::TempDir) -> Writer {
+        let path = directory.path().join("a.db");
+        let conn = sqlite::create_or_open(&path, false).unwrap();
+        conn.execute("INSERT INTO position(source,topic,part,cluster,next,at) VALUES('s','t',0,'c',0,0)", []).unwrap();
+        let (readers, _) = mpsc::channel(1);
+        Writer::new(conn, &path, readers.downgrade(), watch::channel(0).0).unwrap()
+    }
+
+    fn batch(from: i64, to: i64) -> Batch {
+        let fence = Fence { source: "s".into(), topic: "t".into(), partition: 0, from, to, bad: 0 };
+        Batch { fences: vec![fence], ..Batch::default() }
+    }
+
+    #[test]
+    fn a_disk_that_is_nearly_full_holds_the_partition_before_anything_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut w = writer(&directory);
+        (w.disk.free, w.disk.total) = (511 << 20, 1 << 40);
+        let error = accept(&mut w, &batch(0, 1), Timestamp::default(), false).unwrap_err();
+        assert!(matches!(error, AcceptError::DiskLow { free } if free == 511 << 20), "{error:?}");
+        w.disk.free = 512 << 20;
+        accept(&mut w, &batch(0, 1), Timestamp::default(), false).unwrap();
+    }
+
+    #[test]
+    fn when_only_the_reply_to_commit_was_lost_the_same_batch_is_found_committed() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut w = writer(&directory);
+        let now = Timestamp::default();
+        accept(&mut w, &batch(0, 5), now, false).unwrap();
+        assert!(matches!(accept(&mut w, &batch(0, 5), now, false), Err(AcceptError::Fenced { .. })));
+        assert_eq!(accept(&mut w, &batch(0, 5), now, true).unwrap(), Accepted::default());
+        // Moved elsewhere by somebody else: that was not us.
+        assert!(matches!(accept(&mut w, &batch(0, 4), now, true), Err(AcceptError::Fenced { .. })));
+    }
+}

@@ -112,7 +112,7 @@ impl Writer {
         })
     }
 
-    /// Runs until every sender is gone, then copies the WAL back. `lock` is held until then.
+    /// Runs until every sender is gone; the daemon, who holds the `lock`, then copies the WAL back.
     pub(super) fn serve(mut self, mut commands: mpsc::Receiver<Command>, lock: Option<File>) {
         let mut queue = Vec::with_capacity(QUEUE);
         while let Some(command) = self.next(&mut commands) {
@@ -125,7 +125,10 @@ impl Writer {
             self.commit(&mut queue);
             self.checkpoint();
         }
-        if let Err(error) = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(())) {
+        // A command beside a daemon leaves the WAL to the daemon.
+        if lock.is_some()
+            && let Err(error) = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        {
             tracing::warn!(%error, "the last checkpoint failed; the WAL stays beside the store");
         }
         drop(self);

@@ -3,6 +3,7 @@
 
 mod accept;
 mod claims;
+mod commands;
 mod fence;
 mod file;
 mod model;

@@ -58,6 +58,16 @@ struct Model {
     owner: i64,
     attempt: u32,
     suspect: bool,
+    /// When the claim in hand was due: a claim given back and given out again is another one.
+    due_at: Timestamp,
+}
+
+impl Model {
+    /// Is it still this very claim?
+    fn is_claimed_by(&self, claim: &Claim) -> bool {
+        let mine = (State::Pending, claim.owner, claim.attempt, claim.due_at);
+        (self.state, self.owner, self.attempt, self.due_at) == mine
+    }
 }
 
 /// The store, the model, and what was given out.
@@ -120,7 +130,7 @@ impl Story {
         let new = !self.models.contains_key(&n);
         assert_eq!((accepted.messages, accepted.duplicates.len()), (u64::from(new), usize::from(!new)));
         if new {
-            let fresh = Model { state: State::Pending, owner: 0, attempt: 0, suspect: false };
+            let fresh = Model { state: State::Pending, owner: 0, attempt: 0, suspect: false, due_at: NOW };
             self.models.insert(n, fresh);
             let number = self.store.message(id(n)).await.unwrap().unwrap().message.number;
             self.names.insert(number, n);
@@ -138,6 +148,7 @@ impl Story {
             assert!(!model.suspect || (claims.len() == 1 && in_hand == 0), "suspects alone");
             model.owner = claim.owner;
             model.attempt = claim.attempt;
+            model.due_at = claim.due_at;
         }
         self.claims.extend(claims);
     }
@@ -155,7 +166,7 @@ impl Story {
         };
         let written = self.store.settle(settle).await.unwrap();
         let model = self.models.get_mut(&self.names[&claim.message]).unwrap();
-        let mine = (model.state, model.owner, model.attempt) == (State::Pending, claim.owner, claim.attempt);
+        let mine = model.is_claimed_by(&claim);
         let expected = if verdict == 0 { model.state != State::Sent } else { mine };
         assert_eq!(written, expected, "{claim:?} {verdict} {model:?}");
         if !written {
@@ -174,7 +185,7 @@ impl Story {
         let Some(claim) = pick(&self.claims, claim) else { return };
         self.store.release(vec![claim.clone()]).await.unwrap();
         let model = self.models.get_mut(&self.names[&claim.message]).unwrap();
-        if (model.state, model.owner, model.attempt) == (State::Pending, claim.owner, claim.attempt) {
+        if model.is_claimed_by(&claim) {
             (model.owner, model.attempt) = (0, claim.attempt - 1);
         }
     }
@@ -196,12 +207,12 @@ impl Story {
         let mut rows = conn.prepare(rows).unwrap();
         let rows = rows.query_map([], |row| {
             let state = State::ALL[usize::try_from(row.get::<_, i64>(1)?).unwrap()];
-            let model = Model { state, owner: row.get(2)?, attempt: row.get(3)?, suspect: row.get(4)? };
+            let model = Model { state, owner: row.get(2)?, attempt: row.get(3)?, suspect: row.get(4)?, due_at: NOW };
             Ok((row.get::<_, i64>(0)?, model))
         });
         for row in rows.unwrap() {
             let (number, found) = row.unwrap();
-            let mut expected = self.models[&self.names[&number]].clone();
+            let mut expected = Model { due_at: NOW, ..self.models[&self.names[&number]].clone() };
             if expected.state == State::Cancelled {
                 // The row keeps the attempts that were settled; the claim that was given back does not count.
                 expected.suspect = false;
@@ -219,7 +230,7 @@ fn pick(claims: &[Claim], number: usize) -> Option<Claim> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
     #[test]
     fn the_store_and_the_model_agree_after_every_step(steps in proptest::collection::vec(step(), 1..40)) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
