@@ -1,6 +1,7 @@
 //! Rule files as people write them, rightly and wrongly.
 
 use super::*;
+use crate::rules::Condition;
 
 fn scope() -> Scope {
     let group = Group { policy: "personal".into(), by: vec!["correlation_id".into()], wait: Duration::from_secs(20) };
@@ -103,6 +104,11 @@ fn an_empty_table_lacks_everything_that_is_needed() {
 #[expect(clippy::too_many_lines, reason = "one table, a few lines of logic")]
 fn each_fault_names_its_place_and_its_remedy() {
     let cases = [
+        (
+            "an operator on a detail",
+            "when = { details.x = { contains = 'x' } }",
+            "contains | when.details.x.contains | `details.x` takes a value",
+        ),
         ("a misspelt key", "chanels = 'email'", "chanels | chanels | unknown key `chanels`; did you mean `channels`?"),
         ("a key whose time has not come", "ask = 'x'", "ask | ask | unknown key `ask`; known: id, description"),
         (
