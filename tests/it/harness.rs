@@ -137,7 +137,7 @@ brokers = "{brokers}"
 topics = ["{TOPIC}"]
 group_id = "auditbell"
 start = "earliest"
-kafka = {{ "session.timeout.ms" = "1500", "heartbeat.interval.ms" = "300" }}
+kafka = {{ "session.timeout.ms" = "6000", "heartbeat.interval.ms" = "500" }}
 
 [store]
 url = "sqlite:{store}"
@@ -320,6 +320,9 @@ level = "debug"
 
 impl Drop for Bench {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the daemon's log:\n{}", self.log());
+        }
         if let Some(mut daemon) = self.daemon.take() {
             // The test is over, by success or by panic; the process must not outlive it.
             let _ = daemon.child.kill();
