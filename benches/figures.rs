@@ -70,10 +70,10 @@ fn main() {
         kafka.send(paced + 1 + n);
     }
     kafka.producer.flush(Duration::from_secs(30)).unwrap();
-    let first = sink.next(Duration::from_secs(60));
+    let first = sink.next(Duration::from_mins(1));
     let mut last = first;
     for _ in 1..burst {
-        last = sink.next(Duration::from_secs(60));
+        last = sink.next(Duration::from_mins(1));
     }
     let ours = burst as f64 / (last - begun).as_secs_f64();
     println!("{burst} mails, from the first produce to the last 250, {CONNECTIONS} connections: {ours:.0} mails/s");

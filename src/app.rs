@@ -32,7 +32,7 @@ use crate::store::{Store, StoreError};
 /// A lane that has not turned for so long is stuck; it turns every two seconds.
 const STUCK: Duration = Duration::from_secs(30);
 /// What is refused as `too_old` is a day younger than what the ledger forgets: the margin for clocks and purges.
-const FORGETTING_MARGIN: Duration = Duration::from_secs(86_400);
+const FORGETTING_MARGIN: Duration = Duration::from_hours(24);
 /// After the hard order outcomes are written; a store that does not take them now is left behind.
 const LAST_WRITES: Duration = Duration::from_secs(3);
 

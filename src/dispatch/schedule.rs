@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 /// The first wait after an ambiguous outcome; it doubles with every attempt up to [`AMBIGUOUS_MOST`].
-const AMBIGUOUS_FIRST: Duration = Duration::from_secs(60);
+const AMBIGUOUS_FIRST: Duration = Duration::from_mins(1);
 /// As long as the last step of the usual schedule.
-const AMBIGUOUS_MOST: Duration = Duration::from_secs(3_600);
+const AMBIGUOUS_MOST: Duration = Duration::from_hours(1);
 
 /// The wait before each retry; after the last entry the last one again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ mod tests {
 
     #[test]
     fn the_schedule_is_walked_to_its_end_and_then_repeats_the_last_step() {
-        let schedule = Schedule::new(vec![Duration::from_secs(30), Duration::from_secs(60), Duration::from_secs(600)]);
+        let schedule = Schedule::new(vec![Duration::from_secs(30), Duration::from_mins(1), Duration::from_mins(10)]);
         for (why, attempt, jitter, expected) in [
             ("the first failure waits the first step", 1, 0.5, 30),
             ("the second the second", 2, 0.5, 60),

@@ -21,12 +21,12 @@ pub const SUSPECT_FALLBACK: u32 = 3;
 /// At so many crashes it is given up.
 const SUSPECT_GIVE_UP: u32 = 6;
 /// How often an unknown recipient is looked up again: as often as the people file is looked at.
-const LOOK_UP_AGAIN: Duration = Duration::from_secs(60);
+const LOOK_UP_AGAIN: Duration = Duration::from_mins(1);
 /// How often a broken template is tried again, and for how long before the built-in one takes over.
-const TEMPLATE_AGAIN: Duration = Duration::from_secs(5 * 60);
-const TEMPLATE_PATIENCE: Duration = Duration::from_secs(60 * 60);
+const TEMPLATE_AGAIN: Duration = Duration::from_mins(5);
+const TEMPLATE_PATIENCE: Duration = Duration::from_hours(1);
 /// An escalation has as long as the usual `max_age` to be told.
-const ESCALATION_LIFE: Duration = Duration::from_secs(3 * 24 * 3_600);
+const ESCALATION_LIFE: Duration = Duration::from_hours(72);
 
 /// What the table needs from the configuration.
 #[derive(Clone, Debug)]

@@ -21,7 +21,7 @@ const BEAT: Duration = Duration::from_secs(5);
 /// Others may free our claims 30 s after our last heartbeat; half of that is left for what is under way.
 const LATE: Duration = Duration::from_secs(15);
 /// A step of the wall clock that is worth a word.
-const CLOCK_STEP: Duration = Duration::from_secs(60);
+const CLOCK_STEP: Duration = Duration::from_mins(1);
 /// The people file is looked at every sixth round: 30 s, so a change is seen within the promised 60 s.
 const PEOPLE_ROUNDS: u32 = 6;
 
@@ -60,7 +60,7 @@ pub async fn heartbeat(
         match timeout(BEAT.mul_f64(0.8), store.heartbeat(worker, now)).await {
             Ok(Ok(true)) => last = Instant::now(),
             Ok(Ok(false)) => {
-                shutdown.fail(75, "another process declared this one dead: its worker row is gone; start again")
+                shutdown.fail(75, "another process declared this one dead: its worker row is gone; start again");
             }
             Ok(Err(StoreError::Damaged(message))) => shutdown.fail(74, message),
             Ok(Err(error)) => tracing::warn!(%error, "the heartbeat could not be written"),

@@ -91,13 +91,13 @@ impl Reader {
                 }
                 Item::Record(raw) => {
                     let json = raw.json.clone();
-                    match catch_unwind(AssertUnwindSafe(|| self.record(raw, envelope, index, now, too_old))) {
-                        Ok(read) => message.take(read),
-                        Err(_) => {
-                            let body = Bytes::copy_from_slice(json.as_bytes());
-                            let index = i64::try_from(index).unwrap_or(i64::MAX);
-                            message.dead_letters.push(self.dead_letter(envelope, index, "panicked", body));
-                        }
+                    if let Ok(read) = catch_unwind(AssertUnwindSafe(|| self.record(raw, envelope, index, now, too_old)))
+                    {
+                        message.take(read)
+                    } else {
+                        let body = Bytes::copy_from_slice(json.as_bytes());
+                        let index = i64::try_from(index).unwrap_or(i64::MAX);
+                        message.dead_letters.push(self.dead_letter(envelope, index, "panicked", body));
                     }
                 }
             }

@@ -23,7 +23,7 @@ use crate::smtp_server::{Accepted, Options, Relay};
 
 /// How long anything may take before the test fails. Joining a group on the mock cluster alone takes three seconds, and the
 /// machine may be busy.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 /// The topic that is read.
 pub const TOPIC: &str = "insights-logs-auditlogs";
 

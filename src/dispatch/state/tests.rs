@@ -7,8 +7,8 @@ use crate::plan::NotificationId;
 use crate::record::Severity;
 use crate::store::Claim;
 
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3_600);
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
 const CREATED: Timestamp = Timestamp::from_millis(1_769_105_702_387);
 
 fn policy() -> Policy {
