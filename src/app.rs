@@ -79,7 +79,7 @@ impl App {
             shutdown: shutdown.clone(),
         };
         let (lanes, wakes) = lanes(&config, &parts)?;
-        let intakes = intakes(&config, &parts, revision, rules_seen, &wakes)?;
+        let intakes = intakes(&config, &parts, revision, &rules_seen, &wakes)?;
 
         let mut loops = JoinSet::new();
         for lane in &lanes {
@@ -192,7 +192,7 @@ fn intakes(
     config: &Config,
     parts: &dispatch::Parts,
     revision: i64,
-    rules_seen: HashMap<Arc<str>, Timestamp>,
+    rules_seen: &HashMap<Arc<str>, Timestamp>,
     wakes: &Wakes,
 ) -> Result<Vec<(Intake, source::Handle)>, Ending> {
     let dispatch::Parts { store, people, clock, shutdown, .. } = parts;

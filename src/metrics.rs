@@ -63,7 +63,7 @@ table! {
     gauge config_hash = "config_hash" () Count "First 48 bits of the hash of the configuration that runs.";
     counter envelopes = "envelopes_total" (source) Count "Kafka messages accepted.";
     counter records = "records_total" (source, dialect) Count "Records read, by dialect.";
-    counter records_refused = "records_refused_total" (source, reason) Count "Records refused before planning; too_old: older than the ledger remembers.";
+    counter records_refused = "records_refused_total" (source, reason) Count "Records refused before planning; `too_old`: older than the ledger remembers.";
     histogram record_age = "record_age_seconds" (source) Seconds "From a matching record's own time to its acceptance in the store.";
     counter dead_letters = "dead_letters_total" (source, reason) Count "Messages and records that could not be read.";
     counter rule_matches = "rule_matches_total" (rule) Count "Records that a rule matched.";

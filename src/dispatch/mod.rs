@@ -25,6 +25,8 @@ use crate::store::{Claim, Loaded, Store, StoreError};
 
 /// How often the store is looked at although nothing woke us: a command on the command line may have made work.
 const LOOK: Duration = Duration::from_secs(2);
+/// The least time between two looks that nobody asked for.
+const AGAIN: Duration = Duration::from_millis(50);
 /// Pause after the store failed us.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -103,7 +105,10 @@ impl Lane {
             let next = self.next_look(look).await;
             tokio::select! {
                 _ = permission.changed() => {}
-                Some(done) = tasks.join_next() => report(done),
+                Some(done) = tasks.join_next() => {
+                    report(done);
+                    look |= tasks.is_empty(); // a suspect message is only given to idle hands
+                }
                 () = &mut woken => look = true,
                 () = self.parts.clock.sleep_until(next) => look = true,
             }
@@ -121,7 +126,8 @@ impl Lane {
             return latest;
         }
         match self.parts.store.next_due(&self.name).await {
-            Ok(due) => due.map_or(latest, |due| due.min(latest)),
+            // What is due and was not given to us just now is not ours to ask for without end.
+            Ok(due) => due.map_or(latest, |due| due.clamp(self.parts.clock.now().plus(AGAIN), latest)),
             Err(error) => {
                 self.store_failed("next due", &error).await;
                 latest

@@ -26,7 +26,7 @@ const LOOK_UP_AGAIN: Duration = Duration::from_mins(1);
 const TEMPLATE_AGAIN: Duration = Duration::from_mins(5);
 const TEMPLATE_PATIENCE: Duration = Duration::from_hours(1);
 /// An escalation has as long as the usual `max_age` to be told.
-const ESCALATION_LIFE: Duration = Duration::from_hours(72);
+const ESCALATION_LIFE: Duration = Duration::from_hours(3 * 24);
 
 /// What the table needs from the configuration.
 #[derive(Clone, Debug)]

@@ -70,10 +70,13 @@ impl Intake {
                     self.settle(outcome, &commands).await;
                 }
                 () = self.shutdown.soft().cancelled() => break,
-                event = source.events.recv(), if self.waiting.is_empty() => if let Some(event) = event { self.take(event) } else {
-                    self.shutdown.fail(1, format!("the Kafka thread of source {} died", self.reader.source));
-                    break;
-                },
+                event = source.events.recv(), if self.waiting.is_empty() => {
+                    let Some(event) = event else {
+                        self.shutdown.fail(1, format!("the Kafka thread of source {} died", self.reader.source));
+                        break;
+                    };
+                    self.take(event);
+                }
             }
         }
         if let Some(last) = busy {

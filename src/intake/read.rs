@@ -93,7 +93,7 @@ impl Reader {
                     let json = raw.json.clone();
                     if let Ok(read) = catch_unwind(AssertUnwindSafe(|| self.record(raw, envelope, index, now, too_old)))
                     {
-                        message.take(read)
+                        message.take(read);
                     } else {
                         let body = Bytes::copy_from_slice(json.as_bytes());
                         let index = i64::try_from(index).unwrap_or(i64::MAX);

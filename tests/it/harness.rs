@@ -273,18 +273,19 @@ level = "debug"
         answer
     }
 
-    /// The sum of a metric over all label sets that hold every one of `labels` (`verdict="sent"`).
-    pub fn metric(&self, name: &str, labels: &[&str]) -> f64 {
+    /// The sum of a metric over all label sets that hold every one of `labels` (`verdict="sent"`), in whole numbers.
+    pub fn metric(&self, name: &str, labels: &[&str]) -> u64 {
         let answer = self.get("/metrics");
         let of_it = answer.lines().filter(|line| {
             line.strip_prefix(name).is_some_and(|rest| rest.starts_with(['{', ' ']))
                 && labels.iter().all(|label| line.contains(label))
         });
-        of_it.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
+        let value = |line: &str| line.rsplit([' ']).next().unwrap().split('.').next().unwrap().parse::<u64>().unwrap();
+        of_it.map(value).sum()
     }
 
     /// Waits until the metric is at least `value`, and gives it.
-    pub async fn metric_at_least(&self, name: &str, labels: &[&str], value: f64) -> f64 {
+    pub async fn metric_at_least(&self, name: &str, labels: &[&str], value: u64) -> u64 {
         self.until(&format!("{name}{labels:?} >= {value}"), |bench| {
             let now = bench.metric(name, labels);
             (now >= value).then_some(now)
@@ -294,8 +295,7 @@ level = "debug"
 
     /// Waits until everything up to `offset` of partition 0 is in the store.
     pub async fn accepted_to(&self, offset: usize) {
-        let sum = u32::try_from(offset).unwrap();
-        self.metric_at_least("auditbell_kafka_position", &["partition=\"0\""], f64::from(sum)).await;
+        self.metric_at_least("auditbell_kafka_position", &["partition=\"0\""], offset as u64).await;
     }
 
     /// Asks again until `ask` answers.

@@ -39,7 +39,7 @@ impl Fake {
             rules: config.rules.clone(),
             people: Arc::new(People::load(config.people.clone()).unwrap()),
             rules_seen: HashMap::new(),
-            remembered: Duration::from_hours(2136),
+            remembered: Duration::from_hours(89 * 24),
         };
         let wake = Arc::new(Notify::new());
         let wakes = HashMap::from([("email".into(), wake.clone())]);
@@ -172,7 +172,7 @@ async fn a_revoked_partition_is_not_accepted_any_more() {
 #[tokio::test]
 async fn what_is_older_than_the_ledger_remembers_is_refused_and_passed() {
     let mut fake = Fake::start().await;
-    let old = Clock::system().now().minus(Duration::from_hours(2160));
+    let old = Clock::system().now().minus(Duration::from_hours(90 * 24));
     let payload = envelope(&[reset("old", ALICE)]);
     fake.say(Event::Envelopes(vec![message(10, &payload, Some(old))])).await;
     assert_eq!(fake.accepted().await, 11);

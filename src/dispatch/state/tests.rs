@@ -59,6 +59,7 @@ fn said(settled: &Settled) -> String {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a table: a row a line")]
 fn every_row_of_the_state_table() {
     let never = || attempted(Verdict::Never { reason: "recipient-refused" });
     let hold = |until| attempted(Verdict::Hold { until, why: "auth" });
