@@ -27,7 +27,7 @@ struct Kafka {
     folder: TempDir,
 }
 
-fn variable(name: &str) -> String {
+pub fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run this by tests/kafka"))
 }
 

@@ -17,6 +17,7 @@ mod intake;
 mod kafka;
 mod kafka_reader;
 mod kafka_real;
+mod kafka_real_daemon;
 mod layers;
 mod mails;
 mod retry;
