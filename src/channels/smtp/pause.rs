@@ -23,9 +23,11 @@ pub(super) struct Pause {
 }
 
 impl Pause {
-    /// While the pause stands: until when, and why.
+    /// While the pause stands: until when, and why. One that would last longer than the longest began before the clock
+    /// went back, and is over.
     pub(super) fn standing(&self, now: Timestamp) -> Option<(Timestamp, &'static str)> {
-        (self.failures > 0 && now < self.until).then_some((self.until, self.why))
+        let stands = self.failures > 0 && now < self.until && self.until.since(now) <= LONGEST_LOGIN;
+        stands.then_some((self.until, self.why))
     }
 
     /// The route failed because of `why`. Gives the end of the pause, and whether this trouble is new. Failures while a
@@ -82,6 +84,14 @@ mod tests {
             assert_eq!(until.since(now).as_secs(), seconds);
             now = until;
         }
+    }
+
+    #[test]
+    fn a_clock_that_went_back_does_not_prolong_a_pause() {
+        let mut pause = Pause::default();
+        let (until, _) = pause.failed("connect", at(90_000));
+        assert_eq!(pause.standing(at(90_000)), Some((until, "connect")));
+        assert_eq!(pause.standing(at(0)), None, "a day earlier");
     }
 
     #[test]
