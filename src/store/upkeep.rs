@@ -87,10 +87,12 @@ pub(super) fn expired(
     Ok((found, next))
 }
 
-/// Rows that were tried and wait for a time that the clock will not reach soon any more are due in a minute.
+/// Rows that were tried or held and wait for a time that the clock will not reach soon any more are due in a minute; and
+/// those that were accepted by the wrong clock, an open group included. Other groups keep their time.
 pub(super) fn clock_stepped_back(w: &mut Writer, now: Timestamp) -> Result<()> {
-    let pull = "UPDATE due SET due_at=$1 WHERE owner=0 AND attempt>0 AND due_at>$1";
-    let moved = sql::run(&w.conn, pull, &[&now.plus(SOON)])?;
+    let pull = "UPDATE due SET due_at=$1 WHERE owner=0 AND due_at>$1 AND (open_key IS NULL \
+        OR EXISTS (SELECT 1 FROM message m WHERE m.id=due.message AND m.created_at>$2))";
+    let moved = sql::run(&w.conn, pull, &[&now.plus(SOON), &now])?;
     tracing::warn!(moved, "the clock went back: retries are due in a minute");
     w.now = now;
     w.bounds.clear();

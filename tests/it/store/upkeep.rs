@@ -37,12 +37,21 @@ async fn free_messages_past_their_end_are_given_to_whoever_ends_them() {
 async fn a_clock_that_went_back_does_not_put_retries_off() {
     let file = File::new();
     let store = file.open();
+    let far = at(90_000);
+    let group = |n, key: &str| {
+        let fate = Fate::Send { due_at: far, expires_at: END, group: Some(key.into()) };
+        Intent { fate, ..send(n) }
+    };
     let one = claimed(&store).await;
-    store.settle(later(&one, at(90_000))).await.unwrap();
-    store.accept(batch(1, 2, &[due_at(send(2), at(90_000))]), NOW).await.unwrap();
+    store.settle(later(&one, far)).await.unwrap();
+    store.accept(batch(1, 2, &[send(2)]), NOW).await.unwrap();
+    let held = claim(&store, 1).await.remove(0);
+    store.settle(Settle { outcome: Settled::Hold { until: far }, ..sent(&held) }).await.unwrap();
+    store.accept(batch(2, 3, &[group(3, "by the wrong clock")]), NOW).await.unwrap();
+    store.accept(batch(3, 4, &[group(4, "by the right clock")]), at(5)).await.unwrap();
     store.clock_stepped_back(at(10)).await.unwrap();
-    assert_eq!(store.next_due("email").await.unwrap(), Some(at(70)));
-    assert_eq!(file.column("SELECT count(*) FROM due WHERE attempt=0 AND due_at=1790090000000"), [1], "only retries");
+    let due = file.column("SELECT due_at FROM due ORDER BY message");
+    assert_eq!(due, [at(70), at(70), at(70), far].map(Timestamp::as_millis), "retried, held, and two groups");
 }
 
 #[tokio::test]
