@@ -325,7 +325,15 @@ impl Reader {
                     batch.push(envelope);
                     wait = Duration::ZERO;
                 }
-                Some(Err(error)) => end = self.failed(&error),
+                Some(Err(error)) => {
+                    // Placing anew forgets what is in hand: all of it, or what was polled last would be accepted without
+                    // what came before it, which nobody would read again.
+                    if !batch.is_empty() {
+                        self.hand.push(Event::Envelopes(std::mem::take(&mut batch)));
+                        bytes = 0;
+                    }
+                    end = self.failed(&error);
+                }
             }
         }
         self.last_poll.set(gauge(self.clock.now().as_millis()) / 1_000.0);
