@@ -114,12 +114,9 @@ impl App {
     pub async fn wait(mut self) -> u8 {
         tokio::select! {
             () = self.shutdown.soft().cancelled() => {}
-            Some(ended) = self.loops.join_next() => {
-                if !self.shutdown.soft().is_cancelled() {
-                    let how = if ended.is_err() { "panicked" } else { "ended by itself" };
-                    self.shutdown.fail(1, format!("a loop {how}; this is a bug, the supervisor should start us again"));
-                }
-            }
+            Some(ended) = self.loops.join_next() => died(&self.shutdown, &ended),
+            // Without a heartbeat nobody would notice the order to stop.
+            Some(ended) = self.rest.join_next() => died(&self.shutdown, &ended),
         }
         tracing::info!("stopping: nothing new is begun");
         let cutter = tokio::spawn({
@@ -138,7 +135,10 @@ impl App {
         }
         cutter.abort();
         self.rest_done.cancel();
-        while self.rest.join_next().await.is_some() {}
+        let rest = async { while self.rest.join_next().await.is_some() {} };
+        if tokio::time::timeout(LAST_WRITES, rest).await.is_err() {
+            tracing::error!("stopping: the store still works for the upkeep; it is left behind");
+        }
         let close = async {
             if let Err(error) = self.store.unregister(self.worker).await {
                 tracing::warn!(%error, "the worker's row stays; the next start frees its claims");
@@ -150,6 +150,14 @@ impl App {
         }
         tracing::info!("stopped");
         self.shutdown.ending().map_or(0, |ending| ending.exit)
+    }
+}
+
+/// A task that runs until the order to stop has ended before it.
+fn died(shutdown: &Shutdown, ended: &Result<(), tokio::task::JoinError>) {
+    if !shutdown.soft().is_cancelled() {
+        let how = if ended.is_err() { "panicked" } else { "ended by itself" };
+        shutdown.fail(1, format!("a loop {how}; this is a bug, the supervisor should start us again"));
     }
 }
 

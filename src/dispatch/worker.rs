@@ -18,6 +18,8 @@ use crate::store::{Store, StoreError, Upkeep};
 
 /// Between two heartbeats, and between two maintenance rounds.
 const BEAT: Duration = Duration::from_secs(5);
+/// How long the store may take for one: shorter than the beat, so that lateness is noticed at the next one.
+const PATIENCE: Duration = Duration::from_secs(4);
 /// Others may free our claims 30 s after our last heartbeat; half of that is left for what is under way.
 const LATE: Duration = Duration::from_secs(15);
 /// A step of the wall clock that is worth a word.
@@ -51,18 +53,22 @@ pub async fn heartbeat(
         let now = clock.now();
         if wall.plus(monotonic.elapsed()).since(now) > CLOCK_STEP {
             tracing::error!("the system's clock was set back by more than a minute; retries are pulled forward");
-            if let Err(error) = store.clock_stepped_back(now).await {
-                tracing::warn!(%error, "the retries could not be pulled forward; they come late");
+            match timeout(PATIENCE, store.clock_stepped_back(now)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => tracing::warn!(%error, "the retries could not be pulled forward; they come late"),
+                Err(_) => tracing::warn!("the store did not pull the retries forward in time; they may come late"),
             }
         }
         (wall, monotonic) = (now, Instant::now());
-        // The limit is shorter than the beat, so that lateness is noticed at the next one.
-        match timeout(BEAT.mul_f64(0.8), store.heartbeat(worker, now)).await {
+        match timeout(PATIENCE, store.heartbeat(worker, now)).await {
             Ok(Ok(true)) => last = Instant::now(),
             Ok(Ok(false)) => {
                 shutdown.fail(75, "another process declared this one dead: its worker row is gone; start again");
             }
             Ok(Err(StoreError::Damaged(message))) => shutdown.fail(74, message),
+            Ok(Err(_)) if !store.is_alive() => {
+                shutdown.fail(1, "a thread of the store died; this is a bug, the supervisor should start us again");
+            }
             Ok(Err(error)) => tracing::warn!(%error, "the heartbeat could not be written"),
             Err(_) => tracing::warn!("the store did not take the heartbeat in time"),
         }
@@ -131,5 +137,29 @@ impl Gauges {
         }
         metrics::store_bytes().set(upkeep.bytes as f64);
         metrics::store_free_bytes().set(upkeep.free_bytes as f64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Settings;
+
+    #[tokio::test]
+    async fn a_store_whose_threads_are_gone_ends_the_process() {
+        let directory = tempfile::tempdir().unwrap();
+        let retention = Duration::from_hours(24);
+        let settings = Settings { path: directory.path().join("a.db"), ledger: retention, content: retention };
+        let store = Store::open(&settings, true).unwrap();
+        store.clone().close().await;
+        let (shutdown, done) = (Shutdown::default(), CancellationToken::new());
+        let (permission, _permitted) = watch::channel(Permission::Go);
+        let beating = heartbeat(store, 1, Clock::system(), permission, shutdown.clone(), done);
+        tokio::select! {
+            () = beating => {}
+            () = shutdown.soft().cancelled() => {}
+            () = tokio::time::sleep(Duration::from_secs(10)) => {}
+        }
+        assert_eq!(shutdown.ending().map(|ending| ending.exit), Some(1));
     }
 }

@@ -340,10 +340,10 @@ impl Store {
         Changes { store: self.clone(), seen }
     }
 
-    /// Is the writer thread alive? For readiness.
+    /// Are the threads alive? A store without them never answers well again.
     pub fn is_alive(&self) -> bool {
         let senders = self.shared.senders.lock().unwrap_or_else(PoisonError::into_inner);
-        senders.as_ref().is_some_and(|(write, _)| !write.is_closed())
+        senders.as_ref().is_some_and(|(write, read)| !write.is_closed() && !read.is_closed())
     }
 
     /// Checkpoint and close; waits for the threads. Other clones get errors from now on.
