@@ -36,8 +36,14 @@ pub(super) fn claim(
         return Ok(Vec::new());
     }
     let suspect = sql::first::<Timestamp>(&w.conn, sql::NEXT_SUSPECT, &[channel])?.filter(|due_at| *due_at <= now);
+    if elsewhere(w, channel) {
+        return Ok(Vec::new());
+    }
+    let patient = suspect.is_none_or(|due_at| due_at > now.minus(SUSPECT_PATIENCE));
+    // What other channels hold must go too, or one that is busy for hours would keep this one waiting as long.
+    w.drained_for = (!patient).then(|| channel.clone());
     let mut claims = Vec::new();
-    if suspect.is_none_or(|due_at| due_at > now.minus(SUSPECT_PATIENCE)) {
+    if patient {
         for lane in [URGENT, ORDINARY] {
             let left = limit - claims.len();
             if left > 0 {
@@ -48,9 +54,15 @@ pub(super) fn claim(
     if claims.is_empty() && w.in_hand.is_empty() && suspect.is_some() {
         claims = sql::rows(&w.conn, sql::CLAIM_SUSPECT, &[&worker, channel, &now], |row| read(row, channel, worker))?;
         w.suspect = claims.first().map(|claim| claim.message);
+        w.drained_for = None;
     }
     w.in_hand.extend(claims.iter().map(|claim| claim.message));
     Ok(claims)
+}
+
+/// Is the window drained for another channel?
+fn elsewhere(w: &Writer, channel: &str) -> bool {
+    w.drained_for.as_deref().is_some_and(|other| other != channel)
 }
 
 fn window(
@@ -129,10 +141,12 @@ pub(super) fn next_due(w: &mut Writer, channel: &Arc<str>) -> Result<Option<Time
     // What is due and was not given out waits for what is in hand; asking at once again would only spin.
     let later = w.now.plus(BLOCKED);
     let overdue = suspect.is_some_and(|due_at| due_at <= w.now.minus(SUSPECT_PATIENCE));
-    if w.suspect.is_some() || (overdue && !w.in_hand.is_empty()) {
+    let elsewhere = elsewhere(w, channel);
+    if w.suspect.is_some() || elsewhere || (overdue && !w.in_hand.is_empty()) {
         next = next.map(|due_at| due_at.max(later));
     }
-    let suspect = suspect.map(|due_at| if w.in_hand.is_empty() { due_at } else { due_at.max(later) });
+    let free = w.in_hand.is_empty() && !elsewhere;
+    let suspect = suspect.map(|due_at| if free { due_at } else { due_at.max(later) });
     Ok(next.into_iter().chain(suspect).min())
 }
 
@@ -144,6 +158,7 @@ pub(super) fn register(w: &mut Writer, worker: i64, name: &str, now: Timestamp) 
     }
     sql::run(&w.conn, "DELETE FROM worker", &[])?;
     sql::run(&w.conn, "INSERT INTO worker(id,name,seen_at) VALUES($1,$2,$3)", &[&worker, &name, &now])?;
+    w.worker = Some(worker);
     w.in_hand.clear();
     w.suspect = None;
     Ok(())
@@ -164,10 +179,12 @@ pub(super) fn unregister(w: &mut Writer, worker: i64) -> Result<(), StoreError> 
     Ok(())
 }
 
-/// Frees the claims of workers that nobody has seen for 30 s.
+/// Frees the claims of workers that nobody has seen for 30 s. Never our own: whoever asks is alive, however far the clock
+/// has jumped since the last heartbeat (a suspended machine), and what it holds may be on its way to a relay.
 pub(super) fn void_unseen(w: &mut Writer, now: Timestamp) -> Result<(), StoreError> {
-    let horizon = now.minus(UNSEEN);
-    for worker in sql::rows(&w.conn, "SELECT id FROM worker WHERE seen_at<$1", &[&horizon], |row| row.get(0))? {
+    let unseen = "SELECT id FROM worker WHERE seen_at<$1 AND id<>$2";
+    let params: [&dyn ToSql; 2] = [&now.minus(UNSEEN), &w.worker.unwrap_or(0)];
+    for worker in sql::rows(&w.conn, unseen, &params, |row| row.get(0))? {
         tracing::warn!(worker, "a worker was not seen for 30 s: its claims are void");
         void(w, worker, now)?;
         sql::run(&w.conn, "DELETE FROM worker WHERE id=$1", &[&worker])?;

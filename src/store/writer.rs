@@ -71,6 +71,10 @@ pub(super) struct Writer {
     pub in_hand: HashSet<i64>,
     /// The suspect message in hand: nothing else is claimed beside it.
     pub suspect: Option<i64>,
+    /// The channel whose suspects have waited so long that nobody claims until one of them got its turn.
+    pub drained_for: Option<Arc<str>>,
+    /// The worker of this very process, once it has registered.
+    pub worker: Option<i64>,
     /// The last time a claim named.
     pub now: Timestamp,
     pub purge: Purge,
@@ -103,6 +107,8 @@ impl Writer {
             bounds: HashMap::new(),
             in_hand: HashSet::new(),
             suspect: None,
+            drained_for: None,
+            worker: None,
             now: Timestamp::default(),
             purge: Purge::default(),
             version: None,

@@ -127,12 +127,41 @@ async fn suspect_messages_get_their_turn_even_under_load() {
 }
 
 #[tokio::test]
+async fn suspect_messages_get_their_turn_even_while_another_channel_is_busy() {
+    let file = File::new();
+    let store = file.open();
+    place(&store, 0).await;
+    store.accept(batch(0, 1, &[send(1)]), NOW).await.unwrap();
+    claim(&store, 1).await;
+    drop(store);
+    let store = file.open();
+    let worker = store.register("test", NOW).await.unwrap();
+    let other = |n| Intent { channel: "other".into(), ..send(n) };
+    store.accept(batch(1, 4, &[other(2), other(3), other(4)]), NOW).await.unwrap();
+    let busy = store.claim("other", worker, NOW, 1).await.unwrap();
+    let late = NOW.plus(Duration::from_secs(61));
+    assert!(store.claim("email", worker, late, 9).await.unwrap().is_empty(), "not beside the other channel's");
+    assert!(store.claim("other", worker, late, 9).await.unwrap().is_empty(), "which is not filled up again");
+    assert_eq!(
+        store.next_due("other").await.unwrap(),
+        Some(late.plus(Duration::from_secs(1))),
+        "nor asks without pause"
+    );
+    store.settle(sent(&busy[0])).await.unwrap();
+    let suspect = store.claim("email", worker, late, 9).await.unwrap();
+    assert_eq!((suspect.len(), suspect[0].suspect), (1, 1));
+    store.settle(sent(&suspect[0])).await.unwrap();
+    assert_eq!(store.claim("other", worker, late, 9).await.unwrap().len(), 2, "then it goes on");
+}
+
+#[tokio::test]
 async fn a_worker_unseen_for_30_s_loses_its_claims_and_hears_of_it() {
     let file = File::new();
     let store = file.open();
     place(&store, 0).await;
     store.accept(batch(0, 1, &[send(1)]), NOW).await.unwrap();
-    let worker = store.register("test", at(0)).await.unwrap();
+    let worker = 17;
+    file.execute(&format!("INSERT INTO worker(id, name, seen_at) VALUES({worker}, 'other', {})", at(0).as_millis()));
     let claims = store.claim("email", worker, NOW, 1).await.unwrap();
     assert!(store.heartbeat(worker, at(10)).await.unwrap());
     store.maintain(at(40)).await.unwrap();
@@ -141,6 +170,22 @@ async fn a_worker_unseen_for_30_s_loses_its_claims_and_hears_of_it() {
     assert!(!store.heartbeat(worker, at(71)).await.unwrap());
     assert!(!store.settle(later(&claims[0], at(99))).await.unwrap(), "its verdicts are fenced");
     assert!(store.settle(sent(&claims[0])).await.unwrap(), "but Sent wins");
+}
+
+#[tokio::test]
+async fn a_clock_that_jumps_ahead_does_not_void_the_claims_of_the_process_that_asks() {
+    let file = File::new();
+    let store = file.open();
+    place(&store, 0).await;
+    store.accept(batch(0, 1, &[send(1)]), NOW).await.unwrap();
+    let worker = store.register("test", NOW).await.unwrap();
+    let claims = store.claim("email", worker, NOW, 1).await.unwrap();
+    // The machine was suspended for an hour while the message was under way; maintenance wakes before the heartbeat.
+    let woken = NOW.plus(Duration::from_hours(1));
+    store.maintain(woken).await.unwrap();
+    assert!(store.claim("email", worker, woken, 9).await.unwrap().is_empty(), "else it would be sent twice");
+    assert!(store.heartbeat(worker, woken).await.unwrap());
+    assert!(store.settle(later(&claims[0], at(9_999))).await.unwrap(), "the claim is still ours");
 }
 
 #[tokio::test]
