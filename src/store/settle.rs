@@ -57,8 +57,10 @@ pub(super) fn settle(w: &mut Writer, settle: &Settle) -> Result<bool, StoreError
         }
         Settled::Never { state, reason, escalation } => never(w, settle, *state, reason, escalation)?,
     };
-    // Even a claim that was not ours any more is out of our hand.
-    w.out_of_hand(claim.message);
+    // A claim that was not ours any more says nothing of the one that may be in hand now.
+    if written {
+        w.out_of_hand(claim.message);
+    }
     Ok(written)
 }
 

@@ -109,6 +109,28 @@ async fn a_suspect_message_is_blamed_again_only_when_it_was_alone_and_waits_from
 }
 
 #[tokio::test]
+async fn a_verdict_that_comes_too_late_does_not_make_the_hand_look_empty() {
+    let file = File::new();
+    let store = file.open();
+    place(&store, 0).await;
+    store.accept(batch(0, 1, &[send(1)]), NOW).await.unwrap();
+    claim(&store, 1).await;
+    drop(store);
+    let store = file.open();
+    let worker = store.register("test", NOW).await.unwrap();
+    store.accept(batch(1, 2, &[send(2)]), NOW).await.unwrap();
+    let stale = store.claim("email", worker, NOW, 1).await.unwrap().remove(0);
+    store.settle(later(&stale, at(61))).await.unwrap();
+    let current = store.claim("email", worker, at(61), 1).await.unwrap();
+    assert_eq!((current.len(), current[0].suspect), (1, 0));
+    assert!(!store.settle(later(&stale, at(99))).await.unwrap());
+    assert!(
+        store.claim("email", worker, at(61), 9).await.unwrap().is_empty(),
+        "the suspect is not given out beside it"
+    );
+}
+
+#[tokio::test]
 async fn suspect_messages_get_their_turn_even_under_load() {
     let file = File::new();
     let store = file.open();
