@@ -1,6 +1,7 @@
-//! The figures of docs/performance.md, from the real binary: `cargo bench --bench figures` (a shorter run: `-- --short`).
+//! The figures of docs/performance.md, from the real binary: `tests/kafka run cargo bench --bench figures` beside a real
+//! Apache Kafka, or without `tests/kafka run` on a mock cluster (`-- --short`: a shorter run).
 //!
-//! A mock Kafka cluster and a mail sink stand in this process, the daemon is a process of its own with its store on this
+//! A mail sink (and the mock cluster) stands in this process, the daemon is a process of its own with its store on this
 //! disk. Prints: size of the binary, time to ready, memory, produce → mail accepted at one envelope per 200 ms, and the
 //! rate of a burst beside the rate of `smtp-source` (Postfix's load generator, where it is installed) into the same sink.
 
@@ -18,10 +19,11 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
 
-const TOPIC: &str = "insights-logs-auditlogs";
 /// The mock keeps 5 MB per partition.
 const PARTITIONS: i32 = 8;
 const CONNECTIONS: usize = 4;
@@ -39,7 +41,7 @@ fn main() {
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
     println!("4 KiB write + fdatasync on this disk: {:?} (median of 200)", fsync_cost(directory.path()));
     let http = free_port();
-    write_config(directory.path(), &kafka.cluster.bootstrap_servers(), sink.port, http);
+    write_config(directory.path(), &kafka, sink.port, http);
     let started = Instant::now();
     let mut daemon = Daemon::start(binary, directory.path());
     wait_until(|| get(http, "/readyz").is_some_and(|answer| answer.starts_with("HTTP/1.1 200")));
@@ -91,19 +93,31 @@ fn main() {
 
 struct Kafka {
     producer: ThreadedProducer<rdkafka::producer::DefaultProducerContext>,
-    cluster: MockCluster<'static, DefaultProducerContext>,
+    brokers: String,
+    topic: String,
+    /// How long a fetch waits at the broker: the mock does not wake it when something comes, a real broker does.
+    fetch_wait: &'static str,
+    _mock: Option<MockCluster<'static, DefaultProducerContext>>,
 }
 
 impl Kafka {
     fn start() -> Self {
-        let cluster = MockCluster::new(1).unwrap();
-        cluster.create_topic(TOPIC, PARTITIONS, 1).unwrap();
-        let producer = ClientConfig::new()
-            .set("bootstrap.servers", cluster.bootstrap_servers())
-            .set("linger.ms", "0")
-            .create()
-            .unwrap();
-        Self { producer, cluster }
+        let topic = format!("bench-{}", std::process::id());
+        let (brokers, mock) = match std::env::var("AUDITBELL_KAFKA") {
+            Ok(brokers) => {
+                create_topic(&brokers, &topic);
+                (brokers, None)
+            }
+            Err(_) => {
+                let cluster = MockCluster::new(1).unwrap();
+                cluster.create_topic(&topic, PARTITIONS, 1).unwrap();
+                (cluster.bootstrap_servers(), Some(cluster))
+            }
+        };
+        let (name, fetch_wait) = if mock.is_some() { ("mock", "5") } else { ("Apache Kafka", "500") };
+        println!("broker: {name}, {PARTITIONS} partitions, fetch.wait.max.ms {fetch_wait}");
+        let producer = ClientConfig::new().set("bootstrap.servers", &brokers).set("linger.ms", "0").create().unwrap();
+        Self { producer, brokers, topic, fetch_wait, _mock: mock }
     }
 
     fn send(&self, n: usize) {
@@ -114,7 +128,7 @@ impl Kafka {
         let text = envelope(n, &now.to_string());
         let partition = i32::try_from(n).unwrap() % PARTITIONS;
         self.producer
-            .send(BaseRecord::<(), _>::to(TOPIC).partition(partition).payload(&text))
+            .send(BaseRecord::<(), _>::to(&self.topic).partition(partition).payload(&text))
             .map_err(|(e, _)| e)
             .unwrap();
     }
@@ -247,14 +261,23 @@ impl Drop for Daemon {
     }
 }
 
-fn write_config(directory: &Path, brokers: &str, smtp: u16, http: u16) {
+fn create_topic(brokers: &str, topic: &str) {
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", brokers).create().unwrap();
+    let new = NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(admin.create_topics([&new], &AdminOptions::new())).unwrap();
+}
+
+fn write_config(directory: &Path, kafka: &Kafka, smtp: u16, http: u16) {
     let text = format!(
         r#"
 [source.bench]
 brokers = "{brokers}"
-topics = ["{TOPIC}"]
-group_id = "bench"
+topics = ["{topic}"]
+group_id = "{topic}"
 start = "earliest"
+kafka = {{ "fetch.wait.max.ms" = "{wait}" }}
 [store]
 url = "sqlite:{store}"
 [http]
@@ -281,6 +304,9 @@ to = ["target"]
 channels = ["email"]
 template = "password-reset"
 "#,
+        brokers = kafka.brokers,
+        topic = kafka.topic,
+        wait = kafka.fetch_wait,
         store = directory.join("bench.db").display(),
     );
     fs::write(directory.join("config.toml"), text).unwrap();
