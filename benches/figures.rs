@@ -103,16 +103,13 @@ struct Kafka {
 impl Kafka {
     fn start() -> Self {
         let topic = format!("bench-{}", std::process::id());
-        let (brokers, mock) = match std::env::var("AUDITBELL_KAFKA") {
-            Ok(brokers) => {
-                create_topic(&brokers, &topic);
-                (brokers, None)
-            }
-            Err(_) => {
-                let cluster = MockCluster::new(1).unwrap();
-                cluster.create_topic(&topic, PARTITIONS, 1).unwrap();
-                (cluster.bootstrap_servers(), Some(cluster))
-            }
+        let (brokers, mock) = if let Ok(brokers) = std::env::var("AUDITBELL_KAFKA") {
+            create_topic(&brokers, &topic);
+            (brokers, None)
+        } else {
+            let cluster = MockCluster::new(1).unwrap();
+            cluster.create_topic(&topic, PARTITIONS, 1).unwrap();
+            (cluster.bootstrap_servers(), Some(cluster))
         };
         let (name, fetch_wait) = if mock.is_some() { ("mock", "5") } else { ("Apache Kafka", "500") };
         println!("broker: {name}, {PARTITIONS} partitions, fetch.wait.max.ms {fetch_wait}");
