@@ -1,6 +1,6 @@
 //! What the store costs per mail: `cargo bench --bench store [-- DIR]` prints one line per batch size.
 //!
-//! The file holds 300,000 old ids; each mail is one record of 1.6 KB, one notification, one message. One task does accept,
+//! The file holds 300,000 old ids of 90 days; each mail is one record of 1.6 KB, one notification, one message. One task does accept,
 //! claim, load and settle in turn, so the times add up; the daemon overlaps them. Settles are sent one by one and all at
 //! once, as sessions do, and meet in the writer. DIR (default: the system's temporary directory) chooses the disk.
 
@@ -142,7 +142,9 @@ impl Mails {
     fn record(&self, offset: i64) -> Planned {
         let identity = *blake3::hash(&offset.to_be_bytes()).as_bytes();
         let mut id = [0; 16];
-        id[..4].copy_from_slice(&u32::try_from(NOW.day()).unwrap_or_default().to_be_bytes());
+        // The old ones spread over the ledger's 90 days, the new ones all of today.
+        let age = (OLD_IDS.cast_signed() - offset).max(0) * 90 / OLD_IDS.cast_signed();
+        id[..4].copy_from_slice(&u32::try_from(NOW.day() - age).unwrap_or_default().to_be_bytes());
         id[4..].copy_from_slice(&identity[..12]);
         let intent = Intent {
             id: NotificationId(id),

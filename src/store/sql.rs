@@ -163,4 +163,46 @@ mod tests {
         assert!(first::<i64>(&conn, "SELECT $1 + $2", &[&1]).is_err());
         assert!(first::<i64>(&conn, "SELECT $1", &[&1, &2]).is_err());
     }
+
+    #[test]
+    fn no_hot_statement_walks_a_table_that_grows() {
+        let conn = Connection::open_in_memory().unwrap();
+        conn.execute_batch(include_str!("migrations/0001.sql")).unwrap();
+        let hot = [
+            FENCE,
+            NOTIFY,
+            JOIN_GROUP,
+            JOIN_MESSAGE,
+            ASSIGN,
+            CLAIM,
+            CLAIM_SUSPECT,
+            CLAIM_ONE,
+            NEXT_DUE,
+            NEXT_SUSPECT,
+            RELEASE,
+            SENT,
+            DROP_DUE,
+            DROP_MY_DUE,
+            HAND_BACK,
+            HOLD,
+            TRIED,
+            FREEZE,
+            END,
+            REASON,
+            LOAD,
+        ];
+        for text in hot {
+            let mut plan = conn.prepare(&format!("EXPLAIN QUERY PLAN {text}")).unwrap();
+            let mut steps = plan.raw_query();
+            let mut walks = Vec::new();
+            while let Some(step) = steps.next().unwrap() {
+                // `c` is the window just chosen, `j` the list of ids to load.
+                let step: String = step.get(3).unwrap();
+                if step.starts_with("SCAN") && !["SCAN c", "SCAN j"].iter().any(|small| step.starts_with(small)) {
+                    walks.push(step);
+                }
+            }
+            assert_eq!(walks, [""; 0], "{text}");
+        }
+    }
 }
