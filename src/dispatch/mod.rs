@@ -99,7 +99,7 @@ impl Lane {
                 let messages = self.refill(room).await;
                 look = messages.len() == room;
                 for message in messages {
-                    tasks.spawn(self.clone().deliver(message));
+                    tasks.spawn(self.clone().guard(message));
                 }
             }
             let next = self.next_look(look).await;
@@ -117,6 +117,22 @@ impl Lane {
             report(done);
         }
         self.channel.close().await;
+    }
+
+    /// Delivers in a task of its own, so that a panic outside of composing ends neither the lane nor leaves a claim that
+    /// nobody settles: with one in hand for ever, no suspect message would be given out again.
+    async fn guard(self: Arc<Self>, message: Loaded) {
+        let (key, claim) = (message.key, message.claim.clone());
+        if tokio::spawn(self.clone().deliver(message)).await.is_ok() {
+            return;
+        }
+        tracing::error!(message = %key, "a delivery panicked; its message is suspect, and tried again alone");
+        while let Err(error) = self.parts.store.blame(claim.clone(), self.parts.clock.now()).await {
+            self.store_failed("blame", &error).await;
+            if self.parts.shutdown.hard().is_cancelled() {
+                return; // the next start blames it
+            }
+        }
     }
 
     /// When to look again without being woken.
@@ -180,7 +196,7 @@ impl Lane {
     }
 }
 
-/// A delivery that panicked outside of composing leaves its claim to the next start, which marks it suspect.
+/// Deliveries are guarded. Should the guard itself panic, it leaves its claim to the next start, which marks it suspect.
 fn report(done: Result<(), tokio::task::JoinError>) {
     if let Err(error) = done
         && error.is_panic()
@@ -188,3 +204,6 @@ fn report(done: Result<(), tokio::task::JoinError>) {
         tracing::error!("a delivery panicked; its message is tried again after a restart");
     }
 }
+
+#[cfg(test)]
+mod tests;

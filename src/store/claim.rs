@@ -129,6 +129,23 @@ pub(super) fn release(w: &mut Writer, claims: &[Claim]) -> Result<(), StoreError
     Ok(())
 }
 
+/// A delivery panicked: that counts as a crash of the process does, for this row alone. `false` if it is not ours.
+pub(super) fn blame(w: &mut Writer, claim: &Claim, now: Timestamp) -> Result<bool, StoreError> {
+    let Claim { channel, lane, due_at, message, owner, attempt, .. } = claim;
+    let params: [&dyn ToSql; 8] =
+        [channel, lane, due_at, message, owner, attempt, &SUSPECT_WAITS, &now.plus(SUSPECT_WAIT)];
+    let mine = sql::run(
+        &w.conn,
+        "UPDATE due SET owner=0, suspect=suspect+1, due_at=CASE WHEN suspect+1>=$7 THEN $8 ELSE due_at END \
+         WHERE channel=$1 AND lane=$2 AND due_at=$3 AND message=$4 AND owner=$5 AND attempt=$6",
+        &params,
+    )? == 1;
+    if mine {
+        w.out_of_hand(*message);
+    }
+    Ok(mine)
+}
+
 /// When this channel's next row can be claimed; rows in hand do not count.
 pub(super) fn next_due(w: &mut Writer, channel: &Arc<str>) -> Result<Option<Timestamp>, StoreError> {
     let mut next = None;

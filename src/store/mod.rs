@@ -283,6 +283,11 @@ impl Store {
         self.write(Mark::Other, move |w| claim::release(w, &claims)).await
     }
 
+    /// Frees the claim of a delivery that panicked, and makes its message suspect. `false`: it was no longer ours.
+    pub async fn blame(&self, claim: Claim, now: Timestamp) -> Result<bool, StoreError> {
+        self.write(Mark::Other, move |w| claim::blame(w, &claim, now)).await
+    }
+
     /// Free rows past their end, claimed for `worker` and loaded: settle each with `Never { state: Expired, … }`. Looks at
     /// a slice of what is due; call it beside `maintain`. Rows of a running channel expire when they are claimed.
     pub async fn expired(&self, worker: i64, now: Timestamp, limit: usize) -> Result<Vec<Loaded>, StoreError> {

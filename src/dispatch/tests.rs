@@ -1,0 +1,115 @@
+//! A lane whose channel misbehaves.
+
+use std::pin::Pin;
+
+use bytes::Bytes;
+
+use super::*;
+use crate::channels::{Attempt, Outgoing};
+use crate::compose::Brand;
+use crate::plan::{Fate, Intent, NotificationId, Recipient};
+use crate::record::{Position, Severity};
+use crate::store::{Batch, Planned, Settings};
+
+const HOUR: Duration = Duration::from_hours(1);
+
+/// A channel with a bug.
+struct Panics;
+
+impl Channel for Panics {
+    fn attempt<'a>(
+        &'a self,
+        _outgoing: &'a Outgoing,
+        _now: Timestamp,
+    ) -> Pin<Box<dyn Future<Output = Attempt> + Send + 'a>> {
+        Box::pin(async { panic!("on purpose") })
+    }
+
+    fn connections(&self) -> usize {
+        1
+    }
+
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {})
+    }
+}
+
+/// A store with one message for alice, due now. Its record cannot be read, so the built-in template words it.
+async fn one_message(path: std::path::PathBuf, now: Timestamp) -> Store {
+    let store = Store::open(&Settings { path, ledger: 24 * HOUR, content: 24 * HOUR }, true).unwrap();
+    let intent = Intent {
+        id: NotificationId([7; 16]),
+        rule: "rule".into(),
+        channel: "email".into(),
+        recipient: Some(Recipient::Address("alice@example.com".into())),
+        element: None,
+        template: "password-reset".into(),
+        title: "title".into(),
+        severity: Severity::Medium,
+        rank: 0,
+        fate: Fate::Send { due_at: now, expires_at: now.plus(72 * HOUR), group: None },
+    };
+    let record = Planned {
+        identity: [9; 32],
+        at: now,
+        dialect: "other",
+        position: Position { source: "s".into(), topic: None, partition: None, offset: None, index: 0 },
+        body: Bytes::from_static(b"\xff"),
+        broker_time: None,
+        intents: vec![intent],
+    };
+    store.accept(Batch { records: vec![record], ..Batch::default() }, now).await.unwrap();
+    store
+}
+
+fn parts(store: Store, worker: i64, permission: watch::Receiver<Permission>) -> Parts {
+    let brand = Brand {
+        name: Some("Example".into()),
+        security_contact: Some("https://security.example.com".into()),
+        address: None,
+        logo_file: None,
+        helpdesk_url: None,
+        report_url: None,
+        review_url: None,
+    };
+    let people = crate::people::Settings {
+        allow_domains: vec!["example.com".into()],
+        csv: None,
+        fallback: Vec::new(),
+        wait: HOUR,
+        max_rows: 1,
+    };
+    Parts {
+        store,
+        people: Arc::new(People::load(people).unwrap()),
+        composer: Arc::new(Composer::load(None, &brand).unwrap()),
+        clock: Clock::system(),
+        worker,
+        permission,
+        shutdown: Shutdown::default(),
+    }
+}
+
+#[tokio::test]
+async fn a_delivery_that_panics_makes_its_message_suspect_and_does_not_stop_the_lane() {
+    let directory = tempfile::tempdir().unwrap();
+    let now = Clock::system().now();
+    let store = one_message(directory.path().join("a.db"), now).await;
+    let worker = store.register("test", now).await.unwrap();
+    let (permission, permitted) = watch::channel(Permission::Go);
+    let policy =
+        state::Policy { schedule: schedule::Schedule::new(Vec::new()), wait: HOUR, fallback: Vec::new().into() };
+    let sender = Sender { from: "Bell <bell@example.com>".into(), reply_to: None, redirect_to: None };
+    let parts = parts(store.clone(), worker, permitted);
+    let lane = Lane::new(parts, "email".into(), Arc::new(Panics), sender, policy, Arc::default());
+    let running = tokio::spawn(Arc::new(lane).run());
+    // Three times at once, alone; from then on once an hour.
+    let waits = async {
+        while store.next_due("email").await.unwrap().is_none_or(|due_at| due_at < now.plus(HOUR / 2)) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), waits).await.expect("three crashes laid at its door");
+    permission.send_replace(Permission::Stopping);
+    tokio::time::timeout(Duration::from_secs(10), running).await.expect("the lane still hears").unwrap();
+}
