@@ -7,6 +7,7 @@ mod mailbox;
 mod page;
 mod samples;
 mod story;
+mod tally;
 
 use std::fs;
 use std::io::{self, Write};
@@ -26,8 +27,9 @@ use crate::shutdown::{self, Shutdown};
 
 use feed::Feed;
 use mailbox::Received;
-use samples::{Expected, SAMPLES, Sample};
+use samples::{SAMPLES, Sample};
 use story::Story;
+use tally::Tally;
 
 /// The shipped rules, from the first `[[rule]]` of the example on.
 const EXAMPLE: &str = include_str!("../../config.example.toml");
@@ -53,7 +55,7 @@ pub struct Options {
     pub listen: SocketAddr,
 }
 
-/// Runs the demo until Ctrl-C, or with `once` until the samples are delivered. `Ok(false)`: an expected mail is missing.
+/// Runs the demo until Ctrl-C, or with `once` until the samples are delivered. `Ok(false)`: a mail is missing or was not expected.
 pub async fn run(options: Options) -> anyhow::Result<bool> {
     let home = Home::make()?;
     let feed = Feed::start()?;
@@ -136,26 +138,16 @@ impl Scene {
 
     /// Takes mails until the expected ones are there and it has been quiet since; prints the summary.
     async fn collect(&self, taken: &mut mpsc::Receiver<Received>) -> anyhow::Result<bool> {
-        let mut missing: Vec<Expected> = SAMPLES.iter().flat_map(|sample| sample.mails).copied().collect();
-        let (expected, mut surplus) = (missing.len(), Vec::new());
+        let mut tally = Tally::new(SAMPLES.iter().flat_map(|sample| sample.mails).copied());
         let give_up = tokio::time::Instant::now() + PATIENCE;
         loop {
-            let limit = if missing.is_empty() { tokio::time::Instant::now() + QUIET } else { give_up };
+            let limit = if tally.complete() { tokio::time::Instant::now() + QUIET } else { give_up };
             let Ok(mail) = tokio::time::timeout_at(limit, taken.recv()).await else { break };
             let (to, subject) = self.receive(&mail.context("the mail server has ended")?);
-            match missing.iter().position(|mail| mail.to == to && mail.subject == subject) {
-                Some(found) => drop(missing.swap_remove(found)),
-                None => surplus.push((to, subject)),
-            }
+            tally.arrived(to, subject);
         }
-        say(&format!("\n{} of {expected} expected mails arrived, {} others.", expected - missing.len(), surplus.len()));
-        for mail in &missing {
-            say(&format!("missing: to {}: {}", mail.to, mail.subject));
-        }
-        for (to, subject) in &surplus {
-            say(&format!("not expected: to {to}: {subject}"));
-        }
-        Ok(missing.is_empty() && surplus.is_empty())
+        say(&format!("\n{tally}"));
+        Ok(tally.ok())
     }
 }
 

@@ -10,7 +10,7 @@ use mail_parser::MessageParser;
 
 use crate::clock::Timestamp;
 use crate::compose::Kind;
-use crate::people::People;
+use crate::people::{People, Resolution};
 use crate::plan::{self, Fate, Intent, NotificationId, Recipient};
 use crate::record::envelope::{self, Item};
 use crate::record::{Position, Record};
@@ -102,10 +102,21 @@ impl Story {
         let context = plan::Context { now, broker_time: Some(now), rules_seen: &HashMap::new(), canonical: &canonical };
         let intents = plan::plan(record, &matching, &context);
         let pretty: Arc<str> = serde_json::to_string_pretty(&record.raw).unwrap_or_default().into();
-        let mut words: Vec<String> = intents.iter().map(told).collect();
+        let mut words: Vec<String> = intents.iter().map(|intent| self.told(intent, record)).collect();
         words.dedup();
         self.planned.extend(intents.into_iter().map(|intent| Planned { intent, record: pretty.clone() }));
         words.join(", ")
+    }
+
+    fn told(&self, intent: &Intent, record: &Record) -> String {
+        let resolution = intent.recipient.as_ref().map(|who| self.people.resolve(who, std::slice::from_ref(record)));
+        let lost = match (&intent.fate, &resolution) {
+            (Fate::Ends { reason, .. }, _) => return format!("nobody is told: {reason} (rule {})", intent.rule),
+            (_, Some(Resolution::Refused(refusal))) => refusal.as_str(),
+            (_, Some(Resolution::Unknown)) => "unknown",
+            _ => return format!("will be told by mail (rule {})", intent.rule),
+        };
+        format!("nobody can be mailed ({lost}): the fallback list hears instead (rule {})", intent.rule)
     }
 
     /// A mail arrived.
@@ -177,12 +188,5 @@ fn group(intent: &Intent) -> Option<&Arc<str>> {
     match &intent.fate {
         Fate::Send { group, .. } => group.as_ref(),
         Fate::Ends { .. } => None,
-    }
-}
-
-fn told(intent: &Intent) -> String {
-    match (&intent.fate, &intent.recipient) {
-        (Fate::Ends { reason, .. }, _) => format!("nobody is told: {reason} (rule {})", intent.rule),
-        (Fate::Send { .. }, _) => format!("will be told by mail (rule {})", intent.rule),
     }
 }

@@ -30,6 +30,10 @@ fn once_delivers_every_expected_mail_and_leaves_nothing_behind() {
     assert!(said.contains("15 of 15 expected mails arrived, 0 others."), "{said}");
     assert!(said.contains("7.1 (unreadable)  → kept in the dead letters: not-json"), "{said}");
     assert!(said.contains("3.0 Reset user password  → rule password-reset does not match: result"), "{said}");
+    let guest = "8.0 Reset user password  → nobody can be mailed (guest): the fallback list hears instead (rule password-reset)";
+    assert!(said.contains(guest), "{said}");
+    assert!(said.contains("8.2 Reset user password  → nobody can be mailed (unknown): the fallback list"), "{said}");
+    assert!(said.contains("2.0 Reset user password  → will be told by mail (rule password-reset)"), "{said}");
     assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 0, "something was left behind");
 }
 
