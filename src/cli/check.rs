@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Global, Output, exit};
+use super::{Options, Output, exit};
 use crate::channels::smtp::{Smtp, Timeouts};
 use crate::compose::Composer;
 use crate::config::{self, ChannelSettings, Config, Fault};
@@ -19,6 +19,8 @@ const PROBE_LIMIT: Duration = Duration::from_secs(15);
 /// Arguments of `check`.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
+    #[command(flatten)]
+    options: Options,
     /// Configurations to check; without any, the one of `--config`
     #[arg(value_name = "FILE")]
     files: Vec<PathBuf>,
@@ -41,8 +43,8 @@ struct Findings {
 }
 
 /// Reports every fault and warning; 78 if there is a fault, 1 if something could not be reached.
-pub(crate) fn run(global: &Global, args: Args) -> ExitCode {
-    let files = if args.files.is_empty() { vec![global.config.clone()] } else { args.files };
+pub(crate) fn run(args: Args) -> ExitCode {
+    let files = if args.files.is_empty() { vec![args.options.file.config] } else { args.files };
     let variables = config::environment();
     let mut found = Findings::default();
     let mut configs = Vec::new();
@@ -60,7 +62,7 @@ pub(crate) fn run(global: &Global, args: Args) -> ExitCode {
         found.unreachable = configs.iter().flat_map(unreachable).collect();
     }
     found.ok = !wrong && found.unreachable.is_empty();
-    match global.output {
+    match args.options.output {
         Output::Text => print(&found),
         Output::Json => println!("{}", serde_json::json!(found)),
     }

@@ -5,13 +5,15 @@ use std::process::ExitCode;
 use base64::Engine as _;
 
 use super::store::{print_json, who, with};
-use super::{Global, Output, exit};
+use super::{Options, Output, exit};
 use crate::clock::Clock;
 use crate::store::operate::DeadLetterRow;
 
 /// Arguments of `dead-letters`.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
+    #[command(flatten)]
+    options: Options,
     #[command(subcommand)]
     command: Command,
 }
@@ -44,18 +46,19 @@ enum Command {
 }
 
 /// Runs the command; 1 if there is no such dead letter.
-pub(crate) fn run(global: &Global, args: Args) -> ExitCode {
-    let done = match args.command {
-        Command::List { before, limit } => list(global, before, limit),
-        Command::Show { number } => show(global, number),
-        Command::Discard { numbers, all } => discard(global, (!all).then_some(numbers)),
+pub(crate) fn run(args: Args) -> ExitCode {
+    let Args { options, command } = args;
+    let done = match command {
+        Command::List { before, limit } => list(&options, before, limit),
+        Command::Show { number } => show(&options, number),
+        Command::Discard { numbers, all } => discard(&options, (!all).then_some(numbers)),
     };
     done.unwrap_or_else(|code| code)
 }
 
-fn list(global: &Global, before: Option<i64>, limit: u32) -> Result<ExitCode, ExitCode> {
-    for letter in with(global, |store| async move { store.dead_letters(before, limit).await })? {
-        match global.output {
+fn list(options: &Options, before: Option<i64>, limit: u32) -> Result<ExitCode, ExitCode> {
+    for letter in with(options, |store| async move { store.dead_letters(before, limit).await })? {
+        match options.output {
             Output::Json => print_json(&letter),
             Output::Text => print(&letter),
         }
@@ -70,12 +73,12 @@ fn print(letter: &DeadLetterRow) {
     println!("{number} {source}:{topic}:{partition}:{offset}:{item} {error} {at} bytes={bytes}");
 }
 
-fn show(global: &Global, number: i64) -> Result<ExitCode, ExitCode> {
-    let Some((letter, body)) = with(global, |store| async move { store.dead_letter(number).await })? else {
+fn show(options: &Options, number: i64) -> Result<ExitCode, ExitCode> {
+    let Some((letter, body)) = with(options, |store| async move { store.dead_letter(number).await })? else {
         eprintln!("{number}: no such dead letter");
         return Ok(ExitCode::from(exit::FAILED));
     };
-    match global.output {
+    match options.output {
         Output::Json => {
             let mut value = serde_json::json!(letter);
             value["body_base64"] = body.map(|body| base64::engine::general_purpose::STANDARD.encode(body)).into();
@@ -92,11 +95,11 @@ fn show(global: &Global, number: i64) -> Result<ExitCode, ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn discard(global: &Global, numbers: Option<Vec<i64>>) -> Result<ExitCode, ExitCode> {
+fn discard(options: &Options, numbers: Option<Vec<i64>>) -> Result<ExitCode, ExitCode> {
     let wanted = numbers.as_ref().map(Vec::len);
     let now = Clock::system().now();
-    let discarded = with(global, |store| async move { store.discard(numbers, &who(), now).await })?;
-    match global.output {
+    let discarded = with(options, |store| async move { store.discard(numbers, &who(), now).await })?;
+    match options.output {
         Output::Json => print_json(&serde_json::json!({ "discarded": discarded })),
         Output::Text => println!("discarded: {discarded}"),
     }

@@ -3,13 +3,13 @@
 use std::net::SocketAddr;
 use std::process::ExitCode;
 
-use super::{Global, exit};
+use super::exit;
 use crate::demo;
 
 /// Arguments of `demo`.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Deliver the samples once, print a summary and end: 0, or 1 if a mail is missing
+    /// Deliver the samples once, print a summary and end: 0, or 1 if a mail is missing or was not expected
     #[arg(long)]
     once: bool,
     /// Where the inbox page listens
@@ -18,7 +18,7 @@ pub(crate) struct Args {
 }
 
 /// Runs the command.
-pub(crate) fn run(_global: &Global, args: &Args) -> ExitCode {
+pub(crate) fn run(args: &Args) -> ExitCode {
     let options = demo::Options { once: args.once, listen: args.listen };
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,

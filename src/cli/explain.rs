@@ -8,7 +8,7 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::input::Input;
-use super::{Global, exit};
+use super::{ConfigFile, exit};
 use crate::clock::Timestamp;
 use crate::config;
 use crate::people::{People, Resolution};
@@ -21,6 +21,8 @@ use crate::rules::{FailedLeaf, Rule, Rules, To};
 /// Arguments of `explain`.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
+    #[command(flatten)]
+    file: ConfigFile,
     #[command(flatten)]
     input: Input,
     /// Decide as of this moment (RFC 3339); without it, as of each record's own
@@ -37,8 +39,8 @@ fn moment(text: &str) -> Result<Timestamp, jiff::Error> {
 
 /// Runs the command: 1 if anything could not be read, 2 if the file could not, 78 for a bad configuration.
 #[expect(clippy::needless_pass_by_value, reason = "every command takes its arguments alike")]
-pub(crate) fn run(global: &Global, args: Args) -> ExitCode {
-    let config = match config::load(&global.config) {
+pub(crate) fn run(args: Args) -> ExitCode {
+    let config = match config::load(&args.file.config) {
         Ok(config) => config,
         Err(faults) => {
             for fault in &faults {

@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use super::Global;
 use super::input::Input;
 use crate::record::envelope::Item;
 use crate::record::view::View;
@@ -19,7 +18,7 @@ pub(crate) struct Args {
 
 /// Runs the command: 1 if anything could not be read, 2 if the file could not.
 #[expect(clippy::needless_pass_by_value, reason = "every command takes its arguments alike")]
-pub(crate) fn run(_global: &Global, args: Args) -> ExitCode {
+pub(crate) fn run(args: Args) -> ExitCode {
     args.input.each(&mut |position, item, output| match item {
         Item::Record(raw) => {
             let record = raw.read(position, None);

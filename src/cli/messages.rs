@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use super::store::{print_json, who, with};
-use super::{Global, Output, exit};
+use super::{Options, Output, exit};
 use crate::clock::Clock;
 use crate::plan::NotificationId;
 use crate::store::State;
@@ -12,6 +12,8 @@ use crate::store::operate::{Change, Detail, Filter, Message};
 /// Arguments of `messages`.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
+    #[command(flatten)]
+    options: Options,
     #[command(subcommand)]
     command: Command,
 }
@@ -54,20 +56,21 @@ enum Command {
 }
 
 /// Runs the command; 1 if there is no such message or a change could not be made.
-pub(crate) fn run(global: &Global, args: Args) -> ExitCode {
-    let done = match args.command {
-        Command::List { state, channel, before, limit } => list(global, Filter { state, channel, before, limit }),
-        Command::Show { key } => show(global, key),
-        Command::Retry { keys } => change(global, &keys, "retry"),
-        Command::Cancel { keys } => change(global, &keys, "cancel"),
+pub(crate) fn run(args: Args) -> ExitCode {
+    let Args { options, command } = args;
+    let done = match command {
+        Command::List { state, channel, before, limit } => list(&options, Filter { state, channel, before, limit }),
+        Command::Show { key } => show(&options, key),
+        Command::Retry { keys } => change(&options, &keys, "retry"),
+        Command::Cancel { keys } => change(&options, &keys, "cancel"),
     };
     done.unwrap_or_else(|code| code)
 }
 
-fn list(global: &Global, filter: Filter) -> Result<ExitCode, ExitCode> {
-    let messages = with(global, |store| async move { store.messages(filter).await })?;
+fn list(options: &Options, filter: Filter) -> Result<ExitCode, ExitCode> {
+    let messages = with(options, |store| async move { store.messages(filter).await })?;
     for message in &messages {
-        match global.output {
+        match options.output {
             Output::Json => print_json(message),
             Output::Text => print(message),
         }
@@ -81,12 +84,12 @@ fn print(message: &Message) {
     println!("{number} {key} {state} {channel} {rule} {recipient} {created_at} attempts={attempts}");
 }
 
-fn show(global: &Global, key: NotificationId) -> Result<ExitCode, ExitCode> {
-    let Some(detail) = with(global, |store| async move { store.message(key).await })? else {
+fn show(options: &Options, key: NotificationId) -> Result<ExitCode, ExitCode> {
+    let Some(detail) = with(options, |store| async move { store.message(key).await })? else {
         eprintln!("{key}: no such message");
         return Ok(ExitCode::from(exit::FAILED));
     };
-    match global.output {
+    match options.output {
         Output::Json => print_json(&detail),
         Output::Text => print_detail(&detail),
     }
@@ -115,9 +118,9 @@ fn print_detail(Detail { message, notifications, tries }: &Detail) {
     }
 }
 
-fn change(global: &Global, keys: &[NotificationId], what: &str) -> Result<ExitCode, ExitCode> {
+fn change(options: &Options, keys: &[NotificationId], what: &str) -> Result<ExitCode, ExitCode> {
     let (now, who) = (Clock::system().now(), who());
-    let changes = with(global, |store| async move {
+    let changes = with(options, |store| async move {
         let mut changes = Vec::new();
         for key in keys {
             changes.push(match what {
@@ -128,7 +131,7 @@ fn change(global: &Global, keys: &[NotificationId], what: &str) -> Result<ExitCo
         Ok(changes)
     })?;
     for (key, change) in keys.iter().zip(&changes) {
-        match (change, global.output) {
+        match (change, options.output) {
             (Change::Done, Output::Text) => println!("{key} {what}: done"),
             (Change::Done, Output::Json) => print_json(&serde_json::json!({"key": key.to_string(), "done": true})),
             (refused, _) => eprintln!("{key}: {}", why(*refused)),

@@ -22,18 +22,23 @@ mod store;
 #[derive(Parser, Debug)]
 #[command(name = "auditbell", version, about, max_term_width = 100)]
 struct Cli {
-    #[command(flatten)]
-    global: Global,
     #[command(subcommand)]
     command: Command,
 }
 
-/// Options that every command understands.
+/// For the commands that read a configuration. `global`: it may follow a command's own subcommand as well.
 #[derive(clap::Args, Debug, Clone)]
-pub(crate) struct Global {
+pub(crate) struct ConfigFile {
     /// Configuration file
     #[arg(short, long, global = true, value_name = "FILE", default_value = "/etc/auditbell/auditbell.toml")]
     pub config: PathBuf,
+}
+
+/// For those of them that print for people or for programs, as asked.
+#[derive(clap::Args, Debug, Clone)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    pub file: ConfigFile,
     /// Form of the result
     #[arg(short, long, global = true, value_enum, default_value_t = Output::Text)]
     pub output: Output,
@@ -56,9 +61,9 @@ enum Command {
     Demo(demo::Args),
     /// Report every fault and warning of a configuration
     Check(check::Args),
-    /// Print what we understand of records: one JSON object each
+    /// Print what we understand of records; always as JSON, one object a line
     Inspect(inspect::Args),
-    /// Print what would happen to records, why, and why not: one JSON object each
+    /// Print what would happen to records, why, and why not; always as JSON, one object a line
     Explain(explain::Args),
     /// Send one marked message through a real channel
     SendTest(send_test::Args),
@@ -90,20 +95,18 @@ pub(crate) mod exit {
 
 /// Parses the command line and runs the command. Usage errors end with 2 (clap).
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    let global = cli.global;
-    match cli.command {
-        Command::Run(args) => run::run(&global, args),
-        Command::Demo(args) => demo::run(&global, &args),
-        Command::Check(args) => check::run(&global, args),
-        Command::Inspect(args) => inspect::run(&global, args),
-        Command::Explain(args) => explain::run(&global, args),
-        Command::SendTest(args) => send_test::run(&global, &args),
-        Command::Messages(args) => messages::run(&global, args),
-        Command::DeadLetters(args) => dead_letters::run(&global, args),
-        Command::Positions(args) => positions::run(&global, args),
-        Command::Store(args) => store::run(&global, args),
-        Command::Schema(args) => schema::run(&global, args),
+    match Cli::parse().command {
+        Command::Run(args) => run::run(args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Check(args) => check::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Explain(args) => explain::run(args),
+        Command::SendTest(args) => send_test::run(&args),
+        Command::Messages(args) => messages::run(args),
+        Command::DeadLetters(args) => dead_letters::run(args),
+        Command::Positions(args) => positions::run(args),
+        Command::Store(args) => store::run(args),
+        Command::Schema(args) => schema::run(args),
     }
 }
 

@@ -3,11 +3,13 @@
 use std::process::ExitCode;
 
 use super::store::{print_json, with};
-use super::{Global, Output};
+use super::{Options, Output};
 
 /// Arguments of `positions`.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
+    #[command(flatten)]
+    options: Options,
     #[command(subcommand)]
     command: Command,
 }
@@ -19,15 +21,14 @@ enum Command {
 }
 
 /// Runs the command.
-#[expect(clippy::needless_pass_by_value, reason = "every command takes its arguments alike")]
-pub(crate) fn run(global: &Global, args: Args) -> ExitCode {
-    let Args { command: Command::List } = args;
-    let positions = match with(global, |store| async move { store.all_positions().await }) {
+pub(crate) fn run(args: Args) -> ExitCode {
+    let Args { options, command: Command::List } = args;
+    let positions = match with(&options, |store| async move { store.all_positions().await }) {
         Ok(positions) => positions,
         Err(code) => return code,
     };
     for row in positions {
-        match global.output {
+        match options.output {
             Output::Json => print_json(&row),
             Output::Text => println!(
                 "{} {}/{} next={} at={} bad={} cluster={}",

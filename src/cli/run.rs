@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use super::{Global, exit};
+use super::{ConfigFile, exit};
 use crate::app::App;
 use crate::config::{self, Config};
 use crate::logging;
@@ -11,14 +11,18 @@ use crate::shutdown::{Shutdown, signals};
 
 /// Arguments of `run`.
 #[derive(clap::Args, Debug)]
-pub(crate) struct Args {}
+pub(crate) struct Args {
+    #[command(flatten)]
+    file: ConfigFile,
+}
 
 /// How long the runtime may take to drop what is still blocked (a file being read, a name being resolved).
 const RUNTIME_END: Duration = Duration::from_secs(1);
 
 /// Runs the daemon. Exit: 0 after an order to stop; 74, 75, 78 as the command line documents; 1 where a loop died.
-pub(crate) fn run(global: &Global, _args: Args) -> ExitCode {
-    let config = match config::load(&global.config) {
+#[expect(clippy::needless_pass_by_value, reason = "every command takes its arguments alike")]
+pub(crate) fn run(args: Args) -> ExitCode {
+    let config = match config::load(&args.file.config) {
         Ok(config) => config,
         Err(faults) => {
             for fault in faults {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::ValueEnum;
 
-use super::{Global, exit};
+use super::exit;
 use crate::record::view;
 
 /// Arguments of `schema`.
@@ -24,7 +24,7 @@ enum Of {
 
 /// Runs the command.
 #[expect(clippy::needless_pass_by_value, reason = "every command takes its arguments alike")]
-pub(crate) fn run(_global: &Global, args: Args) -> ExitCode {
+pub(crate) fn run(args: Args) -> ExitCode {
     let schema = match args.of {
         Of::Record => view::schema(),
     };

@@ -7,7 +7,7 @@ use anyhow::Context;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::{Global, Output, exit};
+use super::{Options, Output, exit};
 use crate::channels::smtp::{Smtp, Timeouts};
 use crate::channels::{Channel, Outgoing, Permission, Verdict};
 use crate::clock::{Clock, Timestamp};
@@ -20,6 +20,8 @@ use crate::record::Severity;
 /// Arguments of `send-test`.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
+    #[command(flatten)]
+    options: Options,
     /// Table name of the channel: `email` for `[channel.email]`
     #[arg(long, value_name = "NAME")]
     channel: String,
@@ -44,8 +46,8 @@ struct Outcome {
 }
 
 /// Sends one message: 0 if the relay took it, 1 if not, 78 if the configuration does not load.
-pub(crate) fn run(global: &Global, args: &Args) -> ExitCode {
-    let config = match config::load(&global.config) {
+pub(crate) fn run(args: &Args) -> ExitCode {
+    let config = match config::load(&args.options.file.config) {
         Ok(config) => config,
         Err(faults) => {
             for fault in faults {
@@ -56,7 +58,7 @@ pub(crate) fn run(global: &Global, args: &Args) -> ExitCode {
     };
     match send(&config, args) {
         Ok(outcome) => {
-            match global.output {
+            match args.options.output {
                 Output::Text => print(&outcome),
                 Output::Json => println!("{}", serde_json::json!(outcome)),
             }

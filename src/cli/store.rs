@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{Global, Output, exit};
+use super::{Options, Output, exit};
 use crate::config::{self, Config};
 use crate::store::check::{self, Report};
 use crate::store::{Store, StoreError};
@@ -12,6 +12,8 @@ use crate::store::{Store, StoreError};
 /// Arguments of `store`.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
+    #[command(flatten)]
+    options: Options,
     #[command(subcommand)]
     command: Command,
 }
@@ -23,14 +25,14 @@ enum Command {
 }
 
 /// Runs the command; 1 when something is not accounted for.
-#[expect(clippy::needless_pass_by_value, reason = "every command takes its arguments alike")]
-pub(crate) fn run(global: &Global, args: Args) -> ExitCode {
-    let Args { command: Command::Check } = args;
-    let report = match configured(global).and_then(|config| check::check(&config.store.path).map_err(|e| failed(&e))) {
+pub(crate) fn run(args: Args) -> ExitCode {
+    let Args { options, command: Command::Check } = args;
+    let report = match configured(&options).and_then(|config| check::check(&config.store.path).map_err(|e| failed(&e)))
+    {
         Ok(report) => report,
         Err(code) => return code,
     };
-    match global.output {
+    match options.output {
         Output::Json => print_json(&report),
         Output::Text => print(&report),
     }
@@ -57,8 +59,8 @@ pub(super) fn print_json(value: &impl Serialize) {
 }
 
 /// The configuration, or its faults on stderr and 78.
-fn configured(global: &Global) -> Result<Config, ExitCode> {
-    config::load(&global.config).map_err(|faults| {
+fn configured(options: &Options) -> Result<Config, ExitCode> {
+    config::load(&options.file.config).map_err(|faults| {
         for fault in faults {
             eprintln!("{fault}");
         }
@@ -67,11 +69,11 @@ fn configured(global: &Global) -> Result<Config, ExitCode> {
 }
 
 /// Opens the configured store beside a daemon, and runs `work` on it.
-pub(super) fn with<T, F>(global: &Global, work: impl FnOnce(Store) -> F) -> Result<T, ExitCode>
+pub(super) fn with<T, F>(options: &Options, work: impl FnOnce(Store) -> F) -> Result<T, ExitCode>
 where
     F: Future<Output = Result<T, StoreError>>,
 {
-    let settings = configured(global)?.store;
+    let settings = configured(options)?.store;
     if !settings.path.exists() {
         eprintln!("{}: there is no store; `auditbell run` makes it", settings.path.display());
         return Err(ExitCode::from(exit::CONFIG));

@@ -6,6 +6,7 @@
 )]
 
 mod canary;
+mod command_line;
 mod config;
 mod config_mutations;
 mod demo;

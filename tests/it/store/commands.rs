@@ -4,7 +4,7 @@ use std::process::{Command, Output};
 
 use super::*;
 
-/// Runs `auditbell -c … ARGUMENTS` on the file's store.
+/// Runs `auditbell ARGUMENTS -c …` on the file's store.
 fn auditbell(file: &File, arguments: &str) -> (i32, String, String) {
     let config = file.0.path().join("auditbell.toml");
     let minimal = include_str!("../../configs/good/minimal.toml");
@@ -12,7 +12,7 @@ fn auditbell(file: &File, arguments: &str) -> (i32, String, String) {
     std::fs::write(&config, format!("{minimal}\n[store]\nurl = \"sqlite:{}\"\n", url.display())).unwrap();
     let mut command = Command::new(env!("CARGO_BIN_EXE_auditbell"));
     let Output { status, stdout, stderr } =
-        command.arg("-c").arg(config).args(arguments.split_whitespace()).output().unwrap();
+        command.args(arguments.split_whitespace()).arg("-c").arg(config).output().unwrap();
     (status.code().unwrap(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
 }
 
@@ -34,7 +34,7 @@ async fn the_outbox_is_shown_and_changed_beside_a_running_daemon_and_each_change
     place(&store, 0).await;
     store.accept(batch(0, 1, &[due_at(send(1), END)]), NOW).await.unwrap();
     let key = id(1);
-    let (code, stdout, _) = auditbell(&file, "-o json messages list --state pending");
+    let (code, stdout, _) = auditbell(&file, "messages list --state pending -o json");
     let row: serde_json::Value = serde_json::from_str(&stdout).unwrap();
     assert_eq!((code, &row["key"], &row["claimed"]), (0, &key.to_string().into(), &false.into()));
     let changes = [("cancel", 0), ("cancel", 1), ("retry", 0)];
