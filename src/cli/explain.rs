@@ -11,12 +11,16 @@ use super::input::Input;
 use super::{ConfigFile, exit};
 use crate::clock::Timestamp;
 use crate::config;
-use crate::people::{People, Resolution};
+use crate::people::{self, People, Resolution};
 use crate::plan::{self, Fate, Intent, Party, Recipient, Verdict};
 use crate::record::envelope::{Dead, Item};
 use crate::record::view::View;
 use crate::record::{Position, Record, Severity};
 use crate::rules::{FailedLeaf, Rule, Rules, To};
+
+mod redact;
+
+use redact::MASK;
 
 /// Arguments of `explain`.
 #[derive(clap::Args, Debug)]
@@ -49,7 +53,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
             return ExitCode::from(exit::CONFIG);
         }
     };
-    let listed = config.people.csv.is_some();
+    let directory = config.people.clone();
     let people = match People::load(config.people) {
         Ok(people) => people,
         Err(error) => {
@@ -57,7 +61,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
             return ExitCode::from(exit::CONFIG);
         }
     };
-    let explainer = Explainer { rules: config.rules, people, listed, now: args.now, redact: args.redact };
+    let explainer = Explainer { rules: config.rules, people, directory, now: args.now, redact: args.redact };
     args.input.each(&mut |position, item, output| match item {
         Item::Record(raw) => explainer.record(raw.read(position, None), &mut |line| output.line(line)),
         Item::Dead(dead) => output.line(&explainer.dead(&position, dead)),
@@ -68,8 +72,8 @@ pub(crate) fn run(args: Args) -> ExitCode {
 struct Explainer {
     rules: Rules,
     people: People,
-    /// Whether there is a people file.
-    listed: bool,
+    /// What `people` was loaded with.
+    directory: people::Settings,
     now: Option<Timestamp>,
     redact: bool,
 }
@@ -138,7 +142,7 @@ struct Named<'a> {
     upn: Option<&'a str>,
 }
 
-/// One place that was asked for an address.
+/// One place that was asked for an address; `fallback` where somebody else hears instead.
 #[derive(Serialize)]
 struct Step {
     #[serde(rename = "step")]
@@ -146,24 +150,6 @@ struct Step {
     result: &'static str,
     address: Option<Arc<str>>,
 }
-
-/// What stands for something masked.
-const MASK: &str = "***";
-
-/// The short names whose values say who or what a record is about.
-const PERSONAL: &[&str] = &[
-    "id",
-    "resource",
-    "subscription",
-    "actor.id",
-    "actor.upn",
-    "actor.name",
-    "actor.ip",
-    "actor.app",
-    "target.id",
-    "target.upn",
-    "target.name",
-];
 
 impl Explainer {
     fn record(
@@ -192,14 +178,14 @@ impl Explainer {
             () => Outcome::NothingToSend,
         };
         if self.redact {
-            mask(&mut record);
+            redact::record(&mut record);
         }
         let rules = considered.iter().zip(failed).map(|(rule, failed)| Considered {
             rule: &rule.id,
             matched: failed.is_empty(),
             element: None,
             route: None,
-            failed: failed.into_iter().map(|leaf| self.leaf(leaf)).collect(),
+            failed: failed.into_iter().map(|leaf| if self.redact { redact::leaf(leaf) } else { leaf }).collect(),
             undecided: [],
         });
         let record = View::from(&record);
@@ -224,6 +210,15 @@ impl Explainer {
     ) -> Notification<'a> {
         let (decision, reason, due) = decision(intent, rule);
         let recipient = intent.recipient.as_ref();
+        let (mut addresses, lost) = recipient.map_or_else(Default::default, |who| self.reach(who, record));
+        let mut reasons: Vec<String> = reason.into_iter().collect();
+        if let (Fate::Send { .. }, Some(recipient), Some(why)) = (&intent.fate, recipient, lost) {
+            let instead = self.fallback(recipient, record);
+            let told: Vec<&str> = instead.iter().filter_map(|step| step.address.as_deref()).collect();
+            let told = if told.is_empty() { "nobody".to_owned() } else { told.join(", ") };
+            reasons.push(format!("unresolved: {why}; told instead: {told}"));
+            addresses.extend(instead);
+        }
         Notification {
             id: intent.id.to_string(),
             rule: &rule.id,
@@ -231,9 +226,9 @@ impl Explainer {
             severity: intent.severity,
             channel: Arc::clone(&intent.channel),
             recipient: recipient.map(|recipient| self.named(recipient, rule, parties)),
-            addresses: recipient.map_or_else(Vec::new, |recipient| self.steps(recipient, record)),
+            addresses,
             decision,
-            reason,
+            reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
             due,
             silence: None,
             case: None,
@@ -266,32 +261,40 @@ impl Explainer {
         }
     }
 
-    /// Where the directory looked for an address, and what it found.
-    fn steps(&self, recipient: &Recipient, record: &Record) -> Vec<Step> {
-        let (result, address) = match self.people.resolve(recipient, std::slice::from_ref(record)) {
-            Resolution::Found(person) => ("found", Some(person.address)),
-            Resolution::Unknown => ("unknown", None),
-            Resolution::Refused(refusal) => (refusal.as_str(), None),
+    /// Where the directory looked for an address and what it found; why nobody can be mailed there, if so.
+    fn reach(&self, recipient: &Recipient, record: &Record) -> (Vec<Step>, Option<String>) {
+        let resolution = self.people.resolve(recipient, std::slice::from_ref(record));
+        let lost = match &resolution {
+            Resolution::Found(_) => None,
+            Resolution::Unknown => Some(format!("unknown for {:?}", self.directory.wait)),
+            Resolution::Refused(refusal) => Some(refusal.as_str().to_owned()),
         };
-        let address = address.map(|address| if self.redact { MASK.into() } else { address });
         let filed = self.people.lists(recipient);
-        let last = match recipient {
+        let place = match recipient {
             _ if filed => "people.csv",
             Recipient::User(_) => "record",
             Recipient::Address(_) => "config",
         };
-        let file = (self.listed && !filed).then_some(Step { asked: "people.csv", result: "unknown", address: None });
-        file.into_iter().chain([Step { asked: last, result, address }]).collect()
+        let listed = self.directory.csv.is_some();
+        let file = (listed && !filed).then_some(Step { asked: "people.csv", result: "unknown", address: None });
+        (file.into_iter().chain([self.step(place, resolution)]).collect(), lost)
     }
 
-    fn leaf(&self, mut leaf: FailedLeaf) -> FailedLeaf {
-        let personal = PERSONAL.contains(&&*leaf.key) || leaf.key.starts_with("details.");
-        if self.redact && personal {
-            for value in leaf.want.iter_mut().chain(&mut leaf.got) {
-                MASK.clone_into(value);
-            }
-        }
-        leaf
+    /// Who hears of what cannot be told to `recipient`: the fallback list but for `recipient`, as dispatch has it.
+    fn fallback(&self, recipient: &Recipient, record: &Record) -> Vec<Step> {
+        let list = self.directory.fallback.iter().cloned().map(Recipient::Address);
+        list.filter(|other| other != recipient)
+            .map(|other| self.step("fallback", self.people.resolve(&other, std::slice::from_ref(record))))
+            .collect()
+    }
+
+    fn step(&self, asked: &'static str, resolution: Resolution) -> Step {
+        let (result, address) = match resolution {
+            Resolution::Found(person) => ("found", Some(person.address)),
+            Resolution::Unknown => ("unknown", None),
+            Resolution::Refused(refusal) => (refusal.as_str(), None),
+        };
+        Step { asked, result, address: address.map(|address| if self.redact { MASK.into() } else { address }) }
     }
 }
 
@@ -315,29 +318,4 @@ fn decision(intent: &Intent, rule: &Rule) -> (&'static str, Option<String>, Opti
             (decision, Some((*reason).to_owned()), None)
         }
     }
-}
-
-/// Replaces what tells who or what the record is about. What is absent stays absent, and the shape is kept.
-fn mask(record: &mut Record) {
-    let hide = |value: &mut Option<String>| {
-        if let Some(text) = value {
-            MASK.clone_into(text);
-        }
-    };
-    MASK.clone_into(&mut record.id);
-    hide(&mut record.resource);
-    hide(&mut record.subscription);
-    if let Some(actor) = &mut record.actor {
-        [&mut actor.id, &mut actor.upn, &mut actor.name, &mut actor.ip, &mut actor.app].into_iter().for_each(hide);
-    }
-    for target in &mut record.targets {
-        [&mut target.id, &mut target.upn, &mut target.name].into_iter().for_each(hide);
-    }
-    for change in &mut record.changes {
-        for value in [&mut change.old, &mut change.new].into_iter().filter(|value| !value.is_null()) {
-            *value = MASK.into();
-        }
-    }
-    record.details.values_mut().for_each(|value| MASK.clone_into(value));
-    record.problems.iter_mut().for_each(|problem| hide(&mut problem.detail));
 }

@@ -189,6 +189,23 @@ fn the_keys_stand_in_their_order_and_the_answer_is_always_the_same() {
 }
 
 #[test]
+fn where_nobody_can_be_mailed_the_reason_says_why_and_who_hears_instead() {
+    let lines = decided(&["guest-target.json"]);
+    let told = |line: usize| &lines[line]["notifications"][0];
+    let guest = told(0);
+    assert_eq!(guest["decision"], "group");
+    assert_eq!(guest["reason"], "policy personal: wait 20s; unresolved: guest; told instead: soc@example.com");
+    let fallback = serde_json::json!({"step": "fallback", "result": "found", "address": "soc@example.com"});
+    let refused = serde_json::json!({"step": "record", "result": "guest", "address": null});
+    assert_eq!(guest["addresses"].as_array().unwrap()[1..], [refused, fallback.clone()]);
+
+    let unknown = told(2);
+    let reason = "policy personal: wait 20s; unresolved: unknown for 900s; told instead: soc@example.com";
+    assert_eq!((&unknown["reason"], &unknown["addresses"][2]), (&reason.into(), &fallback));
+    assert!(lines.iter().all(|line| line["outcome"] != "notify" || line["notifications"][0]["reason"] != Value::Null));
+}
+
+#[test]
 fn a_redacted_answer_names_nobody() {
     let fixtures = [
         "two-users-in-one-record.json",
@@ -201,7 +218,10 @@ fn a_redacted_answer_names_nobody() {
     for fixture in fixtures {
         let text = String::from_utf8(explain(&[fixture, "--redact"]).output.stdout).unwrap();
         assert!(text.contains("***"), "{fixture}");
-        for secret in ["alice", "Alice", "bob", "Bob", "helpdesk", "a11ce000", "192.0.2.", "#EXT#", "<img"] {
+        let names = ["alice", "Alice", "bob", "Bob", "helpdesk", "a11ce000", "192.0.2.", "#EXT#", "<img"];
+        // What a stranger wrote into the operation and into the failed conditions on it is masked there too.
+        let foreign = ["@", "mallory", "attacker.example", "://"];
+        for secret in names.into_iter().chain(foreign) {
             assert!(!text.contains(secret), "{fixture}: {secret} in {text}");
         }
     }

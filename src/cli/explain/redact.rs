@@ -1,0 +1,130 @@
+//! `--redact`: replaces what tells who or what a record is about. What is absent stays absent, and the shape is kept.
+//!
+//! Fields that name somebody go whole. Of every other text, which is the producer's or whoever wrote into it, go the
+//! words that look like an address.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::record::Record;
+use crate::rules::FailedLeaf;
+
+/// What stands for something masked.
+pub(super) const MASK: &str = "***";
+
+/// The short names whose values say who or what a record is about.
+const PERSONAL: &[&str] = &[
+    "id",
+    "resource",
+    "subscription",
+    "actor.id",
+    "actor.upn",
+    "actor.name",
+    "actor.ip",
+    "actor.app",
+    "target.id",
+    "target.upn",
+    "target.name",
+];
+
+/// Masks `record`.
+pub(super) fn record(record: &mut Record) {
+    MASK.clone_into(&mut record.id);
+    hide(&mut record.resource);
+    hide(&mut record.subscription);
+    if let Some(actor) = &mut record.actor {
+        [&mut actor.id, &mut actor.upn, &mut actor.name, &mut actor.ip, &mut actor.app].into_iter().for_each(hide);
+    }
+    for target in &mut record.targets {
+        [&mut target.id, &mut target.upn, &mut target.name].into_iter().for_each(hide);
+    }
+    for change in &mut record.changes {
+        clean(&mut change.name);
+        for value in [&mut change.old, &mut change.new].into_iter().filter(|value| !value.is_null()) {
+            *value = MASK.into();
+        }
+    }
+    let details = std::mem::take(&mut record.details);
+    record.details = details.into_keys().map(|key| (cleaned(&key), MASK.to_owned())).collect();
+    for problem in &mut record.problems {
+        hide(&mut problem.detail);
+        problem.field.iter_mut().for_each(clean);
+    }
+    clean(&mut record.revision);
+    record.tactics.iter_mut().for_each(clean);
+    [
+        &mut record.operation,
+        &mut record.activity,
+        &mut record.result,
+        &mut record.state,
+        &mut record.category,
+        &mut record.service,
+        &mut record.tenant,
+        &mut record.correlation_id,
+    ]
+    .into_iter()
+    .flatten()
+    .for_each(clean);
+}
+
+/// Masks what a condition wanted and got.
+pub(super) fn leaf(mut leaf: FailedLeaf) -> FailedLeaf {
+    let personal = PERSONAL.contains(&&*leaf.key) || leaf.key.starts_with("details.");
+    for value in leaf.want.iter_mut().chain(&mut leaf.got) {
+        if personal { MASK.clone_into(value) } else { clean(value) }
+    }
+    leaf
+}
+
+fn hide(value: &mut Option<String>) {
+    if let Some(text) = value {
+        MASK.clone_into(text);
+    }
+}
+
+fn clean(text: &mut String) {
+    *text = cleaned(text);
+}
+
+/// `text` with every word that looks like an address masked.
+fn cleaned(text: &str) -> String {
+    let ends = |c: char| c.is_whitespace() || c.is_control() || "<>\"'`(),;[]{}|".contains(c);
+    let words = text.split_inclusive(ends).map(|part| match part.char_indices().next_back() {
+        Some((at, last)) if ends(last) => part.split_at(at),
+        _ => (part, ""),
+    });
+    words.flat_map(|(word, end)| [if is_address(word) { MASK } else { word }, end]).collect()
+}
+
+/// Mail address or UPN, `DOMAIN\user`, URL, IP address with or without port.
+fn is_address(word: &str) -> bool {
+    let bare = word.trim_end_matches(['.', '!', '?']);
+    word.contains(['@', '\\'])
+        || word.contains("://")
+        || bare.parse::<IpAddr>().is_ok()
+        || bare.parse::<SocketAddr>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_free_text_the_words_that_look_like_an_address_go() {
+        for (why, text, expected) in [
+            ("no address", "Reset user password (by admin)", "Reset user password (by admin)"),
+            ("a header in disguise", "Reset\r\nBcc: mallory@attacker.example", "Reset\r\nBcc: ***"),
+            ("in angle brackets", "MAIL FROM:<x@example.com>.", "MAIL FROM:<***>."),
+            ("two in a list", "a@example.com,b@example.com;", "***,***;"),
+            ("a local part in quotes", "\"a b\"@example.com", "\"a b\"***"),
+            ("a URL", "visit https://attacker.example/login, now", "visit ***, now"),
+            ("a Windows name", "by EXAMPLE\\alice", "by ***"),
+            ("an IPv4 address at the end of a sentence", "from 192.0.2.7.", "from ***"),
+            ("with a port", "from 192.0.2.7:443", "from ***"),
+            ("an IPv6 address", "from [2001:db8::1]", "from [***]"),
+            ("letters of more than one byte", "für „ä@example.com“ …", "für *** …"),
+            ("nothing", "", ""),
+        ] {
+            assert_eq!(cleaned(text), expected, "{why}");
+        }
+    }
+}
