@@ -152,6 +152,12 @@ impl Context {
     pub(super) fn fault(&self, fault: Fault, detail: &str) {
         let now = self.clock.now();
         let mut inner = self.inner();
+        // A broker that shows us the door counts as down: one cause, one line. While it lasts it is told every minute; twice
+        // that without a refusal, and the broker is down indeed.
+        let refused = |cause| inner.faults.get(cause).is_some_and(|told| now.since(*told) < QUIET * 2);
+        if fault == Fault::Broker && [Fault::Login, Fault::Tls].iter().any(refused) {
+            return;
+        }
         if inner.faults.get(&fault).is_some_and(|told| now.since(*told) < QUIET) {
             return;
         }
@@ -304,6 +310,19 @@ mod tests {
         assert_eq!(told(&down), 1, "after a minute");
         context.well();
         assert_eq!(told(&down), 1, "a new outage is news");
+    }
+
+    #[test]
+    fn a_broker_that_refuses_us_is_not_also_told_to_be_down() {
+        for refusal in [Code::Authentication, Code::SSL] {
+            let clock = Clock::manual(Timestamp::from_millis(0));
+            let context = Context::new(settings(), clock.clone());
+            let act = |code| logged(|| context.error(KafkaError::Global(code), "said the client"));
+            assert!(act(refusal).contains("ERROR"));
+            assert_eq!(act(Code::AllBrokersDown), "", "the consequence of {refusal:?}");
+            clock.advance(QUIET * 2);
+            assert!(act(Code::AllBrokersDown).contains("no broker can be reached"), "it refuses nothing any more");
+        }
     }
 
     #[test]
