@@ -59,9 +59,13 @@ pub struct Bench {
     daemon: Option<Daemon>,
 }
 
-/// A mock cluster and a producer to it.
+/// A mock cluster, or a real broker's topic; and a producer to it.
 pub struct Kafka {
-    cluster: MockCluster<'static, DefaultProducerContext>,
+    /// `None`: a real broker.
+    cluster: Option<MockCluster<'static, DefaultProducerContext>>,
+    /// What the daemon is told.
+    pub brokers: String,
+    topic: String,
     producer: FutureProducer,
 }
 
@@ -74,29 +78,28 @@ impl Kafka {
     pub fn new(partitions: i32) -> Self {
         let cluster = MockCluster::new(1).unwrap();
         cluster.create_topic(TOPIC, partitions, 1).unwrap();
-        let producer = ClientConfig::new()
-            .set("bootstrap.servers", cluster.bootstrap_servers())
-            .set("linger.ms", "0")
-            .create()
-            .unwrap();
-        Self { cluster, producer }
+        let topic = Self::real(&cluster.bootstrap_servers(), TOPIC);
+        Self { cluster: Some(cluster), ..topic }
     }
 
-    pub fn brokers(&self) -> String {
-        self.cluster.bootstrap_servers()
+    /// A topic that is there.
+    pub fn real(brokers: &str, topic: &str) -> Self {
+        let mut config = ClientConfig::new();
+        let producer = config.set("bootstrap.servers", brokers).set("linger.ms", "0").create().unwrap();
+        Self { cluster: None, brokers: brokers.to_owned(), topic: topic.to_owned(), producer }
     }
 
     pub fn down(&self) {
-        self.cluster.broker_down(1).unwrap();
+        self.cluster.as_ref().unwrap().broker_down(1).unwrap();
     }
 
     pub fn up(&self) {
-        self.cluster.broker_up(1).unwrap();
+        self.cluster.as_ref().unwrap().broker_up(1).unwrap();
     }
 
     /// Writes one message; it is in the log when this returns.
     pub async fn publish(&self, partition: i32, payload: &[u8]) {
-        let record = FutureRecord::<(), [u8]>::to(TOPIC).partition(partition).payload(payload);
+        let record = FutureRecord::<(), [u8]>::to(&self.topic).partition(partition).payload(payload);
         self.producer.send(record, PATIENCE).await.unwrap();
     }
 }
@@ -108,8 +111,13 @@ impl Bench {
     }
 
     pub async fn with(partitions: i32, relay: Options) -> Self {
+        Self::on(Kafka::new(partitions), relay).await
+    }
+
+    /// On whatever `kafka` is.
+    pub async fn on(kafka: Kafka, relay: Options) -> Self {
         Self {
-            kafka: Kafka::new(partitions),
+            kafka,
             relay: Relay::start_with(relay).await,
             rules: RESET.to_owned(),
             replace: Vec::new(),
@@ -134,7 +142,7 @@ impl Bench {
             r#"
 [source.entra]
 brokers = "{brokers}"
-topics = ["{TOPIC}"]
+topics = ["{topic}"]
 group_id = "auditbell"
 start = "earliest"
 kafka = {{ "session.timeout.ms" = "6000", "heartbeat.interval.ms" = "500" }}
@@ -163,7 +171,8 @@ security_contact = "security@example.com"
 [log]
 level = "debug"
 "#,
-            brokers = self.kafka.brokers(),
+            brokers = self.kafka.brokers,
+            topic = self.kafka.topic,
             store = self.path("auditbell.db").display(),
             relay = self.relay.url(),
         ) + &self.rules;
@@ -180,7 +189,10 @@ level = "debug"
         fs::write(&config, self.config()).unwrap();
         let mut command = Command::new(&self.binary);
         command.args(arguments).arg("-c").arg(config).current_dir(self.directory.path()).stdin(Stdio::null());
-        command.env_remove("STATE_DIRECTORY");
+        // The system's roots are found without help; an inherited directory is not the test's own.
+        for name in ["STATE_DIRECTORY", "SSL_CERT_FILE", "SSL_CERT_DIR"] {
+            command.env_remove(name);
+        }
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command
     }

@@ -8,12 +8,9 @@ use std::time::Duration;
 use auditbell::clock::Clock;
 use auditbell::secret::Secret;
 use auditbell::source::{Command, Event, OnLostStore, Sasl, Settings, Start, Tls, probe};
-use rdkafka::ClientConfig;
-use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tempfile::TempDir;
 
+use crate::kafka_admin::{Admin, variable};
 use crate::kafka_reader::{DEADLINE, Feeder, Reader, settings, store};
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -22,31 +19,18 @@ const HOUR: Duration = Duration::from_hours(1);
 struct Kafka {
     topic: String,
     brokers: String,
-    admin: AdminClient<DefaultClientContext>,
+    admin: Admin,
     feeder: Feeder,
     folder: TempDir,
-}
-
-pub fn variable(name: &str) -> String {
-    std::env::var(name).unwrap_or_else(|_| panic!("{name} is not set: run this by tests/kafka"))
 }
 
 impl Kafka {
     async fn new(topic: &str, partitions: i32) -> Self {
         let brokers = variable("AUDITBELL_KAFKA");
-        let admin = ClientConfig::new().set("bootstrap.servers", &brokers).create().unwrap();
+        let admin = Admin::new(&brokers, topic);
+        admin.create(partitions).await;
         let feeder = Feeder::new(&brokers);
-        let kafka = Self { topic: topic.to_owned(), brokers, admin, feeder, folder: tempfile::tempdir().unwrap() };
-        kafka.create(partitions).await;
-        kafka
-    }
-
-    async fn create(&self, partitions: i32) {
-        // For ever: these tests write records that are a week old.
-        let topic = NewTopic::new(&self.topic, partitions, TopicReplication::Fixed(1)).set("retention.ms", "-1");
-        for outcome in self.admin.create_topics([&topic], &AdminOptions::new()).await.unwrap() {
-            outcome.unwrap();
-        }
+        Self { topic: topic.to_owned(), brokers, admin, feeder, folder: tempfile::tempdir().unwrap() }
     }
 
     fn settings(&self) -> Settings {
@@ -163,11 +147,8 @@ async fn a_recreated_topic_is_read_from_its_first_record() {
     reader.assigned(1).await;
     reader.read(3).await;
     reader.stop().await;
-    for outcome in kafka.admin.delete_topics(&[&kafka.topic], &AdminOptions::new()).await.unwrap() {
-        outcome.unwrap();
-    }
-    tokio::time::sleep(Duration::from_secs(1)).await; // the broker takes a moment to forget the name
-    kafka.create(1).await;
+    kafka.admin.delete().await;
+    kafka.admin.create(1).await;
     kafka.write(&["A"]);
     let mut reader = Reader::start(kafka.settings(), &store);
     assert_eq!(reader.assigned(1).await, kafka.begins(0));
@@ -188,9 +169,7 @@ async fn a_topic_truncated_before_the_position_goes_on_at_the_first_record_and_c
     let batch = reader.batch().await;
     reader.accept(&batch[..2]).await.unwrap();
     reader.stop().await;
-    let mut offsets = TopicPartitionList::new();
-    offsets.add_partition_offset(&kafka.topic, 0, Offset::Offset(4)).unwrap();
-    kafka.admin.delete_records(&offsets, &AdminOptions::new()).await.unwrap();
+    kafka.admin.truncate(4).await;
     let mut reader = Reader::start(kafka.settings(), &store);
     assert_eq!(reader.assigned(1).await, kafka.begins(4));
     assert_eq!(reader.read(1).await, ["e"]);
@@ -211,9 +190,7 @@ async fn a_topic_truncated_while_it_is_assigned_and_held_goes_on_too() {
     reader.tell(Command::Hold { reason: "disk-low" }).await;
     reader.silent().await;
     kafka.write(&["b", "c", "d"]);
-    let mut offsets = TopicPartitionList::new();
-    offsets.add_partition_offset(&kafka.topic, 0, Offset::Offset(3)).unwrap();
-    kafka.admin.delete_records(&offsets, &AdminOptions::new()).await.unwrap();
+    kafka.admin.truncate(3).await;
     reader.tell(Command::Resume { reason: "disk-low" }).await;
     assert_eq!(reader.assigned(1).await, kafka.begins(3), "the offset was out of range: placed anew");
     assert_eq!(reader.read(1).await, ["d"]);
@@ -231,11 +208,7 @@ async fn a_partition_that_is_added_is_read_from_its_first_record() {
     settings.kafka.insert("topic.metadata.refresh.interval.ms".to_owned(), "1000".to_owned());
     let mut reader = Reader::start(settings, &store);
     assert_eq!(reader.assigned(1).await, kafka.begins(1));
-    for outcome in
-        kafka.admin.create_partitions([&NewPartitions::new(&kafka.topic, 2)], &AdminOptions::new()).await.unwrap()
-    {
-        outcome.unwrap();
-    }
+    kafka.admin.grow(2).await;
     // A feeder of its own: the other one has the topic's old metadata.
     Feeder::new(&kafka.brokers).write(&kafka.topic, 1, &["first"]);
     assert_eq!(reader.read(1).await, ["first"], "although new groups start at the end");
@@ -374,9 +347,9 @@ async fn a_topic_that_is_missing_is_told_and_read_once_it_is_there() {
     settings.kafka.insert("topic.metadata.refresh.interval.ms".to_owned(), "1000".to_owned());
     let mut reader = Reader::start(settings, &store(kafka.folder.path()));
     log.line(&["ERROR", "a topic does not exist", "[source.lost] topics", "missing"]).await;
-    let late = Kafka { topic: "missing".to_owned(), ..kafka };
+    let late = Admin::new(&kafka.brokers, "missing");
     late.create(1).await;
-    late.write(&["a"]);
+    kafka.feeder.write(&late.topic, 0, &["a"]);
     assert_eq!(reader.read(1).await, ["a"]);
     reader.stop().await;
 }

@@ -16,6 +16,7 @@ mod harness;
 mod inspect;
 mod intake;
 mod kafka;
+mod kafka_admin;
 mod kafka_reader;
 mod kafka_real;
 mod kafka_real_daemon;
