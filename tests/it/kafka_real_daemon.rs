@@ -359,6 +359,20 @@ async fn a_wrong_password_is_said_once_a_minute_without_it_and_ends_nothing() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a real Kafka: see tests/kafka"]
+async fn the_systems_roots_are_found_without_help_and_do_not_know_this_broker() {
+    let mut real = Real::new("daemon-untrusted", 1).await;
+    real.bench.kafka.brokers = variable("AUDITBELL_KAFKA_TLS");
+    real.bench.replace("[store]", "tls = {}\n\n[store]"); // the harness takes SSL_CERT_FILE and SSL_CERT_DIR away
+    real.bench.start().await;
+    let found = "no secure connection to the broker: check that [source.entra] tls.ca_file";
+    real.bench.until("the setting", |bench| bench.log().contains(found).then_some(())).await;
+    assert!(real.bench.log().contains("certificate verify failed"), "the roots were found: {}", real.bench.log());
+    assert!(real.bench.get("/readyz").starts_with("HTTP/1.1 200"));
+    assert!(real.bench.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a real Kafka: see tests/kafka"]
 async fn an_empty_store_on_a_group_with_history_is_refused_and_the_remedy_works() {
     let mut real = Real::new("daemon-lost-store", 1).await;
     real.bench.start().await;
