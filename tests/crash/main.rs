@@ -144,21 +144,11 @@ fn a_position_moved_before_its_rows_is_found_as_a_loss() {
         run.bench.environment.push(("AUDITBELL_PLANTED_BUG".into(), "position-first".into()));
         run.produce().await;
         run.killed_at("accept_before_commit", n).await;
+        // What is lost is lost by now: the daemon that finishes is a sound one.
+        run.bench.environment.clear();
         run.drain().await;
         let findings = run.findings();
         assert!(!findings.lost.is_empty(), "the checker is blind: {findings:?}");
         println!("planted bug, batch {n}: LOST {}", findings.lost.len());
-    });
-}
-
-/// The control of the control: without a kill between the two transactions the bug costs nothing, so what the test above
-/// reports is the loss and not the bug's other effects.
-#[test]
-fn the_planted_bug_alone_loses_nothing() {
-    each(&[()], async |()| {
-        let mut run = Run::new().await;
-        run.bench.environment.push(("AUDITBELL_PLANTED_BUG".into(), "position-first".into()));
-        run.drain().await;
-        run.is_whole("planted bug, no kill");
     });
 }
