@@ -55,17 +55,21 @@ impl App {
         let clock = Clock::system();
         let recorder = metrics::install().map_err(|error| ending(1, &error))?;
         let ops = Ops::bind(config.http).await.map_err(|error| bind_failed(config.http, &error))?;
+        // What a file is at fault for is found before anything is made on disk.
+        let people = Arc::new(People::load(config.people.clone()).map_err(|error| ending(78, &error))?);
+        let composer = Composer::load(config.templates.as_deref(), &config.brand).map_err(|faults| {
+            let lines: Vec<_> = faults.iter().map(ToString::to_string).collect();
+            Ending { exit: 78, message: lines.join("\n") }
+        })?;
+        for settings in &config.sources {
+            source::examine(settings).map_err(|refusal| Ending { exit: 78, message: refusal.to_string() })?;
+        }
         let store = open(&config).await?;
         let now = clock.now();
         let failed = |error: StoreError| store_failed(&error);
         let revision = store.config_revision(config.hash, now).await.map_err(failed)?;
         let rules_seen = rules_seen(&store, &config, now).await?;
         let worker = store.register(&host(), now).await.map_err(failed)?;
-        let people = Arc::new(People::load(config.people.clone()).map_err(|error| ending(78, &error))?);
-        let composer = Composer::load(config.templates.as_deref(), &config.brand).map_err(|faults| {
-            let lines: Vec<_> = faults.iter().map(ToString::to_string).collect();
-            Ending { exit: 78, message: lines.join("\n") }
-        })?;
         say_what_runs(&config);
 
         let (permission, permitted) = watch::channel(Permission::Go);

@@ -12,6 +12,7 @@ use crate::compose::Composer;
 use crate::config::{self, ChannelSettings, Config, Fault};
 use crate::people::People;
 use crate::source;
+use crate::store::Store;
 
 /// For each source: long enough for a TLS handshake with each of some brokers.
 const PROBE_LIMIT: Duration = Duration::from_secs(15);
@@ -73,7 +74,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
     }
 }
 
-/// Faults of the files that the configuration names: templates, logo, people, certificates.
+/// Faults of the files that the configuration names: templates, logo, people, certificates, the store's place.
 fn parts(config: &Config) -> Vec<Fault> {
     let composed = Composer::load(config.templates.as_deref(), &config.brand);
     let templates = composed.err().unwrap_or_default().into_iter().map(|fault| Fault {
@@ -82,17 +83,18 @@ fn parts(config: &Config) -> Vec<Fault> {
         key: String::new(),
         message: fault.message,
     });
-    let people = People::load(config.people.clone()).err().map(|error| Fault {
-        file: config.people.csv.as_deref().unwrap_or(&config.path).display().to_string(),
-        line: None,
-        key: String::new(),
-        message: format!("{error:#}"),
+    let people = People::load(config.people.clone());
+    let people = people.err().map(|error| config.fault("people.csv", format!("{error:#}")));
+    let store = Store::examine(&config.store).err().map(|error| config.fault("store.url", error.to_string()));
+    let sources = config.sources.iter().filter_map(|settings| {
+        let refusal = source::examine(settings).err()?;
+        Some(config.fault(&format!("source.{}.{}", settings.name, refusal.key), refusal.reason))
     });
     let channels = config.channels.iter().filter_map(|channel| {
         let error = smtp(channel).err()?;
-        Some(at(config, format!("channel.{}", channel.name), &format!("{error:#}")))
+        Some(config.fault(&format!("channel.{}", channel.name), format!("{error:#}")))
     });
-    templates.chain(people).chain(channels).collect()
+    templates.chain(people).chain(store).chain(sources).chain(channels).collect()
 }
 
 fn smtp(channel: &ChannelSettings) -> anyhow::Result<Smtp> {
@@ -106,7 +108,7 @@ fn unreachable(config: &Config) -> Vec<Fault> {
     let channels = config.channels.iter().map(|channel| (format!("channel.{}", channel.name), probe(channel)));
     sources
         .chain(channels)
-        .filter_map(|(key, tried)| Some(at(config, key, &format!("cannot be used: {:#}", tried.err()?))))
+        .filter_map(|(key, tried)| Some(config.fault(&key, format!("cannot be used: {:#}", tried.err()?))))
         .collect()
 }
 
@@ -115,10 +117,6 @@ fn probe(channel: &ChannelSettings) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let smtp = smtp(channel)?;
     runtime.block_on(smtp.probe())
-}
-
-fn at(config: &Config, key: String, message: &str) -> Fault {
-    Fault { file: config.path.display().to_string(), line: None, key, message: message.to_owned() }
 }
 
 fn print(found: &Findings) {

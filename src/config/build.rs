@@ -45,7 +45,7 @@ pub(super) fn lists(reading: &mut Reading<'_>) -> BTreeMap<Arc<str>, Vec<Arc<str
 /// Names of the tables or keys below a section, those with faults included.
 fn below(reading: &Reading<'_>, section: &str) -> Vec<String> {
     let mut names = reading.names(section);
-    let placed = reading.places.keys().filter_map(|path| path.strip_prefix(section)?.strip_prefix('.'));
+    let placed = reading.places.files.keys().filter_map(|path| path.strip_prefix(section)?.strip_prefix('.'));
     names.extend(placed.filter(|name| !name.contains('.')).map(str::to_owned));
     names.sort();
     names.dedup();
@@ -117,6 +117,7 @@ fn one_source(reading: &mut Reading<'_>, name: &str) -> Option<source::Settings>
         reading.warn(&at("auth"), "goes over the network without TLS: add `tls = {}`");
     }
     let kafka = reading.map(&at("kafka"));
+    let before = reading.faults.len();
     for key in kafka.keys() {
         let path = format!("{}.{key}", at("kafka"));
         if source::RESERVED.binary_search(&key.as_str()).is_ok() {
@@ -125,7 +126,8 @@ fn one_source(reading: &mut Reading<'_>, name: &str) -> Option<source::Settings>
             reading.fault(&path, "holds a secret, and these would be printed: use auth = { … } or tls = { … }");
         }
     }
-    Some(source::Settings {
+    let ours_alone = reading.faults.len() == before;
+    let settings = source::Settings {
         name: name.into(),
         brokers: brokers?,
         topics: topics?,
@@ -135,7 +137,12 @@ fn one_source(reading: &mut Reading<'_>, name: &str) -> Option<source::Settings>
         tls,
         on_lost_store: on_lost_store?,
         kafka,
-    })
+    };
+    // Not with a reserved one among them: some of those act as soon as they are set.
+    if ours_alone && let Err(refusal) = source::properties(&settings) {
+        reading.fault(&at(&refusal.key), refusal.reason);
+    }
+    Some(settings)
 }
 
 fn first_twice(texts: &[String]) -> Option<&str> {

@@ -53,6 +53,16 @@ pub struct Config {
     pub templates: Option<PathBuf>,
     /// Enabled rules, in config order.
     pub rules: Rules,
+    /// Where each key was set.
+    places: fault::Places,
+}
+
+impl Config {
+    /// A fault of what `key` (dotted) names, with the place where it, or else its table, was set.
+    #[must_use]
+    pub fn fault(&self, key: &str, message: impl Into<String>) -> Fault {
+        Fault::at(&self.places.of(key), key, message)
+    }
 }
 
 /// `[channel.NAME]`.
@@ -147,14 +157,8 @@ fn read(
     };
     let hash = hash(&files, &walked.secrets, &ours);
     let rules = std::mem::take(&mut walked.rules);
-    let mut reading = reading::Reading {
-        root,
-        main: path,
-        places: &walked.places,
-        variables: &ours,
-        faults: Vec::new(),
-        warnings: Vec::new(),
-    };
+    let places = fault::Places { main: path.display().to_string(), files: walked.places, variables: ours.names };
+    let mut reading = reading::Reading { root, main: path, places: &places, faults: Vec::new(), warnings: Vec::new() };
     let state = variables.get("STATE_DIRECTORY").and_then(|paths| paths.split(':').next()).map(PathBuf::from);
     let config = build(&mut reading, state, hash, &files, &rules);
     faults.append(&mut reading.faults);
@@ -206,6 +210,7 @@ fn build(
         brand,
         templates,
         rules: Rules::new(rules),
+        places: reading.places.clone(),
     })
 }
 

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 
 use config::{Map, Value, ValueKind};
 
-use super::fault::{Fault, Place};
+use super::fault::{Fault, Places};
 use super::files;
-use super::layers::{Variables, split};
+use super::layers::split;
 use crate::secret::Secret;
 
 /// The layers laid over each other, and where everything in them came from.
@@ -15,45 +15,25 @@ pub(super) struct Reading<'a> {
     pub root: Map<String, Value>,
     /// The main file; relative paths start at its directory.
     pub main: &'a Path,
-    pub places: &'a BTreeMap<String, Place>,
-    pub variables: &'a Variables,
+    pub places: &'a Places,
     pub faults: Vec<Fault>,
     pub warnings: Vec<Fault>,
 }
 
 impl Reading<'_> {
-    /// Where a key, or else the nearest table around it, was set.
-    pub fn place(&self, path: &str) -> Place {
-        if let Some(name) = self.variables.names.get(path) {
-            return Place { file: name.clone(), line: None };
-        }
-        if let Some(place) = self.places.get(path) {
-            return place.clone();
-        }
-        // A table that no file has was made by the variables below it.
-        let below = format!("{path}.");
-        let made_by = self.variables.names.iter().find(|(key, _)| key.starts_with(&below));
-        match (made_by, path.rsplit_once('.')) {
-            (Some((_, name)), Some(_)) => Place { file: name.clone(), line: None },
-            (_, Some((above, _))) => self.place(above),
-            // What is nowhere is missing from the main file.
-            (_, None) => Place { file: self.main.display().to_string(), line: Some(1) },
-        }
-    }
-
     pub fn fault(&mut self, path: &str, message: impl Into<String>) {
-        let fault = Fault::at(&self.place(path), path, message);
+        let fault = Fault::at(&self.places.of(path), path, message);
         self.faults.push(fault);
     }
 
     pub fn warn(&mut self, path: &str, message: impl Into<String>) {
-        let warning = Fault::at(&self.place(path), path, message);
+        let warning = Fault::at(&self.places.of(path), path, message);
         self.warnings.push(warning);
     }
 
     /// Is the key set anywhere, well or badly?
     pub fn is_set(&self, path: &str) -> bool {
-        self.places.contains_key(path) || self.variables.names.contains_key(path) || self.get(path).is_some()
+        self.places.files.contains_key(path) || self.places.variables.contains_key(path) || self.get(path).is_some()
     }
 
     fn get(&self, path: &str) -> Option<&Value> {

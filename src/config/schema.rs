@@ -210,11 +210,11 @@ const PEOPLE: &[Key] = &[
 ];
 
 const BRAND: &[Key] = &[
-    one("name", Kind::Text, Optional),
+    one("name", Kind::Text, Required),
     one("address", Kind::Text, Optional),
     one("logo_file", Kind::Path, Optional),
     one("helpdesk_url", Kind::Url, Optional),
-    one("security_contact", Kind::Contact, Optional),
+    one("security_contact", Kind::Contact, Required),
     one("report_url", Kind::Url, Optional),
     one("review_url", Kind::Url, Optional),
 ];

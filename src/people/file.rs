@@ -16,6 +16,10 @@ const COLUMNS: [&str; 10] =
 /// A generous row. The file may hold `max_rows` of them: what is longer was not meant to be this file.
 const MAX_ROW_BYTES: u64 = 2 * 1024;
 
+/// Put after the file, in a row of its own: where the file ends inside a quote, the quote swallows it. So a half-written
+/// file is told from a whole one, which the csv crate does not do.
+const END: &str = "\u{4}";
+
 /// One person of the file. Empty cells are `None`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Row {
@@ -51,16 +55,25 @@ impl Table {
     }
 
     fn parse(input: impl Read, max_rows: usize) -> anyhow::Result<Self> {
-        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(input);
+        let end = format!("\n{END}");
+        let input = input.chain(end.as_bytes());
+        // Flexible: the last row has one column; the others are counted here.
+        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).flexible(true).from_reader(input);
         let columns = columns(reader.headers().context("line 1: not CSV in UTF-8")?)?;
+        let width = reader.headers().map_or(0, csv::StringRecord::len);
         let mut table = Self::default();
         let mut record = csv::StringRecord::new();
+        let mut line = 1;
         loop {
-            let line = reader.position().line();
             if !read_record(&mut reader, &mut record)? {
+                bail!("line {line}: the file ends inside a quote that opens in this row; is it half written?");
+            }
+            line = record.position().map_or(line, csv::Position::line);
+            if record.iter().eq([END]) {
+                ensure!(!read_record(&mut reader, &mut record)?, "line {line}: holds a control character alone");
                 return Ok(table);
             }
-            let line = record.position().map_or(line, csv::Position::line);
+            ensure!(record.len() == width, "line {line}: {} columns where the header has {width}", record.len());
             ensure!(table.rows.len() < max_rows, "line {line}: more than people.max_rows = {max_rows} rows");
             let cell = |name: &str| columns.get(name).and_then(|&at| record.get(at)).filter(|text| !text.is_empty());
             table.add(&cell).with_context(|| format!("line {line}"))?;
@@ -126,9 +139,6 @@ fn read_record(reader: &mut csv::Reader<impl Read>, record: &mut csv::StringReco
     reader.read_record(record).map_err(|error| {
         let line = error.position().map_or(0, csv::Position::line);
         match error.kind() {
-            csv::ErrorKind::UnequalLengths { expected_len, len, .. } => {
-                anyhow::anyhow!("line {line}: {len} columns where the header has {expected_len}")
-            }
             csv::ErrorKind::Utf8 { .. } => anyhow::anyhow!("line {line}: not UTF-8"),
             csv::ErrorKind::Io(error) => anyhow::anyhow!("line {line}: {error}"),
             _ => anyhow::anyhow!("line {line}: not CSV"),
@@ -177,6 +187,14 @@ mod tests {
             ),
             ("an unknown zone", "id,time_zone\n1,Secret/Place\n", "line 2: time_zone is no IANA name"),
             ("a cell too many", "id,upn\n1,2,secret\n", "line 2: 3 columns where the header has 2"),
+            (
+                "a file cut inside a quote",
+                "id,name\n1,\"Smith, A\"\n2,\"Secret,",
+                "line 3: the file ends inside a quote",
+            ),
+            ("a file cut after a quote's line break", "id\n1\n\"2\n", "line 3: the file ends inside a quote"),
+            ("a header cut inside a quote", "id,\"upn\n1,2\n", "line 1: column 2 is not one of"),
+            ("our own mark in the middle", "id,upn\n\u{4}\n1,2\n", "line 2: holds a control character"),
             ("a row too many", "id\n1\n2\n3\n4\n", "line 5: more than people.max_rows = 3 rows"),
         ] {
             let fault = format!("{:#}", parse(text).unwrap_err());

@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::path::Path;
+use std::sync::Arc;
 
-use anyhow::{Context as _, anyhow};
-use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, ConsumerContext};
 use rdkafka::error::KafkaError;
+use rdkafka::{ClientConfig, ClientContext};
 
 use super::Settings;
 
@@ -81,32 +82,78 @@ const OWNED: &[(&str, &str)] = &[
     ("partition.assignment.strategy", "cooperative-sticky"),
 ];
 
-/// Creates the consumer; nothing is connected yet. The error names the setting and holds no secret.
-pub(super) fn create<C: ConsumerContext>(settings: &Settings, context: C) -> anyhow::Result<BaseConsumer<C>> {
-    if let Some(tls) = &settings.tls {
-        readable(settings, "tls.ca_file", tls.ca_file.as_deref())?;
-        readable(settings, "tls.cert_file", tls.cert_file.as_deref())?;
-        readable(settings, "tls.key_file", tls.key_file.as_deref())?;
+/// Why the client refuses settings. Holds no secret.
+#[derive(Debug, thiserror::Error)]
+#[error("[source.{name}] {key}: {reason}")]
+pub struct Refusal {
+    name: Arc<str>,
+    /// Dotted key below the source's table, e.g. `kafka.session.timeout.ms`.
+    pub key: String,
+    /// What is wrong and the remedy.
+    pub reason: String,
+}
+
+/// Keeps what a client says off the log: whether it can be made is the answer.
+struct Silent;
+
+impl ClientContext for Silent {
+    fn log(&self, _level: RDKafkaLogLevel, _facility: &str, _message: &str) {}
+}
+
+impl ConsumerContext for Silent {}
+
+/// Would the client take the user's properties, each and together? Opens no file and connects nothing.
+pub fn properties(settings: &Settings) -> Result<(), Refusal> {
+    if settings.kafka.is_empty() {
+        return Ok(());
     }
-    config(settings).create_with_context(context).map_err(|error| match error {
-        // The value is left out: it may be a secret.
-        KafkaError::ClientConfig(_, fault, key, _) => {
-            anyhow!("[source.{}] kafka.\"{key}\": {fault}; see librdkafka's CONFIGURATION.md", settings.name)
+    examine(&Settings { auth: None, tls: None, ..settings.clone() })
+}
+
+/// Would the client take these settings, certificates included? Connects nothing.
+pub fn examine(settings: &Settings) -> Result<(), Refusal> {
+    readable_files(settings)?;
+    let mut config = config(settings);
+    // A client without brokers and without a group has nobody to connect to.
+    config.remove("bootstrap.servers").remove("group.id");
+    config.create_with_context::<_, BaseConsumer<_>>(Silent).map(drop).map_err(|error| refusal(settings, error))
+}
+
+/// Creates the consumer; nothing is connected yet.
+pub(super) fn create<C: ConsumerContext>(settings: &Settings, context: C) -> Result<BaseConsumer<C>, Refusal> {
+    readable_files(settings)?;
+    config(settings).create_with_context(context).map_err(|error| refusal(settings, error))
+}
+
+fn refusal(settings: &Settings, error: KafkaError) -> Refusal {
+    let (key, reason) = match error {
+        KafkaError::ClientConfig(_, fault, key, value) => {
+            // The value is left out: it may be a secret.
+            let fault = fault.replace(&format!("\"{value}\""), "this value");
+            (format!("kafka.{key}"), format!("{fault}; see librdkafka's CONFIGURATION.md"))
         }
-        KafkaError::ClientCreation(fault) if fault.contains("ssl.") => anyhow!(
-            "[source.{}] tls: {fault}; ca_file, cert_file and key_file must be PEM, and the key must fit the certificate",
-            settings.name
+        KafkaError::ClientCreation(fault) if fault.contains("ssl.") => (
+            "tls".into(),
+            format!("{fault}; ca_file, cert_file and key_file must be PEM, and the key must fit the certificate"),
         ),
-        other => anyhow!("[source.{}]: {other}", settings.name),
-    })
+        KafkaError::ClientCreation(fault) => ("kafka".into(), format!("{fault}; see librdkafka's CONFIGURATION.md")),
+        other => ("kafka".into(), other.to_string()),
+    };
+    Refusal { name: settings.name.clone(), key, reason }
 }
 
 /// librdkafka's own message for a file it cannot open names OpenSSL's C function, not our setting.
-fn readable(settings: &Settings, key: &str, file: Option<&Path>) -> anyhow::Result<()> {
-    let Some(file) = file else { return Ok(()) };
-    File::open(file).map(drop).with_context(|| {
-        format!("[source.{}] {key} = \"{}\": this user must be able to read the file", settings.name, file.display())
-    })
+fn readable_files(settings: &Settings) -> Result<(), Refusal> {
+    let Some(tls) = &settings.tls else { return Ok(()) };
+    for (key, file) in [("ca_file", &tls.ca_file), ("cert_file", &tls.cert_file), ("key_file", &tls.key_file)] {
+        let Some(file) = file else { continue };
+        File::open(file).map_err(|error| Refusal {
+            name: settings.name.clone(),
+            key: format!("tls.{key}"),
+            reason: format!("`{}`: {error}; this user must be able to read the file", file.display()),
+        })?;
+    }
+    Ok(())
 }
 
 fn config(settings: &Settings) -> ClientConfig {
@@ -177,7 +224,7 @@ mod tests {
     fn refusal(settings: &Settings) -> String {
         match create(settings, DefaultConsumerContext) {
             Ok(_) => panic!("created"),
-            Err(error) => format!("{error:#}"),
+            Err(error) => error.to_string(),
         }
     }
 
@@ -229,10 +276,27 @@ mod tests {
         let mut settings = settings();
         settings.tls = Some(Tls { ca_file: Some(file.clone()), ..Tls::default() });
         let missing = refusal(&settings);
-        assert!(missing.contains("[source.entra] tls.ca_file = ") && missing.contains("No such file"), "{missing}");
+        assert!(missing.contains("[source.entra] tls.ca_file: ") && missing.contains("No such file"), "{missing}");
         std::fs::write(&file, "not a certificate").unwrap();
         let wrong = refusal(&settings);
         assert!(wrong.contains("[source.entra] tls:") && wrong.contains("must be PEM"), "{wrong}");
+    }
+
+    #[test]
+    fn properties_are_examined_each_and_together_and_no_value_is_repeated() {
+        for (properties, key) in [
+            (&[("sesion.timeout.ms", "canary")][..], "kafka.sesion.timeout.ms"),
+            (&[("session.timeout.ms", "canary")], "kafka.session.timeout.ms"),
+            (&[("isolation.level", "canary")], "kafka.isolation.level"),
+            // Each is right, but the poll interval may not be below the session's timeout.
+            (&[("max.poll.interval.ms", "7000"), ("session.timeout.ms", "8000")], "kafka"),
+        ] {
+            let mut settings = settings();
+            settings.kafka = properties.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+            let refusal = super::properties(&settings).unwrap_err();
+            assert_eq!(refusal.key, key, "{refusal}");
+            assert!(!refusal.reason.is_empty() && !refusal.reason.contains("canary"), "{refusal}");
+        }
     }
 
     #[test]
@@ -240,6 +304,6 @@ mod tests {
         let mut settings = settings();
         settings.kafka.insert("sesion.timeout.ms".into(), "1".into());
         let refused = refusal(&settings);
-        assert!(refused.contains("[source.entra] kafka.\"sesion.timeout.ms\""), "{refused}");
+        assert!(refused.contains("[source.entra] kafka.sesion.timeout.ms: No such"), "{refused}");
     }
 }

@@ -26,7 +26,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::secret::Secret;
 use crate::store::Store;
 
-pub use client::RESERVED;
+pub use client::{RESERVED, Refusal, examine, properties};
 pub use probe::probe;
 
 /// `[source.NAME]`.

@@ -2,6 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::sqlite;
@@ -62,7 +63,7 @@ impl Disk {
 
 /// Written out, not punched: a sparse file reserves nothing.
 fn write_reserve(path: &Path) -> std::io::Result<()> {
-    let mut file: File = OpenOptions::new().create_new(true).write(true).open(path)?;
+    let mut file: File = OpenOptions::new().create_new(true).write(true).mode(0o600).open(path)?;
     let block = vec![0xAB_u8; 1 << 16];
     for _ in 0..RESERVE / (1 << 16) {
         file.write_all(&block)?;

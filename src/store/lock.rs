@@ -11,7 +11,12 @@ use super::{StoreError, sqlite};
 /// process however that ends.
 pub(super) fn take(path: &Path) -> Result<File, StoreError> {
     let path = sqlite::beside(path, ".lock");
-    let refused = |error: std::io::Error| StoreError::Refused(format!("{}: {error}", path.display()));
+    let refused = |error: std::io::Error| {
+        StoreError::Refused(format!(
+            "{}: {error}; auditbell's user must be able to write there, see [store] url",
+            path.display()
+        ))
+    };
     let mut file = OpenOptions::new()
         .create(true)
         .truncate(false)

@@ -126,10 +126,16 @@ impl Changes {
 }
 
 impl Store {
+    /// What [`Self::open`] would refuse before it makes anything: no directory, a network disk, another program's file.
+    pub fn examine(settings: &Settings) -> Result<(), StoreError> {
+        sqlite::examine(&settings.path)
+    }
+
     /// Opens (and migrates) the file. With `daemon` it takes the lock that only one daemon may have.
     /// Blocking; call it before the runtime is busy or inside `spawn_blocking`.
     pub fn open(settings: &Settings, daemon: bool) -> Result<Self, StoreError> {
         let path = &settings.path;
+        sqlite::examine(path)?;
         let lock = daemon.then(|| lock::take(path)).transpose()?;
         let conn = sqlite::create_or_open(path, daemon)?;
         let (write, commands) = mpsc::channel(writer::QUEUE);

@@ -37,16 +37,38 @@ const PRAGMAS: [(&str, &str, &str); 9] = [
     ("secure_delete", "FAST", "2"),
 ];
 
+/// What [`create_or_open`] would refuse before it makes anything.
+pub(super) fn examine(path: &Path) -> Result<(), StoreError> {
+    refuse_directory(path)?;
+    refuse_other_files(path)
+}
+
 /// Opens the file at `path`, creates it where there is none, brings it to this version's tables.
 pub(super) fn create_or_open(path: &Path, thorough: bool) -> Result<Connection, StoreError> {
+    create(path, thorough).map_err(|error| about(path, error))
+}
+
+/// SQLite's own words name no file and no remedy.
+fn about(path: &Path, error: StoreError) -> StoreError {
+    let path = path.display().to_string();
+    match error {
+        StoreError::Damaged(text) if !text.contains(&path) => {
+            StoreError::Damaged(format!("{path}: {text}; check the disk, and restore the file from a backup"))
+        }
+        StoreError::Busy(text) if !text.contains(&path) => StoreError::Busy(format!("{path}: {text}")),
+        StoreError::Other(error) => StoreError::Other(error.context(path)),
+        told => told,
+    }
+}
+
+fn create(path: &Path, thorough: bool) -> Result<Connection, StoreError> {
     if rusqlite::version_number() < OLDEST_SQLITE {
         return Err(StoreError::Refused(format!(
             "SQLite {} is too old, 3.51.3 or newer is needed: build with the bundled one",
             rusqlite::version()
         )));
     }
-    refuse_network_file_system(path)?;
-    refuse_other_files(path)?;
+    examine(path)?;
     // Created by us, so that only our user can read what SQLite puts into it and beside it.
     OpenOptions::new()
         .create(true)
@@ -66,9 +88,12 @@ pub(super) fn create_or_open(path: &Path, thorough: bool) -> Result<Connection, 
 
 /// A second connection for reading (and checkpoints) to a file that is open already.
 pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
-    let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
-    conn.pragma_update(None, "query_only", "ON")?;
-    Ok(conn)
+    let open = || {
+        let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        conn.pragma_update(None, "query_only", "ON")?;
+        Ok(conn)
+    };
+    open().map_err(|error| about(path, error))
 }
 
 /// Opens a store that exists, for looking only; refuses what `create_or_open` refuses.
@@ -201,10 +226,12 @@ pub(super) fn directory(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-fn refuse_network_file_system(path: &Path) -> Result<(), StoreError> {
+/// The directory must be there, and SQLite's locks must hold in it.
+fn refuse_directory(path: &Path) -> Result<(), StoreError> {
     let directory = directory(path);
+    let remedy = "create the directory for auditbell's user, or name another file in [store] url";
     let found = rustix::fs::statfs(directory)
-        .map_err(|error| StoreError::Refused(format!("{}: {error}; create the directory", directory.display())))?;
+        .map_err(|error| StoreError::Refused(format!("{}: {error}; {remedy}", directory.display())))?;
     match network_file_system(found.f_type) {
         Some(name) => Err(StoreError::Refused(format!(
             "{} is on {name}: SQLite's locks do not hold there; use a local disk",

@@ -84,6 +84,19 @@ fn the_command_says_every_fault_with_its_place_and_exits_78() {
     assert_eq!(run("tests/configs/good/minimal.toml", &["--strict"]).0, Some(78), "no rule is a warning");
 }
 
+#[test]
+fn check_names_the_line_at_which_a_people_file_breaks_off_inside_a_quote() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("auditbell.toml");
+    let text = fs::read_to_string(shipped("tests/configs/good/minimal.toml")).unwrap();
+    fs::write(&path, text.replace("[people]", "[people]\ncsv = \"people.csv\"")).unwrap();
+    fs::write(directory.path().join("people.csv"), "upn,name\na@example.com,A\nb@example.com,\"B, the").unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_auditbell")).arg("check").arg(&path).output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(said.contains("people.csv: line 3: the file ends inside a quote"), "{said}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn check_connect_tries_the_relay_and_exits_1_when_something_cannot_be_used() {
     let relay = Relay::start().await;

@@ -133,3 +133,48 @@ async fn an_empty_store_on_a_group_with_history_is_refused_with_the_remedy() {
     assert_eq!(status.code(), Some(78), "{}", bench.log());
     assert!(bench.log().contains("on_lost_store"), "{}", bench.log());
 }
+
+/// What `run` says when it refuses to start, and its exit code.
+async fn refusal(bench: &Bench) -> (Option<i32>, String) {
+    let mut child = bench.spawn();
+    let status = bench.ended(&mut child).await;
+    (status.code(), bench.log())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_in_a_directory_that_is_not_there_is_refused_by_run_and_by_check() {
+    let mut bench = Bench::new().await;
+    bench.replace("/auditbell.db\"", "/nowhere/auditbell.db\"");
+    let (code, log) = refusal(&bench).await;
+    assert_eq!(code, Some(78), "{log}");
+    assert!(log.contains("create the directory") && log.contains("[store] url"), "{log}");
+    let output = bench.command(&["check"]).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert_eq!(output.status.code(), Some(78), "{said}");
+    assert!(said.contains("config.toml:") && said.contains(": store.url: ") && said.contains("create the directory"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_cut_short_is_named_with_its_remedy() {
+    let mut bench = Bench::new().await;
+    bench.start().await;
+    assert!(bench.stop().await.success());
+    let file = std::fs::File::options().write(true).open(bench.path("auditbell.db")).unwrap();
+    assert!(file.metadata().unwrap().len() > 8_192);
+    file.set_len(8_192).unwrap();
+    let before = bench.log().len();
+    let (code, log) = refusal(&bench).await;
+    let log = &log[before..];
+    assert_eq!(code, Some(74), "{log}");
+    assert!(log.contains("auditbell.db: ") && log.contains("from a backup"), "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_property_that_kafkas_client_refuses_stops_run_before_anything_is_made() {
+    let mut bench = Bench::new().await;
+    bench.replace("\"session.timeout.ms\" = \"6000\"", "\"sesion.timeout.ms\" = \"6000\"");
+    let (code, log) = refusal(&bench).await;
+    assert_eq!(code, Some(78), "{log}");
+    assert!(log.contains("source.entra.kafka.sesion.timeout.ms: No such configuration property"), "{log}");
+    assert!(!bench.path("auditbell.db").exists() && !bench.path("auditbell.db.lock").exists());
+}

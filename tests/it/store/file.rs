@@ -60,11 +60,12 @@ fn a_second_daemon_is_told_which_process_has_the_store() {
     file.open();
 }
 
-#[test]
-fn only_our_user_can_read_the_store() {
+#[tokio::test]
+async fn only_our_user_can_read_the_store() {
     let file = File::new();
-    let _store = file.open();
-    for beside in ["", "-wal", "-shm", ".lock"] {
+    let store = file.open();
+    store.maintain(NOW).await.unwrap();
+    for beside in ["", "-wal", "-shm", ".lock", ".reserve"] {
         let path = PathBuf::from(format!("{}{beside}", file.settings().path.display()));
         let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o600, "{}", path.display());
@@ -136,8 +137,10 @@ fn an_emptied_store_with_its_wal_still_there_is_damaged_and_not_new() {
 fn a_directory_that_is_not_there_is_named_with_the_remedy() {
     let file = File::new();
     let settings = Settings { path: file.settings().path.join("deep/a.db"), ..file.settings() };
-    let error = Store::open(&settings, false).err().unwrap();
-    assert!(matches!(&error, StoreError::Refused(text) if text.contains("create the directory")), "{error}");
+    for daemon in [false, true] {
+        let error = Store::open(&settings, daemon).err().unwrap();
+        assert!(matches!(&error, StoreError::Refused(text) if text.contains("create the directory")), "{error}");
+    }
 }
 
 #[tokio::test]
