@@ -28,8 +28,8 @@ pub(super) enum Outcome {
     Accepted { fences: Vec<Fence> },
     /// Somebody else moved a position; nothing of the batch was written, so all its partitions are read again.
     Fenced { fences: Vec<Fence> },
-    /// An operator has looked at the bad messages.
-    Released,
+    /// An operator has looked at the bad messages of this partition.
+    Released { topic: Arc<str>, partition: i32 },
     /// We are stopping; nothing was written.
     Stopped,
 }
@@ -111,7 +111,7 @@ impl Accepter {
                 Ok(rows) => {
                     let row = rows.iter().find(|row| row.topic == topic && row.partition == partition);
                     if row.is_none_or(|row| row.bad < BAD_LIMIT) {
-                        break Outcome::Released;
+                        break Outcome::Released { topic, partition };
                     }
                 }
                 Err(error) => tracing::warn!(%error, "positions could not be read; trying again"),

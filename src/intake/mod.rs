@@ -150,7 +150,7 @@ impl Intake {
                     command(Command::Reseek { topic, partition }).await;
                 }
             }
-            Outcome::Released => self.positions.release(),
+            Outcome::Released { topic, partition } => self.positions.release(&topic, partition),
             Outcome::Stopped => {}
         }
     }

@@ -46,9 +46,9 @@ impl Positions {
         self.0.iter().find(|(_, place)| place.bad >= BAD_LIMIT).map(|(key, _)| key.clone())
     }
 
-    /// An operator has looked.
-    pub fn release(&mut self) {
-        for place in self.0.values_mut().filter(|place| place.bad >= BAD_LIMIT) {
+    /// An operator has looked at this partition; others stay blocked until he has looked at them too.
+    pub fn release(&mut self, topic: &Arc<str>, partition: i32) {
+        if let Some(place) = self.0.get_mut(&(topic.clone(), partition)) {
             place.bad = 0;
         }
     }
@@ -184,7 +184,14 @@ mod tests {
         let moved = fences.into_moves().remove(0);
         positions.moved(&moved);
         assert_eq!(positions.blocked(), Some(("t".into(), 0)));
-        positions.release();
+        positions.release(&"t".into(), 0);
         assert_eq!(positions.blocked(), None);
+    }
+
+    #[test]
+    fn whoever_looked_at_one_partition_has_not_looked_at_the_other() {
+        let mut positions = positions(&[(0, 10, BAD_LIMIT), (1, 10, BAD_LIMIT)]);
+        positions.release(&"t".into(), 0);
+        assert_eq!(positions.blocked(), Some(("t".into(), 1)));
     }
 }
