@@ -28,6 +28,15 @@ pub(super) fn accept(w: &mut Writer, batch: &Batch, now: Timestamp, again: bool)
     if !move_positions(w, &batch.fences, now, again)? {
         return Ok(Accepted::default());
     }
+    let before = w.dead_letters;
+    let result = insert(w, batch, now);
+    if result.is_err() {
+        w.dead_letters = before; // the rows are rolled back, so is their count
+    }
+    result
+}
+
+fn insert(w: &mut Writer, batch: &Batch, now: Timestamp) -> Result<Accepted, AcceptError> {
     let mut accepted = Accepted::default();
     for letter in &batch.dead_letters {
         accepted.dead_letters += u64::from(bury(w, letter, now)?);
@@ -330,6 +339,26 @@ mod tests {
         assert!(matches!(error, AcceptError::DiskLow { free } if free == 511 << 20), "{error:?}");
         w.disk.free = 512 << 20;
         accept(&mut w, &batch(0, 1), Timestamp::default(), false).unwrap();
+    }
+
+    #[test]
+    fn letters_that_are_rolled_back_do_not_count() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut w = writer(&directory);
+        w.dead_letters.rows = DEAD_LETTER_ROWS - 1;
+        let letter = |offset| DeadLetter {
+            source: "s".into(),
+            topic: "t".into(),
+            partition: 0,
+            offset,
+            item: -1,
+            error: "not-json",
+            body: bytes::Bytes::from_static(b"x"),
+        };
+        let two = Batch { dead_letters: vec![letter(0), letter(1)], ..batch(0, 2) };
+        let error = accept(&mut w, &two, Timestamp::default(), false).unwrap_err();
+        assert!(matches!(error, AcceptError::DeadLettersFull), "{error:?}");
+        assert_eq!((w.dead_letters.rows, w.dead_letters.bytes), (DEAD_LETTER_ROWS - 1, 0));
     }
 
     #[test]
