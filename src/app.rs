@@ -68,7 +68,8 @@ impl App {
         let now = clock.now();
         let failed = |error: StoreError| store_failed(&error);
         let revision = store.config_revision(config.hash, now).await.map_err(failed)?;
-        let rules_seen = rules_seen(&store, &config, now).await?;
+        let store_empty = store.is_empty().await.map_err(failed)?; // before this process accounts for anything
+        let rules_seen = rules_seen(&store, store_empty, &config, now).await?;
         let worker = store.register(&host(), now).await.map_err(failed)?;
         say_what_runs(&config);
 
@@ -83,7 +84,7 @@ impl App {
             shutdown: shutdown.clone(),
         };
         let (lanes, wakes) = lanes(&config, &parts)?;
-        let intakes = intakes(&config, &parts, revision, &rules_seen, &wakes)?;
+        let intakes = intakes(&config, &parts, (revision, store_empty), &rules_seen, &wakes)?;
 
         let mut loops = JoinSet::new();
         for lane in &lanes {
@@ -175,12 +176,16 @@ async fn open(config: &Config) -> Result<Store, Ending> {
 
 /// When each rule was first active. After `on_lost_store` was used to go on without the old store, the time before counts
 /// too: the outage is what it is about.
-async fn rules_seen(store: &Store, config: &Config, now: Timestamp) -> Result<HashMap<Arc<str>, Timestamp>, Ending> {
+async fn rules_seen(
+    store: &Store,
+    store_empty: bool,
+    config: &Config,
+    now: Timestamp,
+) -> Result<HashMap<Arc<str>, Timestamp>, Ending> {
     let lost = config.sources.iter().any(|source| source.on_lost_store != source::OnLostStore::Refuse);
-    let failed = |error: StoreError| store_failed(&error);
-    let since = if lost && store.is_empty().await.map_err(failed)? { Timestamp::from_millis(0) } else { now };
+    let since = if lost && store_empty { Timestamp::from_millis(0) } else { now };
     let ids: Vec<Arc<str>> = config.rules.iter().map(|rule| rule.id.clone()).collect();
-    Ok(store.rules_seen(&ids, since).await.map_err(failed)?.into_iter().collect())
+    Ok(store.rules_seen(&ids, since).await.map_err(|error| store_failed(&error))?.into_iter().collect())
 }
 
 type Wakes = HashMap<Arc<str>, Arc<Notify>>;
@@ -203,7 +208,7 @@ fn lanes(config: &Config, parts: &dispatch::Parts) -> Result<(Vec<Arc<Lane>>, Wa
 fn intakes(
     config: &Config,
     parts: &dispatch::Parts,
-    revision: i64,
+    (revision, store_empty): (i64, bool),
     rules_seen: &HashMap<Arc<str>, Timestamp>,
     wakes: &Wakes,
 ) -> Result<Vec<(Intake, source::Handle)>, Ending> {
@@ -217,8 +222,9 @@ fn intakes(
             rules_seen: rules_seen.clone(),
             remembered: config.store.ledger.saturating_sub(FORGETTING_MARGIN),
         };
-        let handle = source::start(settings, store.clone(), clock.clone(), tokio::runtime::Handle::current())
-            .map_err(|error| ending(78, &error))?;
+        let handle =
+            source::start(settings, store.clone(), store_empty, clock.clone(), tokio::runtime::Handle::current())
+                .map_err(|error| ending(78, &error))?;
         let intake = Intake::new(reader, store.clone(), clock.clone(), shutdown.clone(), wakes.clone(), revision);
         intakes.push((intake, handle));
     }

@@ -36,6 +36,7 @@ const FULL: &str = "intake";
 pub(super) fn spawn(
     settings: Settings,
     store: Store,
+    store_empty: bool,
     clock: Clock,
     runtime: tokio::runtime::Handle,
     link: Link,
@@ -44,7 +45,7 @@ pub(super) fn spawn(
     let now = Instant::now();
     let reader = Reader {
         last_poll: meters::kafka_last_poll(settings.name.clone()),
-        finder: Finder::new(settings.clone(), store, clock.clone(), runtime.clone()),
+        finder: Finder::new(settings.clone(), store, store_empty, clock.clone(), runtime.clone()),
         settings,
         consumer,
         clock,
@@ -125,18 +126,8 @@ impl Reader {
         }
     }
 
-    /// The store is asked before the group is joined: the answer must not depend on what this process writes.
-    fn begin(&mut self) -> Option<End> {
-        let since = Instant::now();
-        while let Err(error) = self.finder.look() {
-            if since.elapsed() >= GIVE_UP {
-                return Some(self.given_up(&error));
-            }
-            if let Some(end) = self.commands() {
-                return Some(end);
-            }
-            std::thread::sleep(RETRY);
-        }
+    /// Joins the group.
+    fn begin(&self) -> Option<End> {
         let topics: Vec<&str> = self.settings.topics.iter().map(String::as_str).collect();
         self.consumer.subscribe(&topics).err().map(|error| End::Fatal {
             exit: 78,

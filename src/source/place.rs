@@ -50,35 +50,26 @@ pub(super) struct Finder {
     store: Store,
     clock: Clock,
     runtime: tokio::runtime::Handle,
-    /// Asked once, before this process wrote anything: its own first rows must not make a lost store look used.
-    store_empty: Option<bool>,
+    /// As it was before this process wrote anything: its own first rows must not make a lost store look used.
+    store_empty: bool,
 }
 
 /// What was decided, to be told when the store has it.
 type Decided = BTreeMap<Key, (i64, Say, i64)>;
 
 impl Finder {
-    pub(super) fn new(settings: Settings, store: Store, clock: Clock, runtime: tokio::runtime::Handle) -> Self {
-        Self { settings, store, clock, runtime, store_empty: None }
-    }
-
-    /// Asks whether the store is empty. To be called before anything else is done with this source.
-    pub(super) fn look(&mut self) -> anyhow::Result<bool> {
-        if let Some(empty) = self.store_empty {
-            return Ok(empty);
-        }
-        let empty = self.wait(self.store.is_empty())?;
-        self.store_empty = Some(empty);
-        Ok(empty)
+    pub(super) fn new(
+        settings: Settings,
+        store: Store,
+        store_empty: bool,
+        clock: Clock,
+        runtime: tokio::runtime::Handle,
+    ) -> Self {
+        Self { settings, store, clock, runtime, store_empty }
     }
 
     /// Where each of `wanted` is to be read from. An error means: a broker or the store did not answer, try again.
-    pub(super) fn places(
-        &mut self,
-        consumer: &BaseConsumer<Context>,
-        wanted: &BTreeSet<Key>,
-    ) -> anyhow::Result<Answer> {
-        let store_empty = self.look()?;
+    pub(super) fn places(&self, consumer: &BaseConsumer<Context>, wanted: &BTreeSet<Key>) -> anyhow::Result<Answer> {
         let cluster = consumer.client().fetch_cluster_id(REQUEST);
         let mut decided = Decided::new();
         for _ in 0..ROUNDS {
@@ -87,7 +78,7 @@ impl Finder {
             for topic in wanted.iter().map(|key| &key.0).collect::<BTreeSet<_>>() {
                 let asked: Vec<i32> = wanted.iter().filter(|key| key.0 == *topic).map(|key| key.1).collect();
                 let question = Question { settings: &self.settings, consumer, topic, cluster: cluster.as_deref() };
-                match question.decide(&rows, asked, store_empty, &self.clock)? {
+                match question.decide(&rows, asked, self.store_empty, &self.clock)? {
                     Some(decisions) => writes.extend(decisions),
                     None => return Ok(Answer::Refused(self.refusal(topic))),
                 }

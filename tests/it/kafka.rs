@@ -330,8 +330,13 @@ async fn what_the_user_typed_wrong_is_an_error_at_once() {
     let mut settings = kafka.settings();
     settings.kafka.insert("session.timeout".into(), "1".into());
     let runtime = tokio::runtime::Handle::current();
-    let refused =
-        auditbell::source::start(settings, store(kafka.folder.path()), auditbell::clock::Clock::system(), runtime);
+    let refused = auditbell::source::start(
+        settings,
+        store(kafka.folder.path()),
+        true,
+        auditbell::clock::Clock::system(),
+        runtime,
+    );
     let refused = format!("{:#}", refused.expect_err("refused"));
     assert!(refused.contains("[source.entra] kafka.\"session.timeout\""), "{refused}");
 }
