@@ -48,6 +48,11 @@ impl Lane {
         let Some(slot) = self.slot().await else {
             return self.release(vec![message.claim]).await;
         };
+        // The wait for the slot may have been a long one.
+        if let Some(over) = state::over(&self.policy, &message, self.parts.clock.now()) {
+            drop(slot);
+            return self.settle(&message, over, None, None).await;
+        }
         let mut attempt = self.attempt(&message, &ready).await;
         drop(slot); // the session may go on while the outcome is written; the receipt bounds how far
         let receipt = attempt.receipt.take();

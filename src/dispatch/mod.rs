@@ -104,7 +104,8 @@ impl Lane {
             }
             let next = self.next_look(look).await;
             tokio::select! {
-                _ = permission.changed() => {}
+                // Nobody beats any more: the process is ending, and nothing more may be claimed.
+                changed = permission.changed() => if changed.is_err() { break },
                 Some(done) = tasks.join_next() => {
                     report(done);
                     look |= tasks.is_empty(); // a suspect message is only given to idle hands

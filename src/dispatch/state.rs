@@ -78,20 +78,21 @@ pub fn falls_back(message: &Loaded, template_failed: bool, now: Timestamp) -> bo
 /// The row of the table for `event`.
 #[must_use]
 pub fn settled(policy: &Policy, message: &Loaded, event: Event, now: Timestamp, jitter: f64) -> Settled {
-    let again = |due_at: Timestamp| (due_at < message.expires_at).then_some(due_at);
-    let expired = || policy.given_up(message, FinalState::Expired, "undelivered", now);
-    // A message on hold costs no attempt; it is looked at once more at its end, so that it ends.
-    let hold = |until: Timestamp| {
+    // Whatever waits is looked at once more at its end, so that it ends; the attempt before is written and counted.
+    let again = |due_at: Timestamp| {
         let soonest = now.plus(Duration::from_secs(1));
-        Settled::Hold { until: until.max(soonest).min(message.expires_at.max(soonest)) }
+        due_at.max(soonest).min(message.expires_at.max(soonest))
     };
+    let hold = |until| Settled::Hold { until: again(until) }; // costs no attempt
     let attempt = message.claim.attempt;
     match event {
         Event::Attempted { verdict: Verdict::Sent { reference }, digest, .. } => Settled::Sent { reference, digest },
-        Event::Attempted { verdict: Verdict::Later, .. } => again(now.plus(policy.schedule.after(attempt, jitter)))
-            .map_or_else(expired, |due_at| Settled::Later { due_at }),
-        Event::Attempted { verdict: Verdict::Ambiguous, bytes, .. } => again(now.plus(after_ambiguous(attempt)))
-            .map_or_else(expired, |due_at| Settled::Ambiguous { due_at, bytes }),
+        Event::Attempted { verdict: Verdict::Later, .. } => {
+            Settled::Later { due_at: again(now.plus(policy.schedule.after(attempt, jitter))) }
+        }
+        Event::Attempted { verdict: Verdict::Ambiguous, bytes, .. } => {
+            Settled::Ambiguous { due_at: again(now.plus(after_ambiguous(attempt))), bytes }
+        }
         Event::Attempted { verdict: Verdict::Never { reason }, .. } => {
             policy.given_up(message, FinalState::Failed, reason, now)
         }

@@ -77,13 +77,7 @@ fn every_row_of_the_state_table() {
         ),
         ("the first failure waits a minute", normal(1), attempted(Verdict::Later), early, "later 660"),
         ("the third and all after it half an hour", normal(9), attempted(Verdict::Later), early, "later 2400"),
-        (
-            "a retry after the end is no retry",
-            normal(1),
-            attempted(Verdict::Later),
-            late,
-            "Expired undelivered [Failed addr:soc@example.com]",
-        ),
+        ("a retry past the end is a last look at the end", normal(1), attempted(Verdict::Later), late, "later 259200"),
         (
             "an ambiguous outcome keeps the bytes and waits a minute",
             normal(1),
@@ -92,12 +86,13 @@ fn every_row_of_the_state_table() {
             "ambiguous 660 4 bytes",
         ),
         ("the next one two", normal(2), attempted(Verdict::Ambiguous), early, "ambiguous 720 4 bytes"),
+        ("not past the end either", normal(1), attempted(Verdict::Ambiguous), late, "ambiguous 259200 4 bytes"),
         (
-            "not past the end either",
+            "an attempt that outlived the end is written all the same",
             normal(1),
-            attempted(Verdict::Ambiguous),
-            late,
-            "Expired undelivered [Failed addr:soc@example.com]",
+            attempted(Verdict::Later),
+            late.plus(HOUR),
+            "later 262771",
         ),
         (
             "a refusal is final and the fallback list hears of it",
@@ -219,7 +214,7 @@ proptest! {
             message.claim.attempt += 1;
             now = match settled(&policy, &message, event, now, jitter) {
                 Settled::Later { due_at } | Settled::Ambiguous { due_at, .. } => {
-                    prop_assert!(due_at > now && due_at < message.expires_at);
+                    prop_assert!(due_at > now && due_at <= message.expires_at.max(now.plus(Duration::from_secs(1))));
                     due_at
                 }
                 Settled::Hold { until } => {
