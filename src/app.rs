@@ -95,12 +95,12 @@ impl App {
         }
         let (mut rest, rest_done) = (JoinSet::new(), CancellationToken::new());
         let http = ops.address();
-        let readiness = readiness(lanes, permitted, clock.clone(), shutdown.clone());
+        let readiness = readiness(lanes.clone(), permitted, clock.clone(), shutdown.clone());
         rest.spawn(ops.serve(recorder.clone(), readiness, rest_done.clone()));
         rest.spawn(metrics::upkeep(recorder, rest_done.clone()));
         let beat = (store.clone(), clock.clone(), shutdown.clone(), rest_done.clone());
         rest.spawn(worker::heartbeat(beat.0, worker, beat.1, permission, beat.2, beat.3));
-        rest.spawn(worker::maintenance(store.clone(), people, clock, shutdown.clone()));
+        rest.spawn(worker::maintenance(parts, lanes));
         tracing::info!(%http, revision, "running");
         Ok(Self { store, worker, http, loops, rest, rest_done, shutdown })
     }

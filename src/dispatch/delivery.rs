@@ -62,6 +62,12 @@ impl Lane {
         drop(receipt);
     }
 
+    /// Ends an expired message of a channel that the configuration no longer has; this lane tells the fallback list.
+    pub(super) async fn end_stranded(&self, message: &Loaded) {
+        let outcome = state::stranded(&self.policy, message, &self.name, self.parts.clock.now());
+        self.settle(message, outcome, None, None).await;
+    }
+
     /// Waits for a slot. `None`: we are stopping, or the heartbeat has been late for so long that the claim is void.
     async fn slot(&self) -> Option<SemaphorePermit<'_>> {
         let mut permission = self.parts.permission.clone();
@@ -214,6 +220,7 @@ impl Lane {
 
     /// Counts a final state, per notification; wakes the lane where an escalation is due at once.
     fn count(&self, message: &Loaded, settle: &Settle) {
+        let channel = &message.claim.channel; // not ours, if that one is gone
         let (verdict, reason) = match &settle.outcome {
             Settled::Sent { .. } => ("sent", ""),
             Settled::Never { state: FinalState::Failed, reason, .. } => ("failed", *reason),
@@ -221,13 +228,13 @@ impl Lane {
             Settled::Later { .. } | Settled::Hold { .. } | Settled::Ambiguous { .. } => return,
         };
         let notifications = u64::try_from(message.count.max(1)).unwrap_or(1);
-        metrics::notifications(message.rule.clone(), self.name.clone(), verdict, reason).increment(notifications);
+        metrics::notifications(message.rule.clone(), channel.clone(), verdict, reason).increment(notifications);
         if verdict == "sent" {
             for record in &message.records {
-                metrics::end_to_end(self.name.clone()).record(settle.at.since(record.at).as_secs_f64());
+                metrics::end_to_end(channel.clone()).record(settle.at.since(record.at).as_secs_f64());
             }
         } else {
-            tracing::warn!(message = %message.key, channel = %self.name, rule = %message.rule, verdict, reason, "given up");
+            tracing::warn!(message = %message.key, %channel, rule = %message.rule, verdict, reason, "given up");
             self.wake.notify_one();
         }
     }

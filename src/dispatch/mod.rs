@@ -76,6 +76,11 @@ impl Lane {
         Self { parts, name, channel, sender, policy, slots, wake, turned_at }
     }
 
+    /// The channel's name.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
     /// When the loop last turned; it does at least every two seconds.
     pub fn turned_at(&self) -> Timestamp {
         Timestamp::from_millis(self.turned_at.load(Ordering::Relaxed))

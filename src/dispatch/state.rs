@@ -68,6 +68,13 @@ pub fn over(policy: &Policy, message: &Loaded, now: Timestamp) -> Option<Settled
     (now >= message.expires_at).then(|| policy.given_up(message, FinalState::Expired, "undelivered", now))
 }
 
+/// The end of an expired message whose channel is gone: who hears instead is told through `channel`.
+#[must_use]
+pub fn stranded(policy: &Policy, message: &Loaded, channel: &Arc<str>, now: Timestamp) -> Settled {
+    let escalation = policy.escalate(message, Kind::Failed, channel, now);
+    Settled::Never { state: FinalState::Expired, reason: "undelivered", escalation }
+}
+
 /// Whether the built-in template takes the place of the message's own: it may have crashed us, or it has been broken for an
 /// hour. Never silence, never an empty mail.
 #[must_use]
@@ -108,24 +115,24 @@ pub fn settled(policy: &Policy, message: &Loaded, event: Event, now: Timestamp, 
 
 impl Policy {
     fn given_up(&self, message: &Loaded, state: FinalState, reason: &'static str, now: Timestamp) -> Settled {
-        Settled::Never { state, reason, escalation: self.escalate(message, Kind::Failed, now) }
+        Settled::Never { state, reason, escalation: self.escalate(message, Kind::Failed, &message.claim.channel, now) }
     }
 
     fn unresolved(&self, message: &Loaded, reason: &'static str, now: Timestamp) -> Settled {
-        let escalation = self.escalate(message, Kind::Unresolved, now);
+        let escalation = self.escalate(message, Kind::Unresolved, &message.claim.channel, now);
         Settled::Never { state: FinalState::Failed, reason, escalation }
     }
 
     /// The notifications to the fallback list that stand for `message`; none for an escalation or a test mail.
-    fn escalate(&self, message: &Loaded, kind: Kind, now: Timestamp) -> Vec<Escalation> {
+    fn escalate(&self, message: &Loaded, kind: Kind, channel: &Arc<str>, now: Timestamp) -> Vec<Escalation> {
         if message.kind != Kind::Normal {
             return Vec::new();
         }
         let escalation = |recipient: &Recipient| Escalation {
-            id: message.key.escalation(kind as i64, recipient, &message.claim.channel),
+            id: message.key.escalation(kind as i64, recipient, channel),
             kind,
             recipient: recipient.clone(),
-            channel: message.claim.channel.clone(),
+            channel: channel.clone(),
             expires_at: now.plus(ESCALATION_LIFE),
         };
         // Somebody on the fallback list has just been told by this very message that failed.

@@ -113,3 +113,27 @@ async fn a_delivery_that_panics_makes_its_message_suspect_and_does_not_stop_the_
     permission.send_replace(Permission::Stopping);
     tokio::time::timeout(Duration::from_secs(10), running).await.expect("the lane still hears").unwrap();
 }
+
+#[tokio::test]
+async fn a_message_of_a_removed_channel_expires_and_another_lane_tells_the_fallback_list() {
+    let directory = tempfile::tempdir().unwrap();
+    let now = Clock::system().now();
+    let store = one_message(directory.path().join("a.db"), now.minus(73 * HOUR)).await;
+    let worker = store.register("test", now).await.unwrap();
+    let (_permission, permitted) = watch::channel(Permission::Go);
+    let fallback = vec![Recipient::Address("soc@example.com".into())].into();
+    let policy = state::Policy { schedule: schedule::Schedule::new(Vec::new()), wait: HOUR, fallback };
+    let sender = Sender { from: "Bell <bell@example.com>".into(), reply_to: None, redirect_to: None };
+    let parts = parts(store.clone(), worker, permitted);
+    let lane = Lane::new(parts.clone(), "other".into(), Arc::new(Panics), sender, policy, Arc::default());
+    let maintained = tokio::spawn(worker::maintenance(parts.clone(), vec![Arc::new(lane)]));
+    let told = async {
+        while store.next_due("other").await.unwrap().is_none() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), told).await.expect("an escalation on the lane that is there");
+    assert_eq!(store.next_due("email").await.unwrap(), None, "the message itself is over");
+    parts.shutdown.begin();
+    tokio::time::timeout(Duration::from_secs(10), maintained).await.expect("it stops").unwrap();
+}

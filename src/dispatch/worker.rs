@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::{Lane, Parts};
 use crate::channels::Permission;
 use crate::clock::Clock;
 use crate::metrics;
@@ -24,6 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(4);
 const LATE: Duration = Duration::from_secs(15);
 /// A step of the wall clock that is worth a word.
 const CLOCK_STEP: Duration = Duration::from_mins(1);
+/// Expired messages of removed channels that one round ends.
+const STRANDED: usize = 100;
 /// The people file is looked at every sixth round: 30 s, so a change is seen within the promised 60 s.
 const PEOPLE_ROUNDS: u32 = 6;
 
@@ -83,8 +86,11 @@ pub async fn heartbeat(
     }
 }
 
-/// Every 5 s until the soft order: frees what dead workers held, purges a slice, reads the gauges, re-reads the people file.
-pub async fn maintenance(store: Store, people: Arc<People>, clock: Clock, shutdown: Shutdown) {
+/// Every 5 s until the soft order: frees what dead workers held, purges a slice, reads the gauges, ends what waits for a
+/// channel without a lane, re-reads the people file.
+pub async fn maintenance(parts: Parts, lanes: Vec<Arc<Lane>>) {
+    let Parts { store, people, clock, shutdown, .. } = &parts;
+    let run: Vec<Arc<str>> = lanes.iter().map(|lane| lane.name().clone()).collect();
     let mut ticks = interval(BEAT);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut gauges = Gauges::default();
@@ -94,6 +100,16 @@ pub async fn maintenance(store: Store, people: Arc<People>, clock: Clock, shutdo
             Ok(upkeep) => gauges.set(&upkeep),
             Err(StoreError::Damaged(message)) => shutdown.fail(74, message),
             Err(error) => tracing::warn!(%error, "a maintenance round failed; the next one tries again"),
+        }
+        if let Some(lane) = lanes.first() {
+            match store.expired(parts.worker, &run, clock.now(), STRANDED).await {
+                Ok(messages) => {
+                    for message in &messages {
+                        lane.end_stranded(message).await;
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "the expired of removed channels could not be read; trying again"),
+            }
         }
         round = round.wrapping_add(1);
         if round.is_multiple_of(PEOPLE_ROUNDS) {

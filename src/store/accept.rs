@@ -311,7 +311,7 @@ pub(super) mod planted {
 
 #[cfg(test)]
 mod tests {
-    use tokio::sync::{mpsc, watch};
+    use tokio::sync::mpsc;
 
     use super::*;
     use crate::store::sqlite;
@@ -322,7 +322,7 @@ mod tests {
         let conn = sqlite::create_or_open(&path, false).unwrap();
         conn.execute("INSERT INTO position(source,topic,part,cluster,next,at) VALUES('s','t',0,'c',0,0)", []).unwrap();
         let (readers, _) = mpsc::channel(1);
-        Writer::new(conn, &path, readers.downgrade(), watch::channel(0).0).unwrap()
+        Writer::new(conn, &path, readers.downgrade()).unwrap()
     }
 
     fn batch(from: i64, to: i64) -> Batch {

@@ -28,7 +28,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 pub use batch::{AcceptError, Accepted, Batch, DeadLetter, Fence, Planned};
 pub use message::{Claim, Escalation, FinalState, Loaded, LoadedRecord, RECORDS, Settle, Settled, State};
@@ -38,9 +38,6 @@ pub use upkeep::Upkeep;
 use crate::clock::Timestamp;
 use readers::Read;
 use writer::{Answer, Command, Mark, Writer};
-
-/// How often another process's changes are looked for.
-const LOOK_FOR_CHANGES: Duration = Duration::from_secs(2);
 
 /// `[store]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,7 +78,6 @@ struct Shared {
     settings: Settings,
     /// Taken out when the store is closed: the threads end when they have done what is queued.
     senders: Mutex<Option<(mpsc::Sender<Command>, mpsc::Sender<Read>)>>,
-    changes: watch::Receiver<u64>,
     expired: Mutex<upkeep::Cursor>,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -104,27 +100,6 @@ impl Drop for Shared {
     }
 }
 
-/// Tells when another process changed the store. See [`Store::changes`].
-pub struct Changes {
-    store: Store,
-    seen: watch::Receiver<u64>,
-}
-
-impl Changes {
-    /// Waits for the next change made by another process (`messages retry`, …); looks every 2 s. Cancel-safe.
-    pub async fn next(&mut self) -> Result<(), StoreError> {
-        loop {
-            if self.seen.has_changed().unwrap_or(false) {
-                self.seen.mark_unchanged();
-                return Ok(());
-            }
-            tokio::time::sleep(LOOK_FOR_CHANGES).await;
-            // Any command looks at the file's version first.
-            self.store.write(Mark::Other, |_| Ok::<_, StoreError>(())).await?;
-        }
-    }
-}
-
 impl Store {
     /// What [`Self::open`] would refuse before it makes anything: no directory, a network disk, another program's file.
     pub fn examine(settings: &Settings) -> Result<(), StoreError> {
@@ -140,15 +115,13 @@ impl Store {
         let conn = sqlite::create_or_open(path, daemon)?;
         let (write, commands) = mpsc::channel(writer::QUEUE);
         let (read, reads) = mpsc::channel(readers::QUEUE);
-        let (tell, changes) = watch::channel(0);
-        let writer = Writer::new(conn, path, read.downgrade(), tell)?;
+        let writer = Writer::new(conn, path, read.downgrade())?;
         let thread = std::thread::Builder::new().name("store-writer".into());
         let thread = thread.spawn(move || writer.serve(commands, lock)).map_err(anyhow::Error::from)?;
         let store = Self {
             shared: Arc::new(Shared {
                 settings: settings.clone(),
                 senders: Mutex::new(Some((write, read))),
-                changes,
                 expired: Mutex::default(),
                 threads: Mutex::new(vec![thread]),
             }),
@@ -295,16 +268,30 @@ impl Store {
     }
 
     /// Free rows past their end, claimed for `worker` and loaded: settle each with `Never { state: Expired, … }`. Looks at
-    /// a slice of what is due; call it beside `maintain`. Rows of a running channel expire when they are claimed.
-    pub async fn expired(&self, worker: i64, now: Timestamp, limit: usize) -> Result<Vec<Loaded>, StoreError> {
+    /// a slice of what is due; call it beside `maintain`. Leaves out the channels that `run`: their rows expire when they
+    /// are claimed.
+    pub async fn expired(
+        &self,
+        worker: i64,
+        run: &[Arc<str>],
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<Loaded>, StoreError> {
+        let run = run.to_vec();
         let cursor = self.shared.expired.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (found, next) = self.read(move |conn| upkeep::expired(conn, &cursor, now, limit)).await?;
+        let (found, next) = self.read(move |conn| upkeep::expired(conn, &cursor, &run, now, limit)).await?;
         *self.shared.expired.lock().unwrap_or_else(PoisonError::into_inner) = next;
         if found.is_empty() {
             return Ok(Vec::new());
         }
         let claims = self.write(Mark::Other, move |w| claim::claim_rows(w, worker, &found)).await?;
-        self.load(claims).await
+        match self.load(claims.clone()).await {
+            Ok(loaded) => Ok(loaded),
+            Err(error) => {
+                self.release(claims).await?;
+                Err(error)
+            }
+        }
     }
 
     /// Frees claims of workers unseen for 30 s, purges a slice (and goes on when idle), copies the WAL back, reads gauges.
@@ -342,13 +329,6 @@ impl Store {
     /// The clock went back by more than a minute: rows that wait for a retry are due a minute from `now`.
     pub async fn clock_stepped_back(&self, now: Timestamp) -> Result<(), StoreError> {
         self.write(Mark::Other, move |w| Ok::<_, StoreError>(upkeep::clock_stepped_back(w, now)?)).await
-    }
-
-    /// Tells from now on when another process changes the store, e.g. `auditbell messages retry`.
-    pub fn changes(&self) -> Changes {
-        let mut seen = self.shared.changes.clone();
-        seen.mark_unchanged();
-        Changes { store: self.clone(), seen }
     }
 
     /// Are the threads alive? A store without them never answers well again.

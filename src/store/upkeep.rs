@@ -53,10 +53,11 @@ pub(super) fn gauges(conn: &Connection) -> Result<Upkeep> {
     Ok(upkeep)
 }
 
-/// Free rows past their end, in a slice after `cursor`, and the place to go on from.
+/// Free rows of other channels than those that `run`, past their end, in a slice after `cursor`, and the place to go on from.
 pub(super) fn expired(
     conn: &Connection,
     cursor: &Cursor,
+    run: &[Arc<str>],
     now: Timestamp,
     limit: usize,
 ) -> Result<(Vec<Place>, Cursor)> {
@@ -75,7 +76,7 @@ pub(super) fn expired(
             return Ok(());
         }
         let place: Place = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-        if row.get::<_, i64>(4)? == 0 && row.get::<_, Timestamp>(5)? < now {
+        if row.get::<_, i64>(4)? == 0 && row.get::<_, Timestamp>(5)? < now && !run.contains(&place.0) {
             found.push(place.clone());
             full = found.len() >= limit;
         }

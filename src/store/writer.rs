@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Instant;
 
 use rusqlite::Connection;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use super::disk::Disk;
 use super::purge::Purge;
@@ -79,19 +79,13 @@ pub(super) struct Writer {
     pub now: Timestamp,
     pub purge: Purge,
     version: Option<i64>,
-    changes: watch::Sender<u64>,
     readers: mpsc::WeakSender<Read>,
     wal_pages: Arc<AtomicI32>,
 }
 
 impl Writer {
     /// Takes the connection over; nothing is read before the first command.
-    pub(super) fn new(
-        mut conn: Connection,
-        path: &Path,
-        readers: mpsc::WeakSender<Read>,
-        changes: watch::Sender<u64>,
-    ) -> Result<Self, StoreError> {
+    pub(super) fn new(mut conn: Connection, path: &Path, readers: mpsc::WeakSender<Read>) -> Result<Self, StoreError> {
         let wal_pages = Arc::new(AtomicI32::new(0));
         let seen = wal_pages.clone();
         conn.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages| {
@@ -112,7 +106,6 @@ impl Writer {
             now: Timestamp::default(),
             purge: Purge::default(),
             version: None,
-            changes,
             readers,
             wal_pages,
         })
@@ -216,7 +209,6 @@ impl Writer {
         if version != self.version {
             self.reload()?;
             self.version = version;
-            self.changes.send_modify(|changes| *changes += 1);
         }
         Ok(())
     }
