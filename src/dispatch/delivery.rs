@@ -227,8 +227,9 @@ impl Lane {
             Settled::Never { state: FinalState::Expired, reason, .. } => ("expired", *reason),
             Settled::Later { .. } | Settled::Hold { .. } | Settled::Ambiguous { .. } => return,
         };
-        let notifications = u64::try_from(message.count.max(1)).unwrap_or(1);
-        metrics::notifications(message.rule.clone(), channel.clone(), verdict, reason).increment(notifications);
+        for (rule, notifications) in &message.counts {
+            metrics::notifications(rule.clone(), channel.clone(), verdict, reason).increment(*notifications);
+        }
         if verdict == "sent" {
             for record in &message.records {
                 metrics::end_to_end(channel.clone()).record(settle.at.since(record.at).as_secs_f64());

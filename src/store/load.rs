@@ -41,7 +41,8 @@ pub(super) fn load(conn: &Connection, claims: Vec<Claim>) -> Result<Window> {
                 entry.insert(Partial { message: read_message(row, claim)?, records: BTreeMap::new() })
             }
         };
-        partial.message.count += 1;
+        let rule = row.get::<_, Option<Arc<str>>>(20)?.unwrap_or_else(|| partial.message.rule.clone());
+        *partial.message.counts.entry(rule).or_default() += 1;
         let Some(record) = row.get::<_, Option<i64>>(13)? else { return Ok(()) };
         if partial.records.len() < RECORDS && !partial.records.contains_key(&record) {
             partial.records.insert(record, read_record(row)?);
@@ -73,7 +74,7 @@ fn read_message(row: &Row<'_>, claim: &Claim) -> Result<Loaded> {
         expires_at: row.get(11)?,
         frozen: row.get::<_, Option<Vec<u8>>>(12)?.map(Bytes::from),
         about: about(row)?,
-        count: 0,
+        counts: BTreeMap::new(),
         records: Vec::new(),
     })
 }

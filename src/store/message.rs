@@ -1,5 +1,6 @@
 //! Owns what dispatch sees: claims, loaded messages, and the verdicts it wants written.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -42,8 +43,8 @@ pub struct Loaded {
     pub frozen: Option<Bytes>,
     /// With `Kind::Unresolved` and `Kind::Failed`: whom the message it stands for was for, and why that one ended.
     pub about: Option<(Recipient, Arc<str>)>,
-    /// Notifications that this message stands for.
-    pub count: usize,
+    /// Notifications that this message stands for, per rule: a group may hold those of several.
+    pub counts: BTreeMap<Arc<str>, u64>,
     /// Oldest first; each record once, at most [`RECORDS`].
     pub records: Vec<LoadedRecord>,
 }

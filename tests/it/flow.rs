@@ -101,6 +101,23 @@ async fn six_records_of_one_reset_are_one_mail() {
     bench.books_balance();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mail_for_two_rules_counts_once_for_each_of_them() {
+    let mut bench = Bench::new().await;
+    let second = RESET.replace("id = \"password-reset\"", "id = \"second\"");
+    bench.rules = format!(
+        "{RESET}policy = \"personal\"\n{second}policy = \"personal\"\n\
+         [policy.personal]\ngroup = {{ by = [\"correlation_id\"], wait = \"1s\" }}\n"
+    );
+    bench.start().await;
+    bench.publish(envelope(&[reset("one", ALICE)])).await;
+    bench.metric_at_least(SENT.0, SENT.1, 2).await;
+    for rule in ["rule=\"password-reset\"", "rule=\"second\""] {
+        assert_eq!(bench.metric(SENT.0, &[SENT.1[0], rule]), 1, "{rule}");
+    }
+    assert_eq!(bench.relay.accepted().len(), 1);
+}
+
 /// T16, and a rule edited under its id: the ids do not change, so nothing is told again.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replay_of_the_whole_topic_sends_nothing_also_with_an_edited_rule() {

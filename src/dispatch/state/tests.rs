@@ -34,7 +34,7 @@ fn message(kind: Kind, attempt: u32, suspect: u32) -> Loaded {
         expires_at: CREATED.plus(72 * HOUR),
         frozen: None,
         about: None,
-        count: 1,
+        counts: [("r".into(), 1)].into(),
         records: Vec::new(),
     }
 }

@@ -56,7 +56,7 @@ async fn notifications_of_an_open_group_leave_as_one_message() {
     assert_eq!((count(&file, "message"), count(&file, "due"), count(&file, "notification")), (2, 2, 4));
     let loaded = load(&store, 10).await;
     let alice = &loaded[0];
-    assert_eq!((alice.count, alice.records.len()), (3, 3));
+    assert_eq!((alice.counts.values().sum::<u64>(), alice.records.len()), (3, 3));
     assert_eq!(alice.key, id(1), "the key is the id of the first notification");
     let bodies: Vec<_> = alice.records.iter().map(|record| record.body.clone().unwrap()).collect();
     assert_eq!(bodies, [body(1), body(2), body(3)], "oldest first");
@@ -101,6 +101,8 @@ async fn the_most_telling_rule_words_a_group_and_the_gravest_gives_its_severity(
     assert_eq!((&*loaded.rule, &*loaded.template, &*loaded.title), ("telling", "telling-template", "telling title"));
     assert_eq!(loaded.severity, Severity::Critical);
     assert_eq!(loaded.key, id(1));
+    let counts = [("grave".into(), 1), ("telling".into(), 1), ("vague".into(), 1)].into();
+    assert_eq!(loaded.counts, counts, "each notification counts for its own rule");
 }
 
 #[tokio::test]
@@ -112,7 +114,7 @@ async fn a_record_that_joins_a_message_through_two_rules_is_loaded_once() {
     one.records[0].intents.push(in_group(send(2), "alice"));
     store.accept(one, NOW).await.unwrap();
     let loaded = load(&store, 10).await.remove(0);
-    assert_eq!((loaded.count, loaded.records.len()), (2, 1));
+    assert_eq!((loaded.counts.values().sum::<u64>(), loaded.records.len()), (2, 1));
 }
 
 #[tokio::test]
