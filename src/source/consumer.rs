@@ -302,7 +302,7 @@ impl Reader {
         let mut bytes = 0;
         let mut end = None;
         let mut wait = POLL;
-        while batch.len() < BATCH_MESSAGES && bytes < BATCH_BYTES && end.is_none() {
+        while batch.len() < BATCH_MESSAGES && bytes < BATCH_BYTES {
             match self.consumer.poll(wait) {
                 None => break,
                 Some(Ok(message)) => {
@@ -323,7 +323,9 @@ impl Reader {
                         self.hand.push(Event::Envelopes(std::mem::take(&mut batch)));
                         bytes = 0;
                     }
+                    // An error ends the turn: however fast they come, commands are heard and the time of the poll is told.
                     end = self.failed(&error);
+                    break;
                 }
             }
         }
