@@ -321,7 +321,6 @@ impl Reader {
                     // what came before it, which nobody would read again.
                     if !batch.is_empty() {
                         self.hand.push(Event::Envelopes(std::mem::take(&mut batch)));
-                        bytes = 0;
                     }
                     // An error ends the turn: however fast they come, commands are heard and the time of the poll is told.
                     end = self.failed(&error);
