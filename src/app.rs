@@ -13,8 +13,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::channels::smtp::{Smtp, Timeouts};
-use crate::channels::{Channel, Permission};
+use crate::channels::{self, Permission};
 use crate::clock::{Clock, Timestamp};
 use crate::compose::Composer;
 use crate::config::{ChannelSettings, Config};
@@ -194,9 +193,8 @@ fn lanes(config: &Config, parts: &dispatch::Parts) -> Result<(Vec<Arc<Lane>>, Wa
     let fallback: Arc<[Recipient]> = config.people.fallback.iter().cloned().map(Recipient::Address).collect();
     let mut wakes = Wakes::new();
     let mut lanes = Vec::new();
-    for ChannelSettings { name, sender, retry, smtp } in config.channels.clone() {
-        let smtp = Smtp::new(name.clone(), smtp, Timeouts::default()).map_err(|error| ending(78, &error))?;
-        let channel: Arc<dyn Channel> = Arc::new(smtp);
+    for ChannelSettings { name, sender, retry, settings } in config.channels.clone() {
+        let channel = channels::open(&name, &settings).map_err(|error| ending(78, &error))?;
         let wake = wakes.entry(name.clone()).or_default().clone();
         let policy =
             state::Policy { schedule: Schedule::new(retry), wait: config.people.wait, fallback: fallback.clone() };
@@ -255,7 +253,9 @@ fn readiness(
 /// What an operator should see at once in the log, and the metrics that exist from the start.
 #[expect(clippy::cast_precision_loss, reason = "48 bits fit in an f64")]
 fn say_what_runs(config: &Config) {
-    for channel in config.channels.iter().filter(|channel| channel.sender.redirect_to.is_some()) {
+    let redirects =
+        |channel: &&ChannelSettings| channel.sender.as_ref().is_some_and(|sender| sender.redirect_to.is_some());
+    for channel in config.channels.iter().filter(redirects) {
         tracing::warn!(
             channel = %channel.name,
             "redirect_to is set: every mail goes to that address instead of its recipient, who stands in the subject"

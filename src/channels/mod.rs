@@ -1,5 +1,5 @@
 //! Owns the contract of a channel: one attempt, one verdict. A channel never loops, never sleeps, never retries, and
-//! knows neither the store nor the rules.
+//! knows neither the store nor the rules. [`open`] is the one place that makes one of its settings.
 
 pub mod smtp;
 
@@ -12,15 +12,17 @@ use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::clock::Timestamp;
 
-/// What a personal channel is asked to send: one message to one address.
+/// What a channel is asked to send: one message to one address, or to the room that the channel is.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
-    /// Message key, for log lines.
+    /// Message key: the left side of the Message-ID, the idempotency key of a request, the name in log lines.
     pub key: Arc<str>,
-    /// The one recipient's address.
-    pub to: Arc<str>,
-    /// The whole RFC 5322 message, CRLF lines, not dot-stuffed.
+    /// The one recipient's address; `None`: the channel is a room.
+    pub to: Option<Arc<str>>,
+    /// For a person the whole RFC 5322 message, CRLF lines, not dot-stuffed; for a room the body of the request.
     pub bytes: Bytes,
+    /// Of the urgent lane: it has a share of its own in whatever is rationed.
+    pub urgent: bool,
     /// Asked again directly before the final dot may be written; anything but `Go` means RSET and `Hold`.
     pub permission: watch::Receiver<Permission>,
 }
@@ -34,6 +36,22 @@ pub enum Permission {
     Stopping,
     /// The heartbeat is late; somebody else may hold the claims.
     Lost,
+}
+
+/// Whether it is worth claiming messages for a channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    /// As many as there is room for.
+    Open,
+    /// One, to see whether the other side works again.
+    Probe,
+    /// None: every way out is broken, or the ration is used up.
+    Shut {
+        /// Not before.
+        until: Timestamp,
+        /// Closed vocabulary, as in [`Verdict::Hold`].
+        why: &'static str,
+    },
 }
 
 /// What one attempt came to.
@@ -69,8 +87,8 @@ pub struct Attempt {
     pub verdict: Verdict,
     /// The reply's code, where there was one.
     pub code: Option<u16>,
-    /// The reply or the I/O error in one line, control characters escaped, at most 512 bytes. May echo an address:
-    /// kept in the store, never logged.
+    /// The reply or the I/O error in one line, control characters escaped: at most 512 bytes of SMTP, 4 KiB of HTTP. May
+    /// echo an address: kept in the store, never logged.
     pub reply: String,
     /// With `Sent`: dropped by dispatch once the settle is on disk; a session waits before its next dot while eight are out.
     pub receipt: Option<OwnedSemaphorePermit>,
@@ -86,6 +104,28 @@ pub trait Channel: Send + Sync + 'static {
     ) -> Pin<Box<dyn Future<Output = Attempt> + Send + 'a>>;
     /// How many attempts may run at once.
     fn connections(&self) -> usize;
+    /// Whether an attempt has a chance now. Cheap: it is asked before every claim.
+    fn gate(&self, now: Timestamp) -> Gate;
+    /// Goes as far as can be gone without sending anything, for `check --connect`. The error is one line for the operator
+    /// and holds no secret.
+    fn probe(&self) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send + '_>>;
     /// Says goodbye and closes idle connections; bounded by a second or two.
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
+
+/// `[channel.NAME]`, by `type`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settings {
+    /// `type = "smtp"`.
+    Smtp(smtp::Settings),
+}
+
+/// The channel `name` (for logs and metrics). Fails on what only the files that the settings name can show, such as a CA
+/// that cannot be read. Connects to nobody yet.
+pub fn open(name: &Arc<str>, settings: &Settings) -> anyhow::Result<Arc<dyn Channel>> {
+    match settings {
+        Settings::Smtp(settings) => {
+            Ok(Arc::new(smtp::Smtp::new(name.clone(), settings.clone(), smtp::Timeouts::default())?))
+        }
+    }
 }

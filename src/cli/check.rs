@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{Options, Output, exit};
-use crate::channels::smtp::{Smtp, Timeouts};
+use crate::channels;
 use crate::compose::Composer;
 use crate::config::{self, ChannelSettings, Config, Fault};
 use crate::people::People;
@@ -91,14 +91,10 @@ fn parts(config: &Config) -> Vec<Fault> {
         Some(config.fault(&format!("source.{}.{}", settings.name, refusal.key), refusal.reason))
     });
     let channels = config.channels.iter().filter_map(|channel| {
-        let error = smtp(channel).err()?;
+        let error = channels::open(&channel.name, &channel.settings).err()?;
         Some(config.fault(&format!("channel.{}", channel.name), format!("{error:#}")))
     });
     templates.chain(people).chain(store).chain(sources).chain(channels).collect()
-}
-
-fn smtp(channel: &ChannelSettings) -> anyhow::Result<Smtp> {
-    Smtp::new(channel.name.clone(), channel.smtp.clone(), Timeouts::default())
 }
 
 /// Tries every source and every relay; what cannot be used, by its table's name.
@@ -115,8 +111,8 @@ fn unreachable(config: &Config) -> Vec<Fault> {
 /// Up to the login, under the channel's own limits for each phase.
 fn probe(channel: &ChannelSettings) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let smtp = smtp(channel)?;
-    runtime.block_on(smtp.probe())
+    let opened = channels::open(&channel.name, &channel.settings)?;
+    runtime.block_on(opened.probe())
 }
 
 fn print(found: &Findings) {

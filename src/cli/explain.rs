@@ -258,6 +258,7 @@ impl Explainer {
                 let r#ref = list.map_or_else(|| "address".to_owned(), |name| format!("list:{name}"));
                 Named { r#ref, kind: "address", id: None, upn: None }
             }
+            Recipient::Room(channel) => Named { r#ref: channel.to_string(), kind: "room", id: None, upn: None },
         }
     }
 
@@ -273,7 +274,7 @@ impl Explainer {
         let place = match recipient {
             _ if filed => "people.csv",
             Recipient::User(_) => "record",
-            Recipient::Address(_) => "config",
+            Recipient::Address(_) | Recipient::Room(_) => "config",
         };
         let listed = self.directory.csv.is_some();
         let file = (listed && !filed).then_some(Step { asked: "people.csv", result: "unknown", address: None });

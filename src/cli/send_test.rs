@@ -8,8 +8,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::{Options, Output, exit};
-use crate::channels::smtp::{Smtp, Timeouts};
-use crate::channels::{Channel, Outgoing, Permission, Verdict};
+use crate::channels::{self, Outgoing, Permission, Verdict};
 use crate::clock::{Clock, Timestamp};
 use crate::compose::{Composer, Draft, Kind};
 use crate::config::{self, ChannelSettings, Config};
@@ -36,7 +35,7 @@ struct Outcome {
     /// Left side of the Message-ID.
     message: String,
     /// Where it went: not `--to` if the channel has `redirect_to`.
-    to: Arc<str>,
+    to: Option<Arc<str>>,
     /// `sent later never ambiguous hold`.
     verdict: &'static str,
     /// Of `never` and `hold`.
@@ -85,7 +84,7 @@ fn send(config: &Config, args: &Args) -> anyhow::Result<Outcome> {
     };
     let now = Clock::system().now();
     let outgoing = message(config, settings, &people, &recipient, &person, now)?;
-    let channel = Smtp::new(settings.name.clone(), settings.smtp.clone(), Timeouts::default())?;
+    let channel = channels::open(&settings.name, &settings.settings)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let attempt = runtime.block_on(async {
         let attempt = channel.attempt(&outgoing, now).await;
@@ -137,14 +136,16 @@ fn message(
         about: None,
         records: &[],
     };
-    let mail = composer.compose(&settings.sender, &draft)?;
+    let sender = settings.sender.as_ref().context("a room cannot be sent a test mail yet")?;
+    let mail = composer.compose(sender, &draft)?;
     // Nobody takes the permission back: the command ends with the attempt.
     let permission = watch::Sender::new(Permission::Go).subscribe();
-    Ok(Outgoing { key: key.into(), to: mail.to, bytes: mail.bytes, permission })
+    Ok(Outgoing { key: key.into(), to: Some(mail.to), bytes: mail.bytes, urgent: false, permission })
 }
 
 fn print(outcome: &Outcome) {
     let reason = outcome.reason.map_or_else(String::new, |reason| format!(" ({reason})"));
-    println!("{}{reason}: {} to {}", outcome.verdict, outcome.message, outcome.to);
+    let to = outcome.to.as_deref().map_or_else(String::new, |to| format!(" to {to}"));
+    println!("{}{reason}: {}{to}", outcome.verdict, outcome.message);
     println!("{}", outcome.reply);
 }

@@ -52,7 +52,7 @@ pub fn context(draft: &Draft<'_>, brand: &Value) -> Value {
 
 /// How a person is named to somebody else: as the record names him, else as we do.
 fn upn_or_name(upn: Option<String>, recipient: &Recipient) -> String {
-    let (Recipient::User(name) | Recipient::Address(name)) = recipient;
+    let (Recipient::User(name) | Recipient::Address(name) | Recipient::Room(name)) = recipient;
     upn.unwrap_or_else(|| text::clean(name, text::LONG))
 }
 
@@ -71,8 +71,8 @@ struct Seen<'a> {
 
 impl<'a> Seen<'a> {
     fn new(record: &'a Record, reader: &Recipient, draft: &Draft<'_>) -> Self {
-        if matches!(reader, Recipient::Address(_)) {
-            // Nobody's account is meant by an address, so nobody "did it himself".
+        if matches!(reader, Recipient::Address(_) | Recipient::Room(_)) {
+            // Nobody's account is meant by an address or a room, so nobody "did it himself".
             return Self { record, own: None, upn: None, by_self: None, others: Vec::new() };
         }
         let parties = parties(record, &|id, upn| draft.people.canonical(id, upn));

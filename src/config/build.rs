@@ -5,23 +5,22 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Log;
 use super::reading::Reading;
 use super::values;
 pub(super) use super::values::Addressee;
-use super::{ChannelSettings, Log};
 use crate::compose::templates::{BUILT_IN, SHIPPED};
-use crate::secret::Secret;
-use crate::{channels, compose, people, rules, source, store};
+use crate::{compose, people, rules, source, store};
 
 /// Most addresses of one list; each becomes a notification of its own.
 const MAX_LIST: usize = 100;
 
 /// Any length: the schema has checked the limits of each key.
-fn span(text: &str) -> Result<Duration, String> {
+pub(super) fn span(text: &str) -> Result<Duration, String> {
     values::span(text, Duration::ZERO, Duration::MAX)
 }
 
-fn integer(text: &str) -> Result<usize, String> {
+pub(super) fn integer(text: &str) -> Result<usize, String> {
     values::integer(text, 0, u64::MAX).and_then(|number| usize::try_from(number).map_err(|_| "is too large".into()))
 }
 
@@ -43,7 +42,7 @@ pub(super) fn lists(reading: &mut Reading<'_>) -> BTreeMap<Arc<str>, Vec<Arc<str
 }
 
 /// Names of the tables or keys below a section, those with faults included.
-fn below(reading: &Reading<'_>, section: &str) -> Vec<String> {
+pub(super) fn below(reading: &Reading<'_>, section: &str) -> Vec<String> {
     let mut names = reading.names(section);
     let placed = reading.places.files.keys().filter_map(|path| path.strip_prefix(section)?.strip_prefix('.'));
     names.extend(placed.filter(|name| !name.contains('.')).map(str::to_owned));
@@ -187,69 +186,6 @@ pub(super) fn store(reading: &mut Reading<'_>, state: Option<PathBuf>) -> Option
     }
     let path = state.unwrap_or_default().join(path?);
     Some(store::Settings { path, ledger: ledger?, content: content? })
-}
-
-/// `[channel.*]`.
-pub(super) fn channels(reading: &mut Reading<'_>) -> Vec<ChannelSettings> {
-    let names = below(reading, "channel");
-    if names.is_empty() {
-        reading.fault("channel", "is missing: add [channel.NAME] with type = \"smtp\", relay and from");
-    }
-    names.iter().filter_map(|name| one_channel(reading, name)).collect()
-}
-
-/// Names of all channels, those with faults included.
-pub(super) fn channel_names(reading: &Reading<'_>) -> Vec<Arc<str>> {
-    below(reading, "channel").into_iter().map(Arc::from).collect()
-}
-
-fn one_channel(reading: &mut Reading<'_>, name: &str) -> Option<ChannelSettings> {
-    let at = |key: &str| format!("channel.{name}.{key}");
-    let relays = reading.many(&at("relay"), values::relay);
-    if relays.as_ref().is_some_and(|relays| relays.len() > 1) {
-        reading.fault(&at("relay"), "names more than one relay, and failover is not built yet: keep one");
-    }
-    let relay = relays.and_then(|relays| relays.into_iter().next());
-    let auth = smtp_auth(reading, &at("auth"));
-    if auth.is_some() && relay.as_ref().is_some_and(|relay| relay.security == channels::smtp::Security::Plain) {
-        reading.fault(&at("auth"), "would send the password in the clear: use an smtps:// or smtp:// relay");
-    }
-    let from = reading.text(&at("from"));
-    let envelope_from = reading
-        .one(&at("envelope_from"), values::address)
-        .or_else(|| reading.one(&at("from"), values::mailbox))
-        .map(|address| address.to_string());
-    let reply_to = reading.text(&at("reply_to"));
-    let redirect_to = reading.text(&at("redirect_to"));
-    if redirect_to.is_some() {
-        reading.warn(&at("redirect_to"), "is set: every mail goes there and none to the person concerned");
-    }
-    let ca_file = reading.file(&at("ca_file"));
-    let hello = reading.one(&at("hello"), values::host);
-    let connections = reading.one(&at("connections"), integer);
-    let retry = reading.many(&at("retry"), span);
-    Some(ChannelSettings {
-        name: name.into(),
-        sender: compose::Sender { from: from?, reply_to, redirect_to },
-        retry: retry?,
-        smtp: channels::smtp::Settings {
-            relay: relay?,
-            auth,
-            ca_file,
-            hello,
-            envelope_from: envelope_from?,
-            connections: connections?,
-        },
-    })
-}
-
-fn smtp_auth(reading: &mut Reading<'_>, path: &str) -> Option<(String, Secret)> {
-    if !reading.is_set(path) && reading.names(path).is_empty() {
-        return None;
-    }
-    let user = reading.text(&format!("{path}.user"));
-    let password = reading.secret(&format!("{path}.password"));
-    user.zip(password)
 }
 
 /// `[people] fallback`, not yet expanded.

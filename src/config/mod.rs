@@ -14,6 +14,7 @@ use crate::rules::parse::Scope;
 use crate::{channels, compose, people, source, store};
 
 mod build;
+mod channel;
 mod fault;
 mod files;
 mod layers;
@@ -70,12 +71,12 @@ impl Config {
 pub struct ChannelSettings {
     /// The table's name.
     pub name: Arc<str>,
-    /// From, Reply-To, try-out address.
-    pub sender: compose::Sender,
+    /// From, Reply-To, try-out address of a personal channel; `None`: it is a room.
+    pub sender: Option<compose::Sender>,
     /// Wait before each retry, then the last one again; jittered.
     pub retry: Vec<std::time::Duration>,
-    /// `type = "smtp"`, the only one yet.
-    pub smtp: channels::smtp::Settings,
+    /// By `type`.
+    pub settings: channels::Settings,
 }
 
 /// `[log]`.
@@ -185,7 +186,7 @@ fn build(
     let sources = build::sources(reading);
     let store = build::store(reading, state);
     let http = reading.one("http.listen", values::socket);
-    let channels = build::channels(reading);
+    let channels = channel::channels(reading);
     let people = build::people(reading, &lists);
     if let Some(people) = &people {
         build::allowed(reading, people);
@@ -193,7 +194,7 @@ fn build(
     let log = build::log(reading);
     let brand = build::brand(reading);
     let templates = build::templates(reading);
-    let channel_names = build::channel_names(reading);
+    let channel_names = channel::names(reading);
     let scope =
         Scope { lists, policies, channels: channel_names, templates: build::template_names(templates.as_deref()) };
     let around = ruleset::Around { scope, people: people.as_ref(), store: store.as_ref() };

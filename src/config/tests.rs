@@ -172,7 +172,7 @@ fn variables_win_over_files_and_files_over_defaults() {
     let text = MINIMAL.replace("[people]", "[http]\nlisten = \"127.0.0.1:1\"\n[people]");
     let config = load(&text, &[]).config.unwrap();
     assert_eq!(config.http.port(), 1);
-    assert_eq!(config.channels[0].smtp.connections, 5);
+    assert_eq!(smtp(&config, 0).connections, 5);
     let config = load(
         &text,
         &[
@@ -192,8 +192,8 @@ fn variables_win_over_files_and_files_over_defaults() {
     assert_eq!(config.http.port(), 2);
     assert_eq!(config.sources[0].topics, ["one", "two"]);
     assert_eq!(config.channels.iter().map(|channel| &*channel.name).collect::<Vec<_>>(), ["email", "second-way"]);
-    assert_eq!(config.channels[0].smtp.connections, 7);
-    let (user, password) = config.channels[1].smtp.auth.as_ref().unwrap();
+    assert_eq!(smtp(&config, 0).connections, 7);
+    let (user, password) = smtp(&config, 1).auth.as_ref().unwrap();
     assert_eq!((user.as_str(), password.expose()), ("u", "007"), "a password keeps its zeros");
 }
 
@@ -242,7 +242,7 @@ fn secrets_are_never_printed_and_do_not_change_the_hash() {
         text.replace("smtp+plain://127.0.0.1:2525", "smtps://relay.example.com")
     };
     let first = load(&auth("canary-one"), &[]).config.unwrap();
-    assert_eq!(first.channels[0].smtp.auth.as_ref().unwrap().1.expose(), "canary-one");
+    assert_eq!(smtp(&first, 0).auth.as_ref().unwrap().1.expose(), "canary-one");
     let printed = format!("{first:?}");
     assert!(printed.contains("relay.example.com") && !printed.contains("canary"), "{printed}");
     assert_eq!(first.hash, load(&auth("canary-other"), &[]).config.unwrap().hash);
@@ -285,4 +285,9 @@ proptest::proptest! {
         proptest::prop_assert_eq!(report.config.is_some(), report.faults.is_empty());
         proptest::prop_assert!(report.faults.iter().all(|fault| fault.line.is_some() && !fault.message.is_empty()), "{:?}", report.faults);
     }
+}
+
+fn smtp(config: &super::Config, channel: usize) -> &crate::channels::smtp::Settings {
+    let crate::channels::Settings::Smtp(settings) = &config.channels[channel].settings;
+    settings
 }

@@ -15,7 +15,7 @@ use crate::clock::Timestamp;
 use crate::compose::{About, Draft};
 use crate::metrics;
 use crate::people::{Person, Resolution};
-use crate::record::Record;
+use crate::record::{Record, Severity};
 use crate::store::{FinalState, Loaded, LoadedRecord, Settle, Settled};
 
 /// A heartbeat is late after 15 s; claims are given up 25 s after the last one.
@@ -83,7 +83,8 @@ impl Lane {
     /// Frozen bytes as they are; else the person and the wording of now.
     fn prepare(&self, message: &Loaded, now: Timestamp) -> Result<Ready, Event> {
         if let (Some(bytes), Some(address)) = (&message.frozen, &message.address) {
-            let to = self.sender.redirect_to.as_deref().map_or_else(|| address.clone(), Arc::from);
+            let to = self.sender.as_ref().and_then(|sender| sender.redirect_to.as_deref());
+            let to = to.map_or_else(|| address.clone(), Arc::from);
             let digest = *blake3::hash(bytes).as_bytes();
             return Ok(Ready { address: address.clone(), to, bytes: bytes.clone(), digest });
         }
@@ -97,10 +98,11 @@ impl Lane {
     fn compose(&self, message: &Loaded, now: Timestamp) -> Result<Ready, Event> {
         let records: Vec<Record> = message.records.iter().filter_map(read).collect();
         let person = self.person(message, &records)?;
+        let sender = self.sender.as_ref().ok_or(Event::TemplateFailed)?;
         let render = |fallback| {
             let key = message.key.to_string();
             self.parts.composer.compose(
-                &self.sender,
+                sender,
                 &Draft {
                     key: &key,
                     template: &message.template,
@@ -153,8 +155,9 @@ impl Lane {
     async fn attempt(&self, message: &Loaded, ready: &Ready) -> Attempt {
         let outgoing = Outgoing {
             key: message.key.to_string().into(),
-            to: ready.to.clone(),
+            to: Some(ready.to.clone()),
             bytes: ready.bytes.clone(),
+            urgent: message.severity >= Severity::High,
             permission: self.parts.permission.clone(),
         };
         let began = Instant::now();

@@ -54,7 +54,7 @@ pub struct Lane {
     parts: Parts,
     name: Arc<str>,
     channel: Arc<dyn Channel>,
-    sender: Sender,
+    sender: Option<Sender>,
     policy: state::Policy,
     slots: Semaphore,
     wake: Arc<Notify>,
@@ -67,7 +67,7 @@ impl Lane {
         parts: Parts,
         name: Arc<str>,
         channel: Arc<dyn Channel>,
-        sender: Sender,
+        sender: Option<Sender>,
         policy: state::Policy,
         wake: Arc<Notify>,
     ) -> Self {

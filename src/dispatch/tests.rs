@@ -5,7 +5,7 @@ use std::pin::Pin;
 use bytes::Bytes;
 
 use super::*;
-use crate::channels::{Attempt, Outgoing};
+use crate::channels::{Attempt, Gate, Outgoing};
 use crate::compose::Brand;
 use crate::plan::{Fate, Intent, NotificationId, Recipient};
 use crate::record::{Position, Severity};
@@ -27,6 +27,14 @@ impl Channel for Panics {
 
     fn connections(&self) -> usize {
         1
+    }
+
+    fn gate(&self, _now: Timestamp) -> Gate {
+        Gate::Open
+    }
+
+    fn probe(&self) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send + '_>> {
+        Box::pin(async { Ok(()) })
     }
 
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
@@ -99,7 +107,7 @@ async fn a_delivery_that_panics_makes_its_message_suspect_and_does_not_stop_the_
     let (permission, permitted) = watch::channel(Permission::Go);
     let policy =
         state::Policy { schedule: schedule::Schedule::new(Vec::new()), wait: HOUR, fallback: Vec::new().into() };
-    let sender = Sender { from: "Bell <bell@example.com>".into(), reply_to: None, redirect_to: None };
+    let sender = Some(Sender { from: "Bell <bell@example.com>".into(), reply_to: None, redirect_to: None });
     let parts = parts(store.clone(), worker, permitted);
     let lane = Lane::new(parts, "email".into(), Arc::new(Panics), sender, policy, Arc::default());
     let running = tokio::spawn(Arc::new(lane).run());
@@ -123,7 +131,7 @@ async fn a_message_of_a_removed_channel_expires_and_another_lane_tells_the_fallb
     let (_permission, permitted) = watch::channel(Permission::Go);
     let fallback = vec![Recipient::Address("soc@example.com".into())].into();
     let policy = state::Policy { schedule: schedule::Schedule::new(Vec::new()), wait: HOUR, fallback };
-    let sender = Sender { from: "Bell <bell@example.com>".into(), reply_to: None, redirect_to: None };
+    let sender = Some(Sender { from: "Bell <bell@example.com>".into(), reply_to: None, redirect_to: None });
     let parts = parts(store.clone(), worker, permitted);
     let lane = Lane::new(parts.clone(), "other".into(), Arc::new(Panics), sender, policy, Arc::default());
     let maintained = tokio::spawn(worker::maintenance(parts.clone(), vec![Arc::new(lane)]));

@@ -112,6 +112,8 @@ impl People {
         let name = match recipient {
             Recipient::Address(address) => return self.person(address, table.find(address)),
             Recipient::User(name) => name,
+            // A room has no address; dispatch does not ask.
+            Recipient::Room(_) => return Resolution::Refused(Refusal::NoAddress),
         };
         if let Some(row) = table.find(name) {
             return self.filed(row);
@@ -138,7 +140,7 @@ impl People {
     /// Whether the file has a row for `recipient`.
     #[must_use]
     pub fn lists(&self, recipient: &Recipient) -> bool {
-        let (Recipient::User(name) | Recipient::Address(name)) = recipient;
+        let (Recipient::User(name) | Recipient::Address(name) | Recipient::Room(name)) = recipient;
         self.table().find(name).is_some()
     }
 

@@ -23,14 +23,17 @@ pub enum Recipient {
     User(Arc<str>),
     /// `addr:` + an address from the config (a list entry or a literal).
     Address(Arc<str>),
+    /// `room:` + the name of a channel that is the recipient itself.
+    Room(Arc<str>),
 }
 
-/// `user:…` or `addr:…`, the form the store and the hash use.
+/// `user:…`, `addr:…` or `room:…`, the form the store and the hash use.
 impl std::fmt::Display for Recipient {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::User(id) => write!(f, "user:{id}"),
             Self::Address(address) => write!(f, "addr:{address}"),
+            Self::Room(channel) => write!(f, "room:{channel}"),
         }
     }
 }
@@ -41,6 +44,7 @@ impl std::str::FromStr for Recipient {
         match text.split_once(':') {
             Some(("user", id)) => Ok(Self::User(id.into())),
             Some(("addr", address)) => Ok(Self::Address(address.into())),
+            Some(("room", channel)) => Ok(Self::Room(channel.into())),
             _ => Err(anyhow::anyhow!("not a recipient")),
         }
     }

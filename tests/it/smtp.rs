@@ -83,7 +83,13 @@ impl Client {
     }
 
     pub fn outgoing_bytes(&self, key: &str, to: &str, bytes: Vec<u8>) -> Outgoing {
-        Outgoing { key: key.into(), to: to.into(), bytes: Bytes::from(bytes), permission: self.permission.subscribe() }
+        Outgoing {
+            key: key.into(),
+            to: Some(to.into()),
+            bytes: Bytes::from(bytes),
+            urgent: false,
+            permission: self.permission.subscribe(),
+        }
     }
 
     /// One attempt at a small mail to Alice.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use auditbell::channels::Channel as _;
 use auditbell::channels::smtp::{Relay as Address, Security, Settings, Smtp, Timeouts};
 use auditbell::secret::Secret;
 

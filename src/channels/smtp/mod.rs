@@ -22,7 +22,7 @@ use std::time::Duration;
 use self::pool::Pool;
 use self::session::Route;
 use self::tls::Tls;
-use super::{Attempt, Channel, Outgoing};
+use super::{Attempt, Channel, Gate, Outgoing};
 use crate::clock::Timestamp;
 use crate::secret::Secret;
 
@@ -141,12 +141,6 @@ impl Smtp {
         };
         Ok(Self(Arc::new(Pool::new(Route { name, settings, timeouts, tls }, limits))))
     }
-
-    /// Connects, secures, greets, logs in and says goodbye, under the same deadlines as a delivery; for `check --connect`.
-    /// The error is one line for the operator and holds no secret.
-    pub async fn probe(&self) -> anyhow::Result<()> {
-        self.0.probe().await
-    }
 }
 
 impl Channel for Smtp {
@@ -160,6 +154,15 @@ impl Channel for Smtp {
 
     fn connections(&self) -> usize {
         self.0.connections()
+    }
+
+    fn gate(&self, now: Timestamp) -> Gate {
+        self.0.gate(now)
+    }
+
+    /// Connects, secures, greets, logs in and says goodbye, under the same deadlines as a delivery.
+    fn probe(&self) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send + '_>> {
+        Box::pin(self.0.probe())
     }
 
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {

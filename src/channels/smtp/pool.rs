@@ -12,7 +12,7 @@ use super::pause::Pause;
 use super::session::{Ending, Mail, Route, Session};
 use super::verdict::{End, Event, Outcome, Phase, Scope};
 use super::{Limits, body};
-use crate::channels::{Attempt, Outgoing, Permission, Verdict};
+use crate::channels::{Attempt, Gate, Outgoing, Permission, Verdict};
 use crate::clock::Timestamp;
 
 /// How soon a message is tried again that could not go because the disk lags.
@@ -59,6 +59,13 @@ impl Pool {
         self.route.settings.connections.max(1)
     }
 
+    pub(super) fn gate(&self, now: Timestamp) -> Gate {
+        match self.state().pause.standing(now) {
+            Some((until, why)) => Gate::Shut { until, why },
+            None => Gate::Open,
+        }
+    }
+
     pub(super) async fn probe(&self) -> anyhow::Result<()> {
         match Session::open(&self.route).await {
             Ok(session) => {
@@ -78,12 +85,12 @@ impl Pool {
         if let Some((until, why)) = self.state().pause.standing(now) {
             return paused(until, why);
         }
-        if !body::fits_a_path(&outgoing.to) {
+        let Some(to) = outgoing.to.as_deref().filter(|to| body::fits_a_path(to)) else {
             return never("bad-address", "the recipient's address cannot stand in a command");
-        }
-        match body::on_the_wire(&outgoing.bytes, !outgoing.to.is_ascii()) {
+        };
+        match body::on_the_wire(&outgoing.bytes, !to.is_ascii()) {
             Ok(wire_form) => {
-                let mail = Mail { to: &outgoing.to, body: &wire_form, size: outgoing.bytes.len() };
+                let mail = Mail { to, body: &wire_form, size: outgoing.bytes.len() };
                 self.send(&mail, outgoing, now).await
             }
             Err(bad) => never("bad-bytes", &bad.to_string()),

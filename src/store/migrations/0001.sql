@@ -22,7 +22,7 @@ CREATE INDEX notification_message ON notification(message) WHERE message IS NOT 
 -- What is sent. `key` = id of its first notification = left side of the Message-ID. `rank` = place in the config of the
 -- most telling rule that joined. `address` is set at the first attempt and kept for ever.
 -- kind: 0 normal 1 unresolved 2 failed 3 test. severity: 0 informational … 4 critical.
--- state: 0 pending 1 sent 2 failed 3 expired 4 cancelled. `body`: frozen once the final dot may have been written.
+-- state: 0 pending 1 sent 2 failed 3 expired 4 cancelled 5 held (no row in `due`) 6 discarded. `body`: frozen once the final dot may have been written.
 -- `stands_for`: with kinds 1 and 2 the message that was given up.
 CREATE TABLE message(id INTEGER PRIMARY KEY, key BLOB NOT NULL, channel TEXT NOT NULL, recipient TEXT NOT NULL,
   rule TEXT NOT NULL, rank INTEGER NOT NULL, template TEXT NOT NULL, kind INTEGER NOT NULL, title TEXT NOT NULL,
@@ -32,10 +32,11 @@ CREATE TABLE message(id INTEGER PRIMARY KEY, key BLOB NOT NULL, channel TEXT NOT
 CREATE INDEX message_body ON message(id) WHERE body IS NOT NULL;
 
 -- The only hot table: insert, claim, delete. One row per pending message. `owner` 0 = free. `open_key`: a group that
--- still takes notifications. `joined` counts them. `suspect` counts crashes of the process that held it.
+-- still takes notifications. `joined` counts them. `suspect` counts crashes of the process that held it. `first_at`: when
+-- it was first claimed for a real attempt.
 CREATE TABLE due(channel TEXT NOT NULL, lane INTEGER NOT NULL, due_at INTEGER NOT NULL, message INTEGER NOT NULL,
   owner INTEGER NOT NULL, attempt INTEGER NOT NULL, suspect INTEGER NOT NULL, open_key TEXT, joined INTEGER NOT NULL,
-  PRIMARY KEY(channel, lane, due_at, message)) WITHOUT ROWID;
+  first_at INTEGER, PRIMARY KEY(channel, lane, due_at, message)) WITHOUT ROWID;
 CREATE UNIQUE INDEX due_open ON due(open_key) WHERE open_key IS NOT NULL;
 CREATE INDEX due_suspect ON due(channel, due_at) WHERE suspect > 0;
 
@@ -43,6 +44,13 @@ CREATE INDEX due_suspect ON due(channel, due_at) WHERE suspect > 0;
 CREATE TABLE attempt(message INTEGER NOT NULL, n INTEGER NOT NULL, at INTEGER NOT NULL, verdict INTEGER NOT NULL,
   code INTEGER, reply TEXT, PRIMARY KEY(message, n)) WITHOUT ROWID;
 
+-- Our own records that no rule has seen yet; taken out by the transaction that accounts for them.
+CREATE TABLE internal(id INTEGER PRIMARY KEY, body BLOB NOT NULL);
+
+-- Mailboxes that were refused for good, and until when nothing is sent there. `address` is folded to lower case.
+CREATE TABLE refused(address TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID;
+
+-- How many messages of a (rule, channel) began since `since`.
 CREATE TABLE throttle(key TEXT PRIMARY KEY, since INTEGER NOT NULL, count INTEGER NOT NULL) WITHOUT ROWID;
 
 -- Who holds claims; void after 30 s unseen.

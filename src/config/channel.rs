@@ -1,0 +1,76 @@
+//! Owns the building of `[channel.*]`: one function per `type`.
+
+use std::sync::Arc;
+
+use super::ChannelSettings;
+use super::build::{below, integer, span};
+use super::reading::Reading;
+use super::values;
+use crate::channels::{self, smtp};
+use crate::compose;
+use crate::secret::Secret;
+
+/// `[channel.*]`.
+pub(super) fn channels(reading: &mut Reading<'_>) -> Vec<ChannelSettings> {
+    let names = below(reading, "channel");
+    if names.is_empty() {
+        reading.fault("channel", "is missing: add [channel.NAME] with type = \"smtp\", relay and from");
+    }
+    names.iter().filter_map(|name| one_channel(reading, name)).collect()
+}
+
+/// Names of all channels, those with faults included.
+pub(super) fn names(reading: &Reading<'_>) -> Vec<Arc<str>> {
+    below(reading, "channel").into_iter().map(Arc::from).collect()
+}
+
+fn one_channel(reading: &mut Reading<'_>, name: &str) -> Option<ChannelSettings> {
+    let at = |key: &str| format!("channel.{name}.{key}");
+    let relays = reading.many(&at("relay"), values::relay);
+    if relays.as_ref().is_some_and(|relays| relays.len() > 1) {
+        reading.fault(&at("relay"), "names more than one relay, and failover is not built yet: keep one");
+    }
+    let relay = relays.and_then(|relays| relays.into_iter().next());
+    let auth = smtp_auth(reading, &at("auth"));
+    if auth.is_some() && relay.as_ref().is_some_and(|relay| relay.security == smtp::Security::Plain) {
+        reading.fault(&at("auth"), "would send the password in the clear: use an smtps:// or smtp:// relay");
+    }
+    let from = reading.text(&at("from"));
+    let envelope_from = reading
+        .one(&at("envelope_from"), values::address)
+        .or_else(|| reading.one(&at("from"), values::mailbox))
+        .map(|address| address.to_string());
+    let reply_to = reading.text(&at("reply_to"));
+    let redirect_to = reading.text(&at("redirect_to"));
+    if redirect_to.is_some() {
+        reading.warn(&at("redirect_to"), "is set: every mail goes there and none to the person concerned");
+    }
+    let ca_file = reading.file(&at("ca_file"));
+    let hello = reading.one(&at("hello"), values::host);
+    let connections = reading.one(&at("connections"), integer);
+    let retry = reading.many(&at("retry"), span);
+    let sender = compose::Sender { from: from?, reply_to, redirect_to };
+    let settings = smtp::Settings {
+        relay: relay?,
+        auth,
+        ca_file,
+        hello,
+        envelope_from: envelope_from?,
+        connections: connections?,
+    };
+    Some(ChannelSettings {
+        name: name.into(),
+        sender: Some(sender),
+        retry: retry?,
+        settings: channels::Settings::Smtp(settings),
+    })
+}
+
+fn smtp_auth(reading: &mut Reading<'_>, path: &str) -> Option<(String, Secret)> {
+    if !reading.is_set(path) && reading.names(path).is_empty() {
+        return None;
+    }
+    let user = reading.text(&format!("{path}.user"));
+    let password = reading.secret(&format!("{path}.password"));
+    user.zip(password)
+}
