@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::channels::{self, Permission};
@@ -33,7 +34,9 @@ const STUCK: Duration = Duration::from_secs(30);
 /// What is refused as `too_old` is a day younger than what the ledger forgets: the margin for clocks and purges.
 const FORGETTING_MARGIN: Duration = Duration::from_hours(24);
 /// After the hard order outcomes are written; a store that does not take them now is left behind.
-const LAST_WRITES: Duration = Duration::from_secs(3);
+const LAST_WRITES: Duration = Duration::from_secs(2);
+/// Then the upkeep ends and the store is closed. With [`DRAIN`] and the last second of the runtime 25 s in all.
+const CLOSING: Duration = Duration::from_secs(2);
 
 /// A daemon that runs.
 pub struct App {
@@ -139,8 +142,9 @@ impl App {
         }
         cutter.abort();
         self.rest_done.cancel();
+        let deadline = Instant::now() + CLOSING;
         let rest = async { while self.rest.join_next().await.is_some() {} };
-        if tokio::time::timeout(LAST_WRITES, rest).await.is_err() {
+        if tokio::time::timeout_at(deadline, rest).await.is_err() {
             tracing::error!("stopping: the store still works for the upkeep; it is left behind");
         }
         let close = async {
@@ -149,7 +153,7 @@ impl App {
             }
             self.store.close().await;
         };
-        if tokio::time::timeout(LAST_WRITES, close).await.is_err() {
+        if tokio::time::timeout_at(deadline, close).await.is_err() {
             tracing::error!("stopping: the store did not close in time");
         }
         tracing::info!("stopped");

@@ -6,6 +6,7 @@ pub mod smtp;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -25,6 +26,26 @@ pub struct Outgoing {
     pub urgent: bool,
     /// Asked again directly before the final dot may be written; anything but `Go` means RSET and `Hold`.
     pub permission: watch::Receiver<Permission>,
+    /// Begun by the channel directly after that question.
+    pub handover: Handover,
+}
+
+/// Whether the other side may have the message already. The channel says so directly before the final dot (or the request)
+/// may be written; until then dispatch may drop the attempt, afterwards only its outcome can tell.
+#[derive(Clone, Debug, Default)]
+pub struct Handover(Arc<AtomicBool>);
+
+impl Handover {
+    /// From here on the message cannot be taken back.
+    pub fn begin(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+
+    /// May the other side have it?
+    #[must_use]
+    pub fn has_begun(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
 }
 
 /// Whether this worker may still begin to deliver.

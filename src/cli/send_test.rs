@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::{Options, Output, exit};
-use crate::channels::{self, Outgoing, Permission, Verdict};
+use crate::channels::{self, Handover, Outgoing, Permission, Verdict};
 use crate::clock::{Clock, Timestamp};
 use crate::compose::{Composer, Draft, Kind};
 use crate::config::{self, ChannelSettings, Config};
@@ -140,7 +140,8 @@ fn message(
     let mail = composer.compose(sender, &draft)?;
     // Nobody takes the permission back: the command ends with the attempt.
     let permission = watch::Sender::new(Permission::Go).subscribe();
-    Ok(Outgoing { key: key.into(), to: Some(mail.to), bytes: mail.bytes, urgent: false, permission })
+    let handover = Handover::default();
+    Ok(Outgoing { key: key.into(), to: Some(mail.to), bytes: mail.bytes, urgent: false, permission, handover })
 }
 
 fn print(outcome: &Outcome) {

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use super::Lane;
 use super::state::{self, Event, falls_back};
-use crate::channels::{Attempt, Outgoing, Permission, Verdict};
+use crate::channels::{Attempt, Handover, Outgoing, Permission, Verdict};
 use crate::clock::Timestamp;
 use crate::compose::{About, Draft};
 use crate::metrics;
@@ -20,6 +20,9 @@ use crate::store::{FinalState, Loaded, LoadedRecord, Settle, Settled};
 
 /// A heartbeat is late after 15 s; claims are given up 25 s after the last one.
 const LOST_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a session may take to come to the question before its final dot once we are stopping: a relay that answers
+/// does so within this, and hears RSET instead of a closed connection.
+const TURN_BACK: Duration = Duration::from_secs(5);
 
 /// A mail that is ready to leave.
 struct Ready {
@@ -151,7 +154,8 @@ impl Lane {
         }
     }
 
-    /// One attempt. When the stop cannot wait any longer it is cut off, and counts as ambiguous: the dot may be out.
+    /// One attempt. A stop takes back what has not come to the handover after a moment, and cuts off the rest when it cannot
+    /// wait any longer.
     async fn attempt(&self, message: &Loaded, ready: &Ready) -> Attempt {
         let outgoing = Outgoing {
             key: message.key.to_string().into(),
@@ -159,16 +163,13 @@ impl Lane {
             bytes: ready.bytes.clone(),
             urgent: message.severity >= Severity::High,
             permission: self.parts.permission.clone(),
+            handover: Handover::default(),
         };
         let began = Instant::now();
         let attempt = tokio::select! {
             attempt = self.channel.attempt(&outgoing, self.parts.clock.now()) => attempt,
-            () = self.parts.shutdown.hard().cancelled() => Attempt {
-                verdict: Verdict::Ambiguous,
-                code: None,
-                reply: "cut off by the stop".into(),
-                receipt: None,
-            },
+            () = self.parts.shutdown.hard().cancelled() => self.cut_off(&outgoing.handover),
+            () = self.turned_back(&outgoing.handover) => self.cut_off(&outgoing.handover),
         };
         let (verdict, reason) = match &attempt.verdict {
             Verdict::Sent { .. } => ("sent", ""),
@@ -193,6 +194,26 @@ impl Lane {
             "attempted"
         );
         attempt
+    }
+
+    /// Resolves some time after the soft order unless the handover has begun by then. Whoever selects on it beside the
+    /// attempt drops that in the same breath, so that it cannot begin afterwards.
+    async fn turned_back(&self, handover: &Handover) {
+        self.parts.shutdown.soft().cancelled().await;
+        tokio::time::sleep(TURN_BACK).await;
+        if handover.has_begun() {
+            std::future::pending().await
+        }
+    }
+
+    /// The attempt that the stop does not wait for: ambiguous only if the other side may have the message.
+    fn cut_off(&self, handover: &Handover) -> Attempt {
+        let verdict = if handover.has_begun() {
+            Verdict::Ambiguous
+        } else {
+            Verdict::Hold { until: self.parts.clock.now(), why: "stopping" }
+        };
+        Attempt { verdict, code: None, reply: "cut off by the stop".into(), receipt: None }
     }
 
     /// Writes the outcome, as often as it takes until the stop cannot wait any longer.

@@ -1,5 +1,7 @@
 //! A lane whose channel misbehaves.
 
+mod stop;
+
 use std::pin::Pin;
 
 use bytes::Bytes;
@@ -42,11 +44,16 @@ impl Channel for Panics {
     }
 }
 
-/// A store with one message for alice, due now. Its record cannot be read, so the built-in template words it.
-async fn one_message(path: std::path::PathBuf, now: Timestamp) -> Store {
+fn key(n: u8) -> NotificationId {
+    NotificationId([n; 16])
+}
+
+/// A store with the messages 1..=`count` for alice, due now, over in three days. Their records cannot be read, so the
+/// built-in template words them.
+async fn messages(path: std::path::PathBuf, now: Timestamp, count: u8) -> Store {
     let store = Store::open(&Settings { path, ledger: 24 * HOUR, content: 24 * HOUR }, true).unwrap();
-    let intent = Intent {
-        id: NotificationId([7; 16]),
+    let intent = |n| Intent {
+        id: key(n),
         rule: "rule".into(),
         channel: "email".into(),
         recipient: Some(Recipient::Address("alice@example.com".into())),
@@ -57,16 +64,16 @@ async fn one_message(path: std::path::PathBuf, now: Timestamp) -> Store {
         rank: 0,
         fate: Fate::Send { due_at: now, expires_at: now.plus(72 * HOUR), group: None },
     };
-    let record = Planned {
-        identity: [9; 32],
+    let record = |n| Planned {
+        identity: [n; 32],
         at: now,
         dialect: "other",
         position: Position { source: "s".into(), topic: None, partition: None, offset: None, index: 0 },
         body: Bytes::from_static(b"\xff"),
         broker_time: None,
-        intents: vec![intent],
+        intents: vec![intent(n)],
     };
-    store.accept(Batch { records: vec![record], ..Batch::default() }, now).await.unwrap();
+    store.accept(Batch { records: (1..=count).map(record).collect(), ..Batch::default() }, now).await.unwrap();
     store
 }
 
@@ -102,7 +109,7 @@ fn parts(store: Store, worker: i64, permission: watch::Receiver<Permission>) -> 
 async fn a_delivery_that_panics_makes_its_message_suspect_and_does_not_stop_the_lane() {
     let directory = tempfile::tempdir().unwrap();
     let now = Clock::system().now();
-    let store = one_message(directory.path().join("a.db"), now).await;
+    let store = messages(directory.path().join("a.db"), now, 1).await;
     let worker = store.register("test", now).await.unwrap();
     let (permission, permitted) = watch::channel(Permission::Go);
     let policy =
@@ -126,7 +133,7 @@ async fn a_delivery_that_panics_makes_its_message_suspect_and_does_not_stop_the_
 async fn a_message_of_a_removed_channel_expires_and_another_lane_tells_the_fallback_list() {
     let directory = tempfile::tempdir().unwrap();
     let now = Clock::system().now();
-    let store = one_message(directory.path().join("a.db"), now.minus(73 * HOUR)).await;
+    let store = messages(directory.path().join("a.db"), now.minus(73 * HOUR), 1).await;
     let worker = store.register("test", now).await.unwrap();
     let (_permission, permitted) = watch::channel(Permission::Go);
     let fallback = vec![Recipient::Address("soc@example.com".into())].into();

@@ -412,10 +412,12 @@ impl Reader {
         for partition in self.assigned.values() {
             partition.gone();
         }
+        let away = [Fault::Broker, Fault::Login, Fault::Tls].iter().any(|fault| self.consumer.context().has(*fault));
         let Self { consumer, ended, .. } = self;
-        // Blocks while a broker is away; the process does not wait for it for ever (`Handle::stop`).
+        // Blocks while a broker is away. There is no group to leave then: the process does not wait, and ends meanwhile.
+        let waiting = (!away).then_some(ended);
         drop(consumer);
-        drop(ended);
+        drop(waiting);
     }
 }
 

@@ -76,7 +76,7 @@ impl Run {
     /// about to die answers nothing.
     pub fn is_done(&self) -> bool {
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
-        let counted = Connection::open_with_flags(self.bench.path("auditbell.db"), flags).and_then(|store| {
+        let counted = Connection::open_with_flags(&self.bench.store, flags).and_then(|store| {
             store.query_row(
                 "SELECT (SELECT coalesce(sum(next), 0) FROM position), (SELECT count(*) FROM due)",
                 [],
@@ -89,7 +89,7 @@ impl Run {
 
     /// Changes the store of a dead daemon.
     pub fn edit_store(&self, statement: &str) -> usize {
-        Connection::open(self.bench.path("auditbell.db")).unwrap().execute(statement, []).unwrap()
+        Connection::open(&self.bench.store).unwrap().execute(statement, []).unwrap()
     }
 
     /// Runs the daemon, a wave at a time, until it kills itself at the n-th passage of `step`. A run in which it does not is

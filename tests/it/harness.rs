@@ -7,6 +7,7 @@
 //! let mails = bench.relay.wait_for(1).await;
 //! ```
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -54,6 +55,10 @@ pub struct Bench {
     pub replace: Vec<(String, String)>,
     /// Set for the next daemon.
     pub environment: Vec<(String, String)>,
+    /// The command that starts the next daemon as the process that it is itself (`prlimit …`); empty: none.
+    pub wrap: Vec<String>,
+    /// The store's file; it may lie on a disk of its own.
+    pub store: PathBuf,
     pub directory: tempfile::TempDir,
     pub binary: PathBuf,
     daemon: Option<Daemon>,
@@ -116,13 +121,16 @@ impl Bench {
 
     /// On whatever `kafka` is.
     pub async fn on(kafka: Kafka, relay: Options) -> Self {
+        let directory = tempfile::tempdir().unwrap();
         Self {
             kafka,
             relay: Relay::start_with(relay).await,
             rules: RESET.to_owned(),
             replace: Vec::new(),
             environment: Vec::new(),
-            directory: tempfile::tempdir().unwrap(),
+            wrap: Vec::new(),
+            store: directory.path().join("auditbell.db"),
+            directory,
             binary: env!("CARGO_BIN_EXE_auditbell").into(),
             daemon: None,
         }
@@ -173,7 +181,7 @@ level = "debug"
 "#,
             brokers = self.kafka.brokers,
             topic = self.kafka.topic,
-            store = self.path("auditbell.db").display(),
+            store = self.store.display(),
             relay = self.relay.url(),
         ) + &self.rules;
         for (old, new) in &self.replace {
@@ -187,8 +195,16 @@ level = "debug"
     pub fn command(&self, arguments: &[&str]) -> Command {
         let config = self.path("config.toml");
         fs::write(&config, self.config()).unwrap();
-        let mut command = Command::new(&self.binary);
-        command.args(arguments).arg("-c").arg(config).current_dir(self.directory.path()).stdin(Stdio::null());
+        let wrap = if arguments[0] == "run" { &self.wrap[..] } else { &[] };
+        let mut words = wrap.iter().map(OsStr::new).chain([self.binary.as_os_str()]);
+        let mut command = Command::new(words.next().unwrap());
+        command
+            .args(words)
+            .args(arguments)
+            .arg("-c")
+            .arg(config)
+            .current_dir(self.directory.path())
+            .stdin(Stdio::null());
         // The system's roots are found without help; an inherited directory is not the test's own.
         for name in ["STATE_DIRECTORY", "SSL_CERT_FILE", "SSL_CERT_DIR"] {
             command.env_remove(name);

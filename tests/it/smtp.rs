@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auditbell::channels::smtp::{Limits, Relay as Address, Security, Settings, Smtp, Timeouts};
-use auditbell::channels::{Attempt, Channel, Outgoing, Permission, Verdict};
+use auditbell::channels::{Attempt, Channel, Handover, Outgoing, Permission, Verdict};
 use auditbell::clock::Timestamp;
 use auditbell::secret::Secret;
 use bytes::Bytes;
@@ -89,6 +89,7 @@ impl Client {
             bytes: Bytes::from(bytes),
             urgent: false,
             permission: self.permission.subscribe(),
+            handover: Handover::default(),
         }
     }
 

@@ -40,7 +40,7 @@ async fn a_second_signal_records_what_is_unknown_and_leaves() {
     let began = Instant::now();
     assert!(bench.stop().await.success());
     assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
-    let store = rusqlite::Connection::open(bench.path("auditbell.db")).unwrap();
+    let store = rusqlite::Connection::open(&bench.store).unwrap();
     let frozen: i64 = store
         .query_row("SELECT count(*) FROM message WHERE body IS NOT NULL AND state = 0", [], |row| row.get(0))
         .unwrap();
@@ -59,6 +59,43 @@ async fn a_broker_that_is_away_at_the_start_is_waited_for() {
     bench.kafka.up();
     bench.relay.wait_for(1).await;
     assert!(bench.stop().await.success());
+    bench.books_balance();
+}
+
+/// There is no group to leave, so nothing is waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_while_no_broker_can_be_reached_is_quick() {
+    let mut bench = Bench::new().await;
+    bench.kafka.down();
+    bench.start().await;
+    bench.until("a word about it", |bench| bench.log().contains("no broker can be reached").then_some(())).await;
+    let began = Instant::now();
+    assert!(bench.stop().await.success());
+    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+}
+
+/// A relay that takes the connection and never greets: nothing was handed over, so nothing is ambiguous and nothing is
+/// waited for.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stop_while_the_relay_does_not_greet_turns_the_delivery_back() {
+    let mut bench = Bench::new().await;
+    bench.relay.on(Command::Connect, Action::Stall);
+    bench.start().await;
+    bench.publish(envelope(&[reset("stalled", ALICE)])).await;
+    bench.relay.wait_stalled(Command::Connect, 1).await;
+    let began = Instant::now();
+    assert!(bench.stop().await.success());
+    assert!(began.elapsed() < Duration::from_secs(12), "{:?}", began.elapsed());
+    let store = rusqlite::Connection::open(&bench.store).unwrap();
+    let due: (i64, i64, i64) = store
+        .query_row(
+            "SELECT d.owner, d.attempt, m.body IS NOT NULL FROM due d JOIN message m ON m.id=d.message",
+            [],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )
+        .unwrap();
+    assert_eq!(due, (0, 0, 0), "free, no attempt lost, no bytes frozen");
+    drop(store);
     bench.books_balance();
 }
 
@@ -87,12 +124,17 @@ async fn a_topic_that_does_not_exist_is_said_by_name_and_does_not_end_the_proces
     assert!(bench.stop().await.success());
 }
 
+/// T49.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_daemon_on_the_same_store_is_told_to_try_again_later() {
     let mut bench = Bench::new().await;
     bench.start().await;
+    let owner = std::fs::read_to_string(bench.path("auditbell.db.lock")).unwrap();
+    let before = bench.log().len();
     let status = bench.ended(&mut bench.spawn()).await;
     assert_eq!(status.code(), Some(75), "{}", bench.log());
+    let log = &bench.log()[before..];
+    assert!(log.contains(&format!("another daemon uses this store (process {})", owner.trim())), "{log}");
     assert!(bench.stop().await.success());
 }
 

@@ -90,7 +90,7 @@ impl Pool {
         };
         match body::on_the_wire(&outgoing.bytes, !to.is_ascii()) {
             Ok(wire_form) => {
-                let mail = Mail { to, body: &wire_form, size: outgoing.bytes.len() };
+                let mail = Mail { to, body: &wire_form, size: outgoing.bytes.len(), handover: &outgoing.handover };
                 self.send(&mail, outgoing, now).await
             }
             Err(bad) => never("bad-bytes", &bad.to_string()),

@@ -14,7 +14,7 @@ use super::tls::Tls;
 use super::verdict::{End, Event, Phase};
 use super::wire::Wire;
 use super::{Settings, Timeouts};
-use crate::channels::Permission;
+use crate::channels::{Handover, Permission};
 use crate::{crash, metrics};
 
 /// How many `Sent` of one session may be on their way to the disk; the next dot waits. It bounds the copies that a kill
@@ -43,6 +43,8 @@ pub(super) struct Mail<'a> {
     pub(super) body: &'a [u8],
     /// The message's size before dot-stuffing, in bytes.
     pub(super) size: usize,
+    /// Begun directly before the body, and the dot with it, is written.
+    pub(super) handover: &'a Handover,
 }
 
 /// What became of one transaction.
@@ -119,6 +121,7 @@ impl Session {
         if permission != Permission::Go {
             return Ending::Withdrawn(permission);
         }
+        mail.handover.begin();
         Ending::Judged(self.body(mail).await, receipt)
     }
 

@@ -1,5 +1,7 @@
 //! The state table, row by row, and its invariants as properties.
 
+mod model;
+
 use proptest::prelude::*;
 
 use super::*;
