@@ -2,6 +2,7 @@
 //! knows neither the store nor the rules. [`open`] is the one place that makes one of its settings.
 
 pub mod smtp;
+pub mod tls;
 
 use std::future::Future;
 use std::pin::Pin;
