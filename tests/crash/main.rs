@@ -14,7 +14,7 @@ mod books;
 #[path = "../it/harness.rs"]
 mod harness;
 mod run;
-#[path = "../it/smtp_server.rs"]
+#[path = "../it/smtp_server/mod.rs"]
 mod smtp_server;
 mod topic;
 

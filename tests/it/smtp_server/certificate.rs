@@ -1,0 +1,46 @@
+//! The certificates that a relay shows.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use tokio_rustls::TlsAcceptor;
+
+use super::Certificate;
+
+/// Makes a CA, writes it to `ca_file`, and shows the certificate asked for.
+pub(super) fn acceptor(certificate: Certificate, ca_file: &Path) -> TlsAcceptor {
+    let authority = |name: &str| {
+        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().unwrap();
+        let pem = params.self_signed(&key).unwrap().pem();
+        (Issuer::new(params, key), pem)
+    };
+    let (trusted, pem) = authority("the CA of these tests");
+    std::fs::write(ca_file, pem).unwrap();
+    let (stranger, _) = authority("a stranger");
+
+    let names = match certificate {
+        Certificate::WrongHost => vec!["elsewhere.test".to_owned()],
+        _ => vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
+    };
+    let mut params = CertificateParams::new(names).unwrap();
+    if certificate == Certificate::Expired {
+        params.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        params.not_after = rcgen::date_time_ymd(2020, 2, 1);
+    }
+    let key = KeyPair::generate().unwrap();
+    let issuer = if certificate == Certificate::UnknownCa { &stranger } else { &trusted };
+    let chain = vec![params.signed_by(&key, issuer).unwrap().der().clone()];
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    TlsAcceptor::from(Arc::new(config))
+}
