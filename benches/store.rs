@@ -156,6 +156,7 @@ impl Mails {
             template: "password-reset".into(),
             title: "Somebody reset a user's password".into(),
             severity: Severity::Medium,
+            throttle: None,
             fate: Fate::Send { due_at: NOW, expires_at: NOW.plus(Duration::from_hours(72)), group: None },
         };
         Planned {

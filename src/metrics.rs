@@ -71,6 +71,7 @@ table! {
     counter notifications = "notifications_total" (rule, channel, verdict, reason) Count "Notifications by their verdict.";
     counter recipient_resolutions = "recipient_resolutions_total" (result) Count "Directory answers: found, unknown, or the reason of a refusal.";
     gauge messages = "messages" (channel, state) Count "Messages in the store, by state.";
+    counter messages_held = "messages_held_total" (rule, channel) Count "New messages that the brake held instead of sending.";
     gauge oldest_pending = "oldest_pending_timestamp_seconds" (channel) Seconds "When the oldest pending message was created; 0 when none is pending.";
     counter attempts = "attempts_total" (channel, verdict, reason) Count "Delivery attempts by verdict.";
     histogram attempt_duration = "attempt_duration_seconds" (channel) Seconds "How long one delivery attempt took.";

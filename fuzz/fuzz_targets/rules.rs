@@ -6,7 +6,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use auditbell::record::{Position, Record};
-use auditbell::rules::{Group, Rules, parse};
+use auditbell::rules::{Group, Policy, Rules, parse};
 use libfuzzer_sys::fuzz_target;
 use toml::de::DeTable;
 
@@ -14,7 +14,7 @@ static SCOPE: LazyLock<parse::Scope> = LazyLock::new(|| {
     let group = Group { policy: "p".into(), by: vec!["correlation_id".into()], wait: Duration::from_secs(20) };
     parse::Scope {
         lists: [("l".into(), vec!["soc@example.com".into()])].into(),
-        policies: [("p".into(), Some(group))].into(),
+        policies: [("p".into(), Policy { group: Some(group), throttle: None })].into(),
         channels: vec!["e".into()],
         templates: None,
     }

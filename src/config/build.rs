@@ -51,17 +51,33 @@ pub(super) fn below(reading: &Reading<'_>, section: &str) -> Vec<String> {
     names
 }
 
-/// `[policy.*]`: names to how they group. A policy with a fault is there without a group.
-pub(super) fn policies(reading: &mut Reading<'_>) -> BTreeMap<Arc<str>, Option<rules::Group>> {
+/// `[policy.*]`. A policy with a fault is there without what is at fault.
+pub(super) fn policies(reading: &mut Reading<'_>) -> BTreeMap<Arc<str>, rules::Policy> {
     let mut policies = BTreeMap::new();
     for name in below(reading, "policy") {
-        let by = reading.many(&format!("policy.{name}.group.by"), |field| Ok(Arc::from(field)));
-        let wait = reading.one(&format!("policy.{name}.group.wait"), span);
+        let at = |key: &str| format!("policy.{name}.{key}");
+        if !reading.is_set(&at("group")) && !reading.is_set(&at("throttle")) {
+            reading.fault(&format!("policy.{name}"), "says nothing: add `group = { … }`, `throttle = { … }` or both");
+        }
+        let by = reading.many(&at("group.by"), |field| Ok(Arc::from(field)));
+        let wait = reading.one(&at("group.wait"), span);
+        let throttle = throttle(reading, &at("throttle"));
         let name: Arc<str> = name.into();
         let group = by.zip(wait).map(|(by, wait)| rules::Group { policy: name.clone(), by, wait });
-        policies.insert(name, group);
+        policies.insert(name, rules::Policy { group, throttle });
     }
     policies
+}
+
+fn throttle(reading: &mut Reading<'_>, path: &str) -> Option<rules::Throttle> {
+    let max = reading.one(&format!("{path}.max"), |text| text.parse::<u32>().map_err(|error| error.to_string()));
+    let per = reading.one(&format!("{path}.per"), span);
+    let overflow = reading.text(&format!("{path}.overflow"))?;
+    if overflow != "hold" {
+        let message = format!("is \"{overflow}\", which is not built yet: \"hold\" is");
+        reading.fault(&format!("{path}.overflow"), message);
+    }
+    Some(rules::Throttle { max: max?, per: per? })
 }
 
 /// `[source.*]`.

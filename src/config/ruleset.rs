@@ -161,6 +161,12 @@ impl<'a> One<'a> {
         if rule.shadow {
             doubts.push(self.fault("mode", "is \"shadow\": matches are counted, nobody is told"));
         }
+        let tells_people = rule.to.iter().any(|to| matches!(to, To::Target | To::Actor));
+        if tells_people && !rule.shadow && rule.throttle.is_none() {
+            let message = "has no brake: whoever changes all accounts at once mails everybody at once; add \
+                           throttle = { max = 100, per = \"10m\", overflow = \"hold\" } to its policy";
+            doubts.push(self.fault("policy", message));
+        }
         let operations = rule.when.on("operation").map_or(&[][..], |test| &test.want);
         for operation in
             operations.iter().filter(|operation| rule.on == [Dialect::EntraAudit] && !catalogue::known(operation))

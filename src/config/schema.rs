@@ -219,15 +219,22 @@ const BRAND: &[Key] = &[
     one("review_url", Kind::Url, Optional),
 ];
 
-/// `wait` is how late the first mail of a group may be, so an hour is the most that still is "at once".
-const POLICY: &[Key] = &[Key {
-    name: "group",
-    shape: Shape::Table(&[
-        many("by", Kind::GroupField, Required),
-        one("wait", Kind::Span { min: SECOND, max: HOUR }, Required),
-    ]),
-    need: Required,
-}];
+/// `wait` is how late the first mail of a group may be, so an hour is the most that still is "at once". `overflow`: what is
+/// not built is refused by the builder, which can say so.
+const POLICY: &[Key] = &[
+    table(
+        "group",
+        &[many("by", Kind::GroupField, Required), one("wait", Kind::Span { min: SECOND, max: HOUR }, Required)],
+    ),
+    table(
+        "throttle",
+        &[
+            one("max", Kind::Integer { min: 1, max: 1_000_000 }, Required),
+            one("per", Kind::Span { min: SECOND, max: DAY }, Required),
+            one("overflow", Kind::OneOf(&["hold", "group", "count"]), Required),
+        ],
+    ),
+];
 
 /// Everything but `include` and `[[rule]]`.
 pub(super) const SECTIONS: &[Section] = &[

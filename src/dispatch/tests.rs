@@ -62,6 +62,7 @@ async fn messages(path: std::path::PathBuf, now: Timestamp, count: u8) -> Store 
         title: "title".into(),
         severity: Severity::Medium,
         rank: 0,
+        throttle: None,
         fate: Fate::Send { due_at: now, expires_at: now.plus(72 * HOUR), group: None },
     };
     let record = |n| Planned {

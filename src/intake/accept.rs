@@ -11,7 +11,7 @@ use super::read::Tally;
 use crate::clock::Clock;
 use crate::shutdown::Shutdown;
 use crate::source::{Command, Commands};
-use crate::store::{AcceptError, Accepted, Batch, Fence, Store, StoreError};
+use crate::store::{AcceptError, Accepted, Batch, Fence, Store, StoreError, Trip};
 use crate::{crash, metrics};
 
 /// The first pause after a failure; it doubles up to [`PAUSE_MOST`].
@@ -154,6 +154,15 @@ impl Accepter {
         }
         for (rule, channel, verdict, reason) in accepted.ended {
             metrics::notifications(rule, channel, verdict.as_str(), reason).increment(1);
+        }
+        for (rule, channel, count) in accepted.held {
+            metrics::messages_held(rule, channel).increment(count);
+        }
+        for Trip { rule, channel, throttle } in accepted.trips {
+            tracing::error!(
+                %rule, %channel, max = throttle.max, per = ?throttle.per,
+                "the brake holds messages; `auditbell messages list --state held`, then release or discard"
+            );
         }
         for channel in accepted.channels {
             if let Some(wake) = self.wakes.get(&channel) {

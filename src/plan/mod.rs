@@ -13,6 +13,7 @@ mod parties;
 #[cfg(test)]
 mod tests;
 
+pub use crate::rules::Throttle;
 pub use id::NotificationId;
 pub use parties::{Canonical, Party, parties};
 
@@ -71,6 +72,8 @@ pub struct Intent {
     pub severity: Severity,
     /// The rule's place in the configuration: of the notifications that share a message the lowest gives the wording.
     pub rank: u32,
+    /// The brake on its rule: how many new messages of this rule may leave this channel at once.
+    pub throttle: Option<Throttle>,
     /// Send it, or end it at once with a verdict.
     pub fate: Fate,
 }
@@ -175,6 +178,7 @@ pub fn plan(record: &Record, rules: &[&Rule], context: &Context<'_>) -> Vec<Inte
                     title: Arc::clone(&rule.description),
                     severity: rule.severity.or(record.severity).unwrap_or(Severity::Medium),
                     rank: rule.rank,
+                    throttle: rule.throttle,
                     fate,
                 });
             }

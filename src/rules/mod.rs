@@ -52,6 +52,8 @@ pub struct Rule {
     pub max_age: Duration,
     /// `group` of the rule's policy.
     pub group: Option<Group>,
+    /// `throttle` of the rule's policy.
+    pub throttle: Option<Throttle>,
 }
 
 /// One entry of `to` or `except`.
@@ -65,6 +67,25 @@ pub enum To {
     List(Arc<str>, Vec<Arc<str>>),
     /// A literal address.
     Address(Arc<str>),
+}
+
+/// `[policy.NAME]`: when messages go.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// What shares a key leaves together.
+    pub group: Option<Group>,
+    /// How many may leave at once.
+    pub throttle: Option<Throttle>,
+}
+
+/// `policy.NAME.throttle`: the brake. Of the new messages of one rule on one channel, those beyond `max` within `per` are
+/// held until an operator releases or discards them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Throttle {
+    /// Most new messages.
+    pub max: u32,
+    /// Length of a window. It begins with the first message after the last one's end.
+    pub per: Duration,
 }
 
 /// `policy.NAME.group`.

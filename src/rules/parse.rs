@@ -13,7 +13,7 @@ use crate::clock::parse_duration;
 use crate::nearest::nearest;
 use crate::record::{Dialect, Severity};
 
-use super::{Group, Rule, To};
+use super::{Policy, Rule, To};
 
 mod condition;
 #[cfg(test)]
@@ -51,8 +51,8 @@ const MAX_ID: usize = 64;
 pub struct Scope {
     /// `[list]`: addresses by name.
     pub lists: BTreeMap<Arc<str>, Vec<Arc<str>>>,
-    /// `[policy.*]`: the `group` of each, if it has one.
-    pub policies: BTreeMap<Arc<str>, Option<Group>>,
+    /// `[policy.*]`.
+    pub policies: BTreeMap<Arc<str>, Policy>,
     /// `[channel.*]`.
     pub channels: Vec<Arc<str>>,
     /// Names of templates; `None` = not checked.
@@ -70,6 +70,7 @@ pub fn rule(table: &DeTable<'_>, span: Range<usize>, scope: &Scope, fault: &mut 
     reader.unknown_keys();
     reader.boolean("enabled");
     let id = reader.id();
+    let Policy { group, throttle } = reader.policy();
     let rule = Rule {
         rank: 0,
         description: reader.text("description").map_or_else(|| Arc::clone(&id), Arc::from),
@@ -83,7 +84,8 @@ pub fn rule(table: &DeTable<'_>, span: Range<usize>, scope: &Scope, fault: &mut 
         severity: reader.severity(),
         shadow: reader.word("mode", &["live", "shadow"]).is_some_and(|mode| mode == "shadow"),
         max_age: reader.max_age(),
-        group: reader.group(),
+        group,
+        throttle,
         id,
     };
     (!reader.faulty).then_some(rule)
@@ -306,16 +308,16 @@ impl<'a> Reader<'a, '_> {
         MAX_AGE
     }
 
-    fn group(&mut self) -> Option<Group> {
-        let name = self.text("policy")?;
+    fn policy(&mut self) -> Policy {
+        let Some(name) = self.text("policy") else { return Policy::default() };
         let scope = self.scope;
-        let Some(group) = scope.policies.get(name) else {
+        let Some(policy) = scope.policies.get(name) else {
             let span = self.table.get("policy").map_or_else(|| self.span.clone(), Spanned::span);
             let known: Vec<_> = scope.policies.keys().map(|name| &**name).collect();
             self.unknown(span, "policy", "policy", name, &known);
-            return None;
+            return Policy::default();
         };
-        group.clone()
+        policy.clone()
     }
 }
 

@@ -1,16 +1,11 @@
-//! Owns the transaction that accounts for what intake read: fence → identity → groups → rows.
-
-use std::sync::Arc;
+//! Owns the transaction that accounts for what intake read: fence → dead letters → the rows of [`ledger`].
 
 use rusqlite::{ErrorCode, ToSql};
 
 use super::batch::{AcceptError, Accepted, Batch, DeadLetter, Fence, Planned};
-use super::message::{State, lane};
 use super::writer::Writer;
-use super::{origin, sql};
+use super::{ledger, origin, sql};
 use crate::clock::Timestamp;
-use crate::compose::Kind;
-use crate::plan::{Fate, Intent, Recipient, Verdict};
 
 /// Most rows of the dead-letter table; full means hold.
 const DEAD_LETTER_ROWS: i64 = 100_000;
@@ -98,7 +93,7 @@ fn write(
     }
     sql::run(&w.conn, "SAVEPOINT envelopes", &[])?;
     let mut part = Accepted::default();
-    let written = write_rows(w, config, envelopes, now, &mut part);
+    let written = ledger::write(w, config, envelopes, now, &mut part);
     match written {
         Ok(()) => {
             sql::run(&w.conn, "RELEASE envelopes", &[])?;
@@ -168,133 +163,6 @@ fn bury(w: &mut Writer, letter: &DeadLetter, now: Timestamp) -> Result<bool, Acc
         w.dead_letters.bytes += bytes;
     }
     Ok(new)
-}
-
-fn write_rows(
-    w: &mut Writer,
-    config: i64,
-    envelopes: &[&[Planned]],
-    now: Timestamp,
-    accepted: &mut Accepted,
-) -> rusqlite::Result<()> {
-    let records: Vec<(i64, &Planned)> = (w.next_record..).zip(envelopes.iter().copied().flatten()).collect();
-    w.next_record += i64::try_from(records.len()).unwrap_or(i64::MAX);
-    let mut intents: Vec<(usize, &Intent)> =
-        records.iter().enumerate().flat_map(|(n, (_, record))| record.intents.iter().map(move |i| (n, i))).collect();
-    intents.sort_by_key(|(_, intent)| intent.id);
-    let mut fresh = vec![false; records.len()];
-    for (n, intent) in intents {
-        let Some((id, _)) = records.get(n) else { continue };
-        if notify(w, config, *id, intent, now, accepted)? {
-            fresh[n] = true;
-        } else {
-            accepted.duplicates.push((intent.rule.clone(), intent.channel.clone()));
-        }
-    }
-    for ((id, record), _) in records.iter().zip(fresh).filter(|(_, fresh)| *fresh) {
-        let params: [&dyn ToSql; 8] = [
-            id,
-            &record.identity,
-            &record.at,
-            &now,
-            &record.broker_time,
-            &record.dialect,
-            &origin::text(&record.position),
-            &&record.body[..],
-        ];
-        sql::run(&w.conn, sql::RECORD, &params)?;
-    }
-    Ok(())
-}
-
-/// One notification; `false` if its id was there before.
-fn notify(
-    w: &mut Writer,
-    config: i64,
-    record: i64,
-    intent: &Intent,
-    now: Timestamp,
-    accepted: &mut Accepted,
-) -> rusqlite::Result<bool> {
-    let (message, verdict, reason, recipient) = match &intent.fate {
-        Fate::Send { .. } => (Some(w.next_message), Verdict::Message, None, None),
-        Fate::Ends { verdict, reason } => (None, *verdict, Some(*reason), intent.recipient.as_ref()),
-    };
-    let params: [&dyn ToSql; 10] = [
-        &intent.id.0,
-        &now,
-        &record,
-        &message,
-        &intent.rule,
-        &intent.element,
-        &recipient.map(Recipient::to_string),
-        &config,
-        &(verdict as i64),
-        &reason,
-    ];
-    if sql::run(&w.conn, sql::NOTIFY, &params)? == 0 {
-        return Ok(false);
-    }
-    match &intent.fate {
-        Fate::Ends { verdict, reason } => {
-            accepted.ended.push((intent.rule.clone(), intent.channel.clone(), *verdict, reason));
-        }
-        Fate::Send { due_at, expires_at, group } => {
-            accepted.messages += 1;
-            accepted.wake(&intent.channel);
-            send(w, intent, *due_at, *expires_at, group.as_ref(), now)?;
-        }
-    }
-    Ok(true)
-}
-
-/// A message of its own, or a place in an open group.
-fn send(
-    w: &mut Writer,
-    intent: &Intent,
-    due_at: Timestamp,
-    expires_at: Timestamp,
-    group: Option<&Arc<str>>,
-    now: Timestamp,
-) -> rusqlite::Result<()> {
-    let message = w.next_message;
-    let lane = lane(intent.severity);
-    let severity = intent.severity as i64;
-    match group {
-        None => {
-            sql::run(&w.conn, sql::DUE, &[&intent.channel, &lane, &due_at, &message])?;
-        }
-        Some(key) => {
-            let params: [&dyn ToSql; 5] = [&intent.channel, &lane, &due_at, &message, key];
-            let open = sql::first::<i64>(&w.conn, sql::JOIN_GROUP, &params)?.unwrap_or(message);
-            if open != message {
-                sql::run(&w.conn, sql::ASSIGN, &[&intent.id.0, &open])?;
-                let params: [&dyn ToSql; 6] =
-                    [&open, &intent.rank, &intent.rule, &intent.template, &intent.title, &severity];
-                sql::run(&w.conn, sql::JOIN_MESSAGE, &params)?;
-                return Ok(());
-            }
-        }
-    }
-    w.next_message += 1;
-    w.lower_bound(&intent.channel, lane, due_at);
-    let params: [&dyn ToSql; 12] = [
-        &message,
-        &intent.id.0,
-        &intent.channel,
-        &intent.recipient.as_ref().map(Recipient::to_string),
-        &intent.rule,
-        &intent.rank,
-        &intent.template,
-        &(Kind::Normal as i64),
-        &intent.title,
-        &severity,
-        &now,
-        &expires_at,
-    ];
-    debug_assert_eq!(State::Pending.code(), 0, "the statement writes 0");
-    sql::run(&w.conn, sql::MESSAGE, &params)?;
-    Ok(())
 }
 
 #[cfg(feature = "crash-points")]

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::StoreError;
 use crate::clock::Timestamp;
-use crate::plan::{Intent, Verdict};
+use crate::plan::{Intent, Throttle, Verdict};
 use crate::record::Position;
 
 /// What intake hands over: whole Kafka messages, one transaction.
@@ -78,8 +78,21 @@ pub struct Accepted {
     pub ended: Vec<(Arc<str>, Arc<str>, Verdict, &'static str)>,
     /// New dead letters, those of records that the store itself refused included.
     pub dead_letters: u64,
+    /// (rule, channel) and how many new messages of theirs the brake holds.
+    pub held: Vec<(Arc<str>, Arc<str>, u64)>,
+    /// Brakes that these were the first to be held by, in this window.
+    pub trips: Vec<Trip>,
     /// Channels that have something new to send.
     pub channels: Vec<Arc<str>>,
+}
+
+/// A brake began to hold messages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "names of the configuration")]
+pub struct Trip {
+    pub rule: Arc<str>,
+    pub channel: Arc<str>,
+    pub throttle: Throttle,
 }
 
 impl Accepted {
@@ -89,6 +102,8 @@ impl Accepted {
         self.dead_letters += other.dead_letters;
         self.duplicates.extend(other.duplicates);
         self.ended.extend(other.ended);
+        self.held.extend(other.held);
+        self.trips.extend(other.trips);
         for channel in other.channels {
             self.wake(&channel);
         }

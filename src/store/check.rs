@@ -32,7 +32,7 @@ pub struct Report {
 }
 
 /// Each counts rows that must not be there.
-const RULES: [(&str, &str); 9] = [
+const RULES: [(&str, &str); 10] = [
     (
         "notification without a message and without a verdict",
         "SELECT count(*) FROM notification n LEFT JOIN message m ON m.id=n.message WHERE n.verdict=0 AND m.id IS NULL",
@@ -55,6 +55,11 @@ const RULES: [(&str, &str); 9] = [
         "SELECT count(*) FROM due d LEFT JOIN message m ON m.id=d.message WHERE m.id IS NULL OR m.state<>0",
     ),
     (
+        "group kept open by a message that is not held, or that is open twice",
+        "SELECT count(*) FROM message m WHERE m.open_key IS NOT NULL \
+         AND (m.state<>5 OR EXISTS (SELECT 1 FROM due d WHERE d.open_key=m.open_key))",
+    ),
+    (
         "due row on another channel than its message",
         "SELECT count(*) FROM due d JOIN message m ON m.id=d.message WHERE m.channel<>d.channel",
     ),
@@ -63,13 +68,13 @@ const RULES: [(&str, &str); 9] = [
         "SELECT count(*) FROM due d LEFT JOIN worker w ON w.id=d.owner WHERE d.owner<>0 AND w.id IS NULL",
     ),
     (
-        "pending message without its record",
-        "SELECT count(*) FROM due d JOIN notification n ON n.message=d.message LEFT JOIN record r ON r.id=n.record \
-         WHERE r.id IS NULL",
+        "pending or held message without its record",
+        "SELECT count(*) FROM message m JOIN notification n ON n.message=m.id LEFT JOIN record r ON r.id=n.record \
+         WHERE m.state IN (0,5) AND r.id IS NULL",
     ),
     (
         "message with a state, or notification with a verdict, that this version does not know",
-        "SELECT (SELECT count(*) FROM message WHERE state NOT BETWEEN 0 AND 4) \
+        "SELECT (SELECT count(*) FROM message WHERE state NOT BETWEEN 0 AND 6) \
          + (SELECT count(*) FROM notification WHERE verdict NOT BETWEEN 0 AND 10)",
     ),
 ];

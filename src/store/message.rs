@@ -132,11 +132,14 @@ pub enum State {
     Failed,
     Expired,
     Cancelled,
+    Held,
+    Discarded,
 }
 
 impl State {
     /// Every state, in the order of its number.
-    pub const ALL: [Self; 5] = [Self::Pending, Self::Sent, Self::Failed, Self::Expired, Self::Cancelled];
+    pub const ALL: [Self; 7] =
+        [Self::Pending, Self::Sent, Self::Failed, Self::Expired, Self::Cancelled, Self::Held, Self::Discarded];
 
     /// The column's value.
     pub(super) const fn code(self) -> i64 {
@@ -156,6 +159,8 @@ impl State {
             Self::Failed => "failed",
             Self::Expired => "expired",
             Self::Cancelled => "cancelled",
+            Self::Held => "held",
+            Self::Discarded => "discarded",
         }
     }
 }

@@ -5,9 +5,11 @@
 
 mod accept;
 mod batch;
+mod brake;
 pub mod check;
 mod claim;
 mod disk;
+mod ledger;
 mod load;
 mod lock;
 mod message;
@@ -30,7 +32,7 @@ use std::time::Duration;
 use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
-pub use batch::{AcceptError, Accepted, Batch, DeadLetter, Fence, Planned};
+pub use batch::{AcceptError, Accepted, Batch, DeadLetter, Fence, Planned, Trip};
 pub use message::{Claim, Escalation, FinalState, Loaded, LoadedRecord, RECORDS, Settle, Settled, State};
 pub use position::{Placement, PositionRow};
 pub use upkeep::Upkeep;

@@ -251,7 +251,7 @@ fn retry(w: &mut Writer, id: NotificationId, who: &str, now: Timestamp) -> Resul
     match standing(w, message)? {
         None => return Ok(Change::Unknown),
         Some((_, owner)) if owner != 0 => return Ok(Change::BeingSent),
-        Some((State::Sent, _)) => return Ok(Change::Ended(State::Sent)),
+        Some((state @ (State::Sent | State::Held | State::Discarded), _)) => return Ok(Change::Ended(state)),
         Some((State::Pending, _)) => {
             sql::run(&w.conn, "UPDATE due SET due_at=$2, open_key=NULL WHERE message=$1", &[&message, &now])?;
         }

@@ -70,7 +70,8 @@ impl Purge {
 /// Finds the boundaries of a round. A reader's work: it looks at every row that is due.
 pub(super) fn plan(conn: &Connection, ledger: Duration, content: Duration, now: Timestamp) -> Result<Plan> {
     let (ledger, content) = (now.minus(ledger), now.minus(content));
-    let pending = "SELECT min(n.record) FROM due d JOIN notification n ON n.message=d.message";
+    let pending = "SELECT min(n.record) FROM notification n WHERE n.message IN \
+        (SELECT message FROM due UNION ALL SELECT id FROM message WHERE state=5)";
     let pending = sql::first::<Option<i64>>(conn, pending, &[])?.flatten().unwrap_or(i64::MAX);
     let records = "SELECT id, accepted_at FROM record WHERE id>=$1 ORDER BY id LIMIT 1";
     let messages = "SELECT id, created_at FROM message WHERE id>=$1 ORDER BY id LIMIT 1";
@@ -156,7 +157,7 @@ fn notifications(w: &Writer, plan: &Plan, after: [u8; 16]) -> Result<Step> {
     let walk = "SELECT id FROM notification WHERE id>$1 AND id<$2 AND at<$3 ORDER BY id LIMIT $4";
     let ids: Vec<[u8; 16]> = sql::rows(&w.conn, walk, &[&after, &until, &plan.ledger, &SLICE], |row| row.get(0))?;
     let gone = "DELETE FROM notification WHERE id=$1 AND (message IS NULL OR NOT EXISTS \
-        (SELECT 1 FROM message m WHERE m.id=notification.message AND (m.state=0 OR m.done_at>=$2)))";
+        (SELECT 1 FROM message m WHERE m.id=notification.message AND (m.state IN (0,5) OR m.done_at>=$2)))";
     for id in &ids {
         sql::run(&w.conn, gone, &[id, &plan.ledger])?;
     }

@@ -21,6 +21,11 @@ pub(super) const NOTIFY: &str = "INSERT INTO notification(id,at,record,message,r
 pub(super) const JOIN_GROUP: &str = "INSERT INTO due(channel,lane,due_at,message,owner,attempt,suspect,open_key,joined) \
     VALUES($1,$2,$3,$4,0,0,0,$5,1) \
     ON CONFLICT(open_key) WHERE open_key IS NOT NULL DO UPDATE SET joined=due.joined+1 RETURNING message";
+pub(super) const HELD_GROUP: &str = "SELECT id FROM message WHERE open_key=$1";
+/// $2 now, $3 the latest beginning of a window that is over, $4 how many are new.
+pub(super) const THROTTLE: &str = "INSERT INTO throttle(key,since,count) VALUES($1,$2,$4) ON CONFLICT(key) DO UPDATE SET \
+    count=CASE WHEN throttle.since<=$3 THEN excluded.count ELSE throttle.count+excluded.count END, \
+    since=CASE WHEN throttle.since<=$3 THEN excluded.since ELSE throttle.since END RETURNING count";
 /// The most telling rule words the mail; the gravest record gives its severity. Most joins change neither.
 pub(super) const JOIN_MESSAGE: &str = "UPDATE message SET rule=CASE WHEN $2<rank THEN $3 ELSE rule END, \
     template=CASE WHEN $2<rank THEN $4 ELSE template END, title=CASE WHEN $2<rank THEN $5 ELSE title END, \
@@ -30,7 +35,7 @@ pub(super) const ASSIGN: &str = "UPDATE notification SET message=$2 WHERE id=$1"
 pub(super) const RECORD: &str = "INSERT INTO record(id,key,at,accepted_at,broker_at,dialect,origin,body) \
     VALUES($1,$2,$3,$4,$5,$6,$7,$8)";
 pub(super) const MESSAGE: &str = "INSERT INTO message(id,key,channel,recipient,rule,rank,template,kind,title,severity,\
-    created_at,expires_at,state,attempts) VALUES($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,0,0)";
+    created_at,expires_at,state,attempts,open_key) VALUES($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,0,$14)";
 pub(super) const DUE: &str = "INSERT INTO due(channel,lane,due_at,message,owner,attempt,suspect,open_key,joined) \
     VALUES($1,$2,$3,$4,0,0,0,NULL,1)";
 pub(super) const DEAD_LETTER: &str = "INSERT INTO dead_letter(source,topic,part,offset_,item,at,error,body) \
@@ -172,6 +177,8 @@ mod tests {
             FENCE,
             NOTIFY,
             JOIN_GROUP,
+            HELD_GROUP,
+            THROTTLE,
             JOIN_MESSAGE,
             ASSIGN,
             CLAIM,

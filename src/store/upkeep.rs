@@ -19,7 +19,7 @@ const SOON: Duration = Duration::from_mins(1);
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[expect(missing_docs, reason = "names of the gauges")]
 pub struct Upkeep {
-    /// Messages not yet finished per (channel, `free` | `claimed` | `suspect`).
+    /// Messages not yet finished per (channel, `free` | `claimed` | `suspect` | `held`).
     pub messages: Vec<(Arc<str>, &'static str, u64)>,
     /// Oldest `created_at` of the pending ones, per channel.
     pub oldest_pending: Vec<(Arc<str>, Timestamp)>,
@@ -48,6 +48,11 @@ pub(super) fn gauges(conn: &Connection) -> Result<Upkeep> {
         if let Some(oldest) = row.get(4)? {
             upkeep.oldest_pending.push((channel, oldest));
         }
+        Ok(())
+    })?;
+    let held = "SELECT channel, count(*) FROM message WHERE state=5 GROUP BY channel";
+    sql::rows(conn, held, &[], |row| {
+        upkeep.messages.push((row.get(0)?, "held", u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0)));
         Ok(())
     })?;
     Ok(upkeep)

@@ -2,6 +2,7 @@
 //! vocabulary; each file tells one part of the story.
 
 mod accept;
+mod brake;
 mod claims;
 mod commands;
 mod fence;
@@ -60,6 +61,7 @@ fn send(n: u32) -> Intent {
         template: "template".into(),
         title: "title".into(),
         severity: Severity::Medium,
+        throttle: None,
         fate: Fate::Send { due_at: NOW, expires_at: END, group: None },
     }
 }

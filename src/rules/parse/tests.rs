@@ -1,14 +1,20 @@
 //! Rule files as people write them, rightly and wrongly.
 
 use super::*;
-use crate::rules::Condition;
+use crate::rules::{Condition, Group, Throttle};
+
+const BRAKE: Throttle = Throttle { max: 100, per: Duration::from_mins(10) };
 
 fn scope() -> Scope {
     let group = Group { policy: "personal".into(), by: vec!["correlation_id".into()], wait: Duration::from_secs(20) };
     let long = (0..=MAX_LIST).map(|n| Arc::from(format!("u{n}@example.com"))).collect();
     Scope {
         lists: BTreeMap::from([("soc".into(), vec!["soc@example.com".into()]), ("long".into(), long)]),
-        policies: BTreeMap::from([("personal".into(), Some(group)), ("plain".into(), None)]),
+        policies: BTreeMap::from([
+            ("personal".into(), Policy { group: Some(group), throttle: None }),
+            ("plain".into(), Policy::default()),
+            ("braked".into(), Policy { group: None, throttle: Some(BRAKE) }),
+        ]),
         channels: vec!["email".into(), "second".into()],
         templates: Some(vec!["password-changed".into(), "password-reset".into()]),
     }

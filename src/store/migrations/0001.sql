@@ -23,13 +23,16 @@ CREATE INDEX notification_message ON notification(message) WHERE message IS NOT 
 -- most telling rule that joined. `address` is set at the first attempt and kept for ever.
 -- kind: 0 normal 1 unresolved 2 failed 3 test. severity: 0 informational … 4 critical.
 -- state: 0 pending 1 sent 2 failed 3 expired 4 cancelled 5 held (no row in `due`) 6 discarded. `body`: frozen once the final dot may have been written.
--- `stands_for`: with kinds 1 and 2 the message that was given up.
+-- `stands_for`: with kinds 1 and 2 the message that was given up. `open_key`: only of a held message, whose group still
+-- takes notifications.
 CREATE TABLE message(id INTEGER PRIMARY KEY, key BLOB NOT NULL, channel TEXT NOT NULL, recipient TEXT NOT NULL,
   rule TEXT NOT NULL, rank INTEGER NOT NULL, template TEXT NOT NULL, kind INTEGER NOT NULL, title TEXT NOT NULL,
   severity INTEGER NOT NULL, address TEXT, created_at INTEGER NOT NULL, expires_at INTEGER NOT NULL,
   state INTEGER NOT NULL, done_at INTEGER, attempts INTEGER NOT NULL, reply TEXT, reference TEXT, digest BLOB, body BLOB,
-  stands_for INTEGER);
+  stands_for INTEGER, open_key TEXT);
 CREATE INDEX message_body ON message(id) WHERE body IS NOT NULL;
+CREATE INDEX message_held ON message(channel, rule) WHERE state=5;
+CREATE UNIQUE INDEX message_open ON message(open_key) WHERE open_key IS NOT NULL;
 
 -- The only hot table: insert, claim, delete. One row per pending message. `owner` 0 = free. `open_key`: a group that
 -- still takes notifications. `joined` counts them. `suspect` counts crashes of the process that held it. `first_at`: when

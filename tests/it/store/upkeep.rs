@@ -154,7 +154,9 @@ async fn the_accountant_finds_each_kind_of_disorder() {
         ("UPDATE due SET owner=5", "claim of a worker that is not there"),
         ("UPDATE due SET channel='other'", "due row on another channel than its message"),
         ("UPDATE notification SET verdict=8", "notification with a verdict of its own and a message"),
-        ("DELETE FROM record", "pending message without its record"),
+        ("DELETE FROM record", "pending or held message without its record"),
+        ("UPDATE message SET state=5", "due row without a pending message"),
+        ("UPDATE message SET open_key='k'", "group kept open by a message that is not held, or that is open twice"),
         (
             "UPDATE message SET state=9",
             "message with a state, or notification with a verdict, that this version does not know",
