@@ -25,7 +25,7 @@ async fn a_550_is_the_end_and_the_fallback_list_hears_of_it() {
     bench.publish(envelope(&[reset("refused", ALICE), reset("taken", BOB)])).await;
     let mails = bench.relay.wait_for(2).await;
     assert_eq!(recipients(&mails), ["bob@example.com", "soc@example.com"]);
-    let failed = ["verdict=\"failed\"", "reason=\"recipient-refused\""];
+    let failed = ["verdict=\"failed\"", "reason=\"mailbox-refused\""];
     bench.metric_at_least("auditbell_notifications_total", &failed, 1).await;
     assert!(bench.stop().await.success());
     bench.books_balance();

@@ -77,7 +77,7 @@ async fn every_refusal_is_an_exit_code_and_a_reason() {
     let relay = Relay::start().await;
     relay.on_recipient("gone@example.com", Said::Rcpt, Reply("550 5.1.1 no such user"));
     let cases: [(&[&str], &str); 3] = [
-        (&["--channel", "email", "--to", "gone@example.com"], "never (recipient-refused)"),
+        (&["--channel", "email", "--to", "gone@example.com"], "never (mailbox-refused)"),
         (&["--channel", "email", "--to", "eve@elsewhere.test"], "may not be mailed: foreign-domain"),
         (&["--channel", "pager", "--to", "alice@example.com"], "there is no [channel.pager]; there is: email"),
     ];

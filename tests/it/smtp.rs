@@ -302,6 +302,25 @@ async fn logs_name_no_address_no_user_no_password_and_tell_a_broken_relay_once()
     assert_eq!(text.matches("the relay works again").count(), 1, "{text}");
 }
 
+/// A 501, 503 or 555 says that we do not speak SMTP: what was said is logged, without anybody's address.
+#[tokio::test]
+async fn a_relay_that_does_not_understand_us_is_a_bug_with_a_transcript() {
+    let relay = Relay::start().await;
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt().with_writer(log.clone()).with_ansi(false).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let client = Client::of(&relay);
+    relay.once(Command::Rcpt, Reply("501 5.1.3 canary@example.com is no address"));
+    client.send_at("m1", "canary@example.com", NOW).await;
+    assert!(!log.text().contains("understand"), "an address that is disliked is no bug:\n{}", log.text());
+    relay.once(Command::Rcpt, Reply("555 5.5.4 canary@example.com: unsupported parameter"));
+    client.send_at("m2", "canary@example.com", NOW).await;
+    let text = log.text();
+    assert!(text.contains("MAIL FROM:<> SIZE=") && text.contains(": ok; RCPT TO:<>: 555"), "{text}");
+    assert!(text.contains("m2") && text.contains("PIPELINING"), "{text}");
+    assert!(!text.contains("canary") && !text.contains("bounces@"), "{text}");
+}
+
 /// What was logged.
 #[derive(Clone, Default)]
 struct Log(Arc<std::sync::Mutex<Vec<u8>>>);

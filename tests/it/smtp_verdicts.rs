@@ -7,8 +7,44 @@ use auditbell::channels::{Channel, Verdict};
 
 use crate::smtp::{ALICE, Client, NOW, held, is_sent, settings, timeouts};
 use crate::smtp_server::{
-    Action, Bytes, Close, Command, Drip, Endless, Options, Relay, Reply, ReplyThenClose, Reset, Stall,
+    Action, Bytes, Close, Command, Drip, Endless, Options, Relay, Reply, ReplyThenClose, Reset, Stall, Tls,
 };
+
+/// T21: HELO is tried where nothing that EHLO announces is needed, and nowhere else.
+#[tokio::test]
+async fn a_relay_that_knows_only_helo_gets_mail_in_plain_text_without_a_login() {
+    for (reply, helo) in [("502 5.5.1 what", 1), ("500 what", 1), ("554 5.0.0 no", 0), ("451 4.3.0 later", 0)] {
+        let relay = Relay::start().await;
+        relay.on(Command::Ehlo, Reply(reply));
+        let attempt = Client::of(&relay).send("m1").await;
+        assert_eq!(relay.count("HELO client.test"), helo, "{reply}");
+        assert_eq!(is_sent(&attempt), helo == 1, "{reply}: {attempt:?}");
+    }
+    let relay = Relay::start_with(Options { tls: Tls::Implicit, ..Options::default() }).await;
+    relay.on(Command::Ehlo, Reply("502 5.5.1 what"));
+    assert_eq!(held(&Client::of(&relay).send("m1").await), "hello");
+    assert_eq!(relay.count("HELO"), 0);
+}
+
+/// The refusal that is the route's only when it is everybody's.
+#[tokio::test]
+async fn one_policy_for_ten_recipients_is_the_routes_fault_and_holds_the_rest() {
+    let relay = Relay::start().await;
+    relay.on(Command::Rcpt, Reply("550 5.7.1 your network is blocked"));
+    let client = Client::of(&relay);
+    for n in 0..9 {
+        let attempt = client.send_at("m", &format!("user{n}@example.com"), NOW).await;
+        assert_eq!(word(&attempt.verdict), "never recipient-refused", "{n}");
+    }
+    let tenth = client.send_at("m9", "user9@example.com", NOW).await;
+    assert_eq!(word(&tenth.verdict), "hold policy");
+    let said = relay.count("MAIL");
+    assert_eq!(word(&client.send("m10").await.verdict), "hold policy", "nobody else is burnt");
+    assert_eq!(relay.count("MAIL"), said);
+    relay.calm(Command::Rcpt);
+    let later = NOW.plus(Duration::from_mins(20));
+    assert!(is_sent(&client.send_at("m9", "user9@example.com", later).await));
+}
 
 const PHASES: [Command; 6] =
     [Command::Connect, Command::Ehlo, Command::Mail, Command::Rcpt, Command::Data, Command::Dot];
@@ -52,6 +88,7 @@ async fn at_every_phase(action: Action, limit: Duration, expected: [&str; 6]) {
 const LONG: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(150);
 
+/// T21.
 #[tokio::test]
 async fn a_hard_refusal_ends_a_message_only_from_mail_on() {
     let refused = ["never sender-refused", "never recipient-refused", "never content-refused", "never content-refused"];
@@ -59,12 +96,14 @@ async fn a_hard_refusal_ends_a_message_only_from_mail_on() {
     at_every_phase(Reply("554 5.0.0 no"), LONG, ["hold greeting", "hold hello", mail, rcpt, data, dot]).await;
 }
 
+/// T22.
 #[tokio::test]
 async fn a_soft_refusal_is_tried_again() {
     let expected = ["hold greeting", "hold hello", "later", "later", "later", "later"];
     at_every_phase(Reply("452 4.2.2 mailbox full"), LONG, expected).await;
 }
 
+/// T24: the next message, after the pause, gets through on a new connection.
 #[tokio::test]
 async fn a_421_is_nobodys_fault() {
     let expected = ["hold greeting", "hold hello", "hold closing", "hold closing", "hold closing", "later"];
@@ -73,21 +112,25 @@ async fn a_421_is_nobodys_fault() {
 
 const WITHOUT_A_REPLY: [&str; 6] = ["hold greeting", "hold hello", "later", "later", "later", "ambiguous"];
 
+/// T23.
 #[tokio::test]
 async fn a_relay_that_hangs_up_leaves_doubt_only_after_the_dot() {
     at_every_phase(Close, LONG, WITHOUT_A_REPLY).await;
 }
 
+/// T29, before and after the dot; in the body below.
 #[tokio::test]
 async fn a_reset_connection_leaves_doubt_only_after_the_dot() {
     at_every_phase(Reset, LONG, WITHOUT_A_REPLY).await;
 }
 
+/// T25: that each phase is given up; the limits themselves are in `smtp_deadlines.rs`.
 #[tokio::test]
 async fn a_silent_relay_is_given_up_at_the_deadline() {
     at_every_phase(Stall, SHORT, WITHOUT_A_REPLY).await;
 }
 
+/// T28.
 #[tokio::test]
 async fn what_is_no_reply_is_never_waited_upon() {
     for garbage in
@@ -97,18 +140,21 @@ async fn what_is_no_reply_is_never_waited_upon() {
     }
 }
 
+/// T28.
 #[tokio::test]
 async fn a_reply_without_end_is_given_up_for_its_length() {
     at_every_phase(Endless(b"250-and\r\n"), LONG, WITHOUT_A_REPLY).await;
     at_every_phase(Endless(b"and "), LONG, WITHOUT_A_REPLY).await;
 }
 
+/// T28.
 #[tokio::test]
 async fn a_reply_that_drips_is_given_up_at_the_deadline_of_the_whole() {
     at_every_phase(Drip(b"250-slow\r\n250-slower\r\n250 done\r\n", Duration::from_millis(20)), SHORT, WITHOUT_A_REPLY)
         .await;
 }
 
+/// T28.
 #[tokio::test]
 async fn after_the_dot_only_a_plain_250_is_sent() {
     let cases: [(&str, Action, &str, bool); 7] = [
@@ -134,11 +180,12 @@ async fn after_the_dot_only_a_plain_250_is_sent() {
     }
 }
 
+/// T35, the verdicts; what becomes of the messages is in `refusals.rs`.
 #[tokio::test]
 async fn each_recipient_gets_the_verdict_of_its_own_reply() {
     let relay = Relay::start().await;
     let script = [
-        ("unknown@example.com", Command::Rcpt, "550 5.1.1 no such user", "never recipient-refused"),
+        ("unknown@example.com", Command::Rcpt, "550 5.1.1 no such user", "never mailbox-refused"),
         ("full@example.com", Command::Rcpt, "552 5.2.2 mailbox full", "later"),
         ("grey@example.com", Command::Rcpt, "450 4.7.1 greylisted", "later"),
         ("quota@example.com", Command::Dot, "552 5.3.4 too big", "never too-big"),
@@ -162,7 +209,7 @@ async fn a_relay_that_wants_a_body_after_refusing_everything_does_not_get_it() {
     let client = Client::of(&relay);
     relay.once(Command::Rcpt, Reply("550 5.1.1 no such user"));
     relay.once(Command::Data, Reply("354 go ahead"));
-    assert_eq!(word(&client.send("m1").await.verdict), "never recipient-refused");
+    assert_eq!(word(&client.send("m1").await.verdict), "never mailbox-refused");
     relay.wait_closed().await;
     assert!(relay.accepted().is_empty());
     assert!(is_sent(&client.send("m2").await));
@@ -179,6 +226,7 @@ async fn small_window() -> Relay {
     Relay::start_with(options).await
 }
 
+/// T26, T27, T29.
 #[tokio::test]
 async fn what_ends_before_the_dot_is_written_is_never_ambiguous() {
     let cases: [(Action, Duration, &str); 4] = [
@@ -208,6 +256,7 @@ async fn a_large_mail_arrives_whole() {
     assert!(relay.accepted()[0].bytes == large());
 }
 
+/// T34, T73.
 #[tokio::test]
 async fn what_the_relay_said_it_cannot_take_is_not_offered() {
     let relay = Relay::start_with(Options { capabilities: vec!["SIZE 20", "8BITMIME"], ..Options::default() }).await;
@@ -228,7 +277,7 @@ async fn what_the_relay_said_it_cannot_take_is_not_offered() {
     assert_eq!(relay.count("MAIL FROM:<bounces@example.com> BODY=8BITMIME SMTPUTF8"), 1);
 }
 
-/// The end-of-data sequences of SMTP-Smuggling-Tools and other bytes that two servers may read differently.
+/// T33: the nine end-of-data sequences of SMTP-Smuggling-Tools and other bytes that two servers may read differently.
 #[tokio::test]
 async fn bytes_that_could_smuggle_a_second_message_never_leave() {
     let relay = Relay::start().await;

@@ -1,7 +1,7 @@
 //! Owns the `smtp` channel: sessions to one relay, kept and reused, and one verdict per attempt.
 //!
-//! The parts: `reply` (bytes to replies), `body` (a message to bytes), `verdict` (what happened to a verdict) and `pause`
-//! (how long a broken route rests) are pure; `wire` (deadlines, TLS), `opening` and `session` (the dialogue) and `pool`
+//! The parts: `reply` (bytes to replies), `body` (a message to bytes), `verdict` and `streak` (what happened to a verdict) and
+//! `pause` (how long a broken route rests) are pure; `wire` (deadlines, TLS), `opening` and `session` (the dialogue) and `pool`
 //! (which connection) act. All numbers and the table of verdicts are in `docs/delivery.md`.
 
 pub mod body;
@@ -10,6 +10,7 @@ mod pause;
 mod pool;
 pub mod reply;
 mod session;
+mod streak;
 mod tls;
 pub mod verdict;
 mod wire;

@@ -1,13 +1,14 @@
 //! Owns the way from nothing to a connection that may carry mail: connect, TLS, greeting, EHLO, login. Whatever goes wrong
 //! here is the route's fault, never a message's.
 
+use std::fmt;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use super::Security;
-use super::reply::Reply;
+use super::reply::{Reply, printable};
 use super::session::Route;
 use super::verdict::{End, Event, Phase};
 use super::wire::Wire;
@@ -63,9 +64,19 @@ impl Opening<'_> {
     }
 
     async fn hello(&mut self) -> Result<Capabilities, End> {
-        let name = self.route.settings.hello.clone().unwrap_or_else(|| own_name(&self.wire));
-        let reply = self.exchange(Phase::Hello, &format!("EHLO {name}\r\n"), 250).await?;
-        Ok(Capabilities::new(&reply))
+        let settings = &self.route.settings;
+        let name = settings.hello.clone().unwrap_or_else(|| own_name(&self.wire));
+        match self.exchange(Phase::Hello, &format!("EHLO {name}\r\n"), 250).await {
+            Ok(reply) => Ok(Capabilities::new(&reply)),
+            // RFC 5321 3.2: a relay that knows no EHLO knows HELO. It announces nothing, so nothing may be needed of it.
+            Err(End { event: Event::Reply(Reply { code: 500..=502 | 504, .. }), .. })
+                if self.route.tls.is_none() && settings.auth.is_none() =>
+            {
+                self.exchange(Phase::Hello, &format!("HELO {name}\r\n"), 250).await?;
+                Ok(Capabilities::default())
+            }
+            Err(end) => Err(end),
+        }
     }
 
     /// AUTH PLAIN or LOGIN (RFC 4954), if there is a user; never without TLS.
@@ -104,6 +115,7 @@ fn own_name(wire: &Wire) -> String {
 }
 
 /// What EHLO announced: upper-case lines without the first, which is the relay's name.
+#[derive(Default)]
 pub(super) struct Capabilities(Vec<String>);
 
 impl Capabilities {
@@ -127,6 +139,12 @@ impl Capabilities {
     /// The largest message in bytes; `SIZE` alone and `SIZE 0` mean no limit (RFC 1870 4).
     pub(super) fn size(&self) -> Option<usize> {
         self.arguments("SIZE")?.next()?.parse().ok().filter(|size| *size > 0)
+    }
+}
+
+impl fmt::Display for Capabilities {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&printable(&self.0.join(", ")))
     }
 }
 

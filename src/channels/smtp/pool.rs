@@ -10,6 +10,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::pause::Pause;
 use super::session::{Ending, Mail, Route, Session};
+use super::streak::Streak;
 use super::verdict::{End, Event, Outcome, Phase, Scope};
 use super::{Limits, body};
 use crate::channels::{Attempt, Gate, Outgoing, Permission, Verdict};
@@ -34,6 +35,7 @@ struct State {
     /// Sessions that wait for a message; the last was used last.
     parked: Vec<Parked>,
     pause: Pause,
+    streak: Streak,
     /// Whether a task waits to close what is parked too long.
     reaping: bool,
     closed: bool,
@@ -90,7 +92,13 @@ impl Pool {
         };
         match body::on_the_wire(&outgoing.bytes, !to.is_ascii()) {
             Ok(wire_form) => {
-                let mail = Mail { to, body: &wire_form, size: outgoing.bytes.len(), handover: &outgoing.handover };
+                let mail = Mail {
+                    key: &outgoing.key,
+                    to,
+                    body: &wire_form,
+                    size: outgoing.bytes.len(),
+                    handover: &outgoing.handover,
+                };
                 self.send(&mail, outgoing, now).await
             }
             Err(bad) => never("bad-bytes", &bad.to_string()),
@@ -117,7 +125,10 @@ impl Pool {
         }
         self.put_back(session, slot);
         match ending {
-            Ending::Judged(end, receipt) => self.judged(&end, Some(receipt), at()),
+            Ending::Judged(end, receipt) => {
+                let judgement = self.state().streak.judge(&end, mail.to);
+                self.judged(&end, judgement, Some(receipt), at())
+            }
             Ending::Unfit(reason) => never(reason, "the relay does not announce what this message needs"),
             Ending::Withdrawn(permission) => withdrawn(permission, at()),
             Ending::Unsettled => {
@@ -154,7 +165,9 @@ impl Pool {
         if let Some((until, why)) = self.state().pause.standing(now.plus(started.elapsed())) {
             return Err(paused(until, why));
         }
-        Session::open(&self.route).await.map_err(|end| self.judged(&end, None, now.plus(started.elapsed())))
+        Session::open(&self.route)
+            .await
+            .map_err(|end| self.judged(&end, end.judge(), None, now.plus(started.elapsed())))
     }
 
     /// Parks a session for the next message, or ends it.
@@ -190,8 +203,13 @@ impl Pool {
     }
 
     /// The attempt that `end` makes, and what it says about the route.
-    fn judged(&self, end: &End, receipt: Option<OwnedSemaphorePermit>, now: Timestamp) -> Attempt {
-        let (outcome, scope) = end.judge();
+    fn judged(
+        &self,
+        end: &End,
+        (outcome, scope): (Outcome, Scope),
+        receipt: Option<OwnedSemaphorePermit>,
+        now: Timestamp,
+    ) -> Attempt {
         let until = match (scope, outcome) {
             (Scope::Route, Outcome::Hold(why)) => self.fails(why, end, now),
             (Scope::Route, _) => self.fails("closing", end, now),

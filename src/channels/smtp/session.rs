@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::opening::{self, Capabilities};
 use super::tls::Tls;
@@ -22,6 +22,9 @@ use crate::{crash, metrics};
 pub const MAX_UNSETTLED: usize = 8;
 /// How long a transaction waits while eight `Sent` of its session are not on disk yet.
 const UNSETTLED_WAIT: Duration = Duration::from_secs(30);
+/// How long MAIL, RCPT, DATA and the body may take together, however well each of them keeps to its own limit. With five
+/// minutes for the final dot a transaction ends within ten.
+const TRANSACTION: Duration = Duration::from_mins(5);
 /// How long to look for the reason why a body could not be written.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long a goodbye may take.
@@ -38,6 +41,8 @@ pub(super) struct Route {
 
 /// One message on its way: one recipient.
 pub(super) struct Mail<'a> {
+    /// The message's key: what a log line names, and `{id}` in the envelope's sender.
+    pub(super) key: &'a str,
     pub(super) to: &'a str,
     /// Dot-stuffed, with the final dot.
     pub(super) body: &'a [u8],
@@ -113,6 +118,7 @@ impl Session {
         };
         self.usable = false;
         self.transactions += 1;
+        let written_by = Instant::now() + TRANSACTION;
         if let Err(end) = self.envelope(mail).await {
             return Ending::Judged(end, receipt);
         }
@@ -122,14 +128,16 @@ impl Session {
             return Ending::Withdrawn(permission);
         }
         mail.handover.begin();
-        Ending::Judged(self.body(mail).await, receipt)
+        Ending::Judged(self.body(mail, written_by).await, receipt)
     }
 
     /// Body and dot in one write, and the reply to them.
-    async fn body(&mut self, mail: &Mail<'_>) -> End {
+    async fn body(&mut self, mail: &Mail<'_>, written_by: Instant) -> End {
         let timeouts = self.route.timeouts;
         crash::at("before_dot");
-        if let Err(event) = self.wire.write(mail.body, timeouts.body).await {
+        // A relay that takes a little now and then could make a connection its own for hours.
+        let written = timeout_at(written_by, self.wire.write(mail.body, timeouts.body)).await;
+        if let Err(event) = written.unwrap_or(Err(Event::Timeout)) {
             // A relay may refuse early and hang up on the rest; its reason may have come all the same.
             let event = self.wire.reply(LAST_WORDS).await.map_or(event, Event::Reply);
             return End { phase: Phase::Body, event };
@@ -154,7 +162,7 @@ impl Session {
     /// first reply that does not lead on is the end.
     async fn envelope(&mut self, mail: &Mail<'_>) -> Result<(), End> {
         let timeouts = self.route.timeouts;
-        let steps = [
+        let steps: [Step; 3] = [
             (Phase::Mail, self.mail_from(mail), timeouts.mail),
             (Phase::Rcpt, format!("RCPT TO:<{}>\r\n", mail.to), timeouts.rcpt),
             (Phase::Data, "DATA\r\n".to_owned(), timeouts.data),
@@ -166,12 +174,13 @@ impl Session {
         }
         let mut first = None;
         let mut open_data = false;
-        for (phase, line, limit) in steps {
+        for (phase, line, limit) in &steps {
+            let (phase, limit) = (*phase, *limit);
             if !pipelining {
                 if first.is_some() {
                     break;
                 }
-                self.write(phase, &line, limit).await?;
+                self.write(phase, line, limit).await?;
             }
             let reply = match self.wire.reply(limit).await {
                 Ok(reply) => reply,
@@ -181,6 +190,10 @@ impl Session {
             if !leads_on(phase, reply.code) {
                 first.get_or_insert(End { phase, event: Event::Reply(reply) });
             }
+        }
+        if let Some(end) = first.as_ref().filter(|end| end.is_our_bug()) {
+            let (said, announced) = (transcript(&steps, end), self.capabilities.to_string());
+            tracing::error!(message = mail.key, channel = %self.route.name, said, announced, "the relay does not understand us; please report it");
         }
         match first {
             None if self.wire.has_surplus() => Err(End { phase: Phase::Data, event: Event::Surplus }),
@@ -195,7 +208,7 @@ impl Session {
     }
 
     fn mail_from(&self, mail: &Mail<'_>) -> String {
-        let from = &self.route.settings.envelope_from;
+        let from = self.route.settings.envelope_from.replace("{id}", mail.key);
         let size = if self.capabilities.announce("SIZE") { format!(" SIZE={}", mail.size) } else { String::new() };
         let international = if mail.to.is_ascii() { "" } else { " BODY=8BITMIME SMTPUTF8" };
         format!("MAIL FROM:<{from}>{size}{international}\r\n")
@@ -225,6 +238,21 @@ impl Session {
             let _goodbye = self.wire.reply(QUIT).await;
         }
     }
+}
+
+/// A command, its phase and its limit.
+type Step = (Phase, String, Duration);
+
+/// What was said up to `end`, without addresses: the commands as far as the relay needs to understand them, and codes.
+fn transcript(steps: &[Step], end: &End) -> String {
+    let so_far = steps.iter().take_while(|(phase, ..)| *phase <= end.phase);
+    let said = so_far.map(|(phase, line, _)| {
+        let (before, path) = line.trim_end().split_once('<').map_or((line.trim_end(), None), |(a, b)| (a, Some(b)));
+        let path = path.map_or(String::new(), |path| format!("<{}", path.trim_start_matches(|c| c != '>')));
+        let code = end.code().filter(|_| *phase == end.phase).map_or("ok".to_owned(), |code| code.to_string());
+        format!("{before}{path}: {code}")
+    });
+    said.collect::<Vec<_>>().join("; ")
 }
 
 /// Whether `code` is the success of `phase` (RFC 5321 4.3.2).

@@ -112,6 +112,23 @@ impl End {
         }
     }
 
+    /// Whether the relay says that it does not understand us (RFC 5321 4.2.4: 500 to 503, RFC 5321 4.1.1.11: 555). We speak
+    /// plain SMTP, so that is a bug of ours; but a 501 with 5.1.x dislikes an address.
+    #[must_use]
+    pub fn is_our_bug(&self) -> bool {
+        let Event::Reply(reply) = &self.event else { return false };
+        self.phase >= Phase::Mail
+            && matches!(reply.code, 500..=503 | 555)
+            && !matches!(reply.enhanced(), Some(Enhanced(_, 1, _)))
+    }
+
+    /// The code and the detail of a refusal on grounds of policy (5.7.x), whoever it was said of.
+    pub(super) fn policy(&self) -> Option<(u16, u16)> {
+        let Event::Reply(reply) = &self.event else { return None };
+        let Some(Enhanced(5, 7, detail)) = reply.enhanced() else { return None };
+        (self.phase > Phase::Mail).then_some((reply.code, detail))
+    }
+
     /// The id under which the relay queued the mail, where the reply names one.
     #[must_use]
     pub fn queue_id(&self) -> Option<String> {
@@ -141,6 +158,10 @@ fn judge_reply(phase: Phase, reply: &Reply) -> (Outcome, Scope) {
         // RFC 3463 X.2.2: a full mailbox is emptied one day.
         (500..600, Some(Enhanced(_, 2, 2))) => (Outcome::Later, Scope::Recipient),
         (552, _) | (500..600, Some(Enhanced(_, 3, 4) | Enhanced(_, 2, 3))) => (Outcome::Never("too-big"), own),
+        // RFC 3463 X.1.1 no such mailbox, X.1.3 no such form of address, X.1.10 a domain without mail (RFC 7505).
+        (500..600, Some(Enhanced(_, 1, 1 | 3 | 10))) if phase > Phase::Mail => {
+            (Outcome::Never("mailbox-refused"), Scope::Recipient)
+        }
         (500..600, _) => (Outcome::Never(refused(phase)), own),
         // 1xx, 2xx, 3xx that nobody asked for. After the dot it may mean anything.
         _ if phase == Phase::Dot => (Outcome::Ambiguous, Scope::Message),
@@ -244,7 +265,18 @@ mod tests {
             ("DATA refused", Data, "554 5.5.1 no valid recipients", Never("content-refused"), Message),
             ("DATA not now", Data, "451 4.3.0 later", Later, Message),
             ("250 where 354 was due", Data, "250 Ok", Later, Message),
-            ("no such user", Rcpt, "550 5.1.1 unknown", Never("recipient-refused"), Recipient),
+            ("no such user", Rcpt, "550 5.1.1 unknown", Never("mailbox-refused"), Recipient),
+            ("no such user, said of a form", Rcpt, "553 5.1.3 bad address", Never("mailbox-refused"), Recipient),
+            ("a domain without mail", Rcpt, "550 5.1.10 null MX", Never("mailbox-refused"), Recipient),
+            ("no such user, found out late", Dot, "550 5.1.1 unknown", Never("mailbox-refused"), Recipient),
+            (
+                "without its enhanced code it may be anything",
+                Rcpt,
+                "550 unknown",
+                Never("recipient-refused"),
+                Recipient,
+            ),
+            ("MAIL: the sender's address is bad", Mail, "553 5.1.3 bad address", Never("sender-refused"), Message),
             ("greylisting", Rcpt, "450 4.7.1 greylisted", Later, Recipient),
             ("552 at RCPT counts as 452", Rcpt, "552 too many", Later, Recipient),
             ("mailbox full", Rcpt, "550 5.2.2 full", Later, Recipient),
@@ -271,6 +303,23 @@ mod tests {
         ];
         for (what, phase, line, outcome, scope) in cases {
             assert_eq!(judged(phase, line), (outcome, scope), "{what}");
+        }
+    }
+
+    #[test]
+    fn a_relay_that_does_not_understand_us_has_found_a_bug_of_ours() {
+        let cases = [
+            ("an unknown parameter", Mail, "555 5.5.4 SMTPUTF8 not recognised", true),
+            ("a bad sequence", Rcpt, "503 5.5.1 MAIL first", true),
+            ("a syntax error", Data, "501 5.5.2 what", true),
+            ("an unknown command", Mail, "500 what", true),
+            ("an address that the relay does not like", Rcpt, "501 5.1.3 bad address", false),
+            ("no such user", Rcpt, "550 5.1.1 unknown", false),
+            ("no EHLO", Hello, "502 5.5.1 what", false),
+        ];
+        for (what, phase, line, ours) in cases {
+            let (reply, _) = reply::parse(format!("{line}\r\n").as_bytes()).unwrap().unwrap();
+            assert_eq!(End { phase, event: Event::Reply(reply) }.is_our_bug(), ours, "{what}");
         }
     }
 

@@ -37,6 +37,7 @@ pub enum Command {
     /// A connection came; the greeting is due.
     Connect,
     Ehlo,
+    Helo,
     StartTls,
     Auth,
     Mail,

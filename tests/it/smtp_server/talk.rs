@@ -52,6 +52,7 @@ impl Talk {
             self.shared.note(|state| state.heard.push(format!("{number}: {shown}")));
             match verb.as_str() {
                 "EHLO" => self.ehlo().await?,
+                "HELO" => drop(self.answer(Command::Helo, "250 relay.test").await?),
                 "STARTTLS" => self.start_tls().await?,
                 "AUTH" => self.auth(&line).await?,
                 "MAIL" => self.mail(&line).await?,
