@@ -269,9 +269,10 @@ fn say_what_runs(config: &Config) {
     let hash = config.hash[..6].iter().fold(0_u64, |hash, byte| hash << 8 | u64::from(*byte));
     metrics::config_hash().set(hash as f64);
     metrics::start_at_zero(
-        config.rules.iter().flat_map(|rule| {
-            rule.channels.iter().map(|channel| (rule.id.clone(), channel.clone())).collect::<Vec<_>>()
-        }),
+        config
+            .rules
+            .iter()
+            .flat_map(|rule| rule.ways().map(|channel| (rule.id.clone(), channel.clone())).collect::<Vec<_>>()),
     );
 }
 

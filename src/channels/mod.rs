@@ -142,6 +142,9 @@ pub enum Settings {
     Smtp(smtp::Settings),
 }
 
+/// The words of `type` whose channels are rooms: recipients themselves, and no way to a person.
+pub const ROOMS: &[&str] = &["webhook"];
+
 /// The channel `name` (for logs and metrics). Fails on what only the files that the settings name can show, such as a CA
 /// that cannot be read. Connects to nobody yet.
 pub fn open(name: &Arc<str>, settings: &Settings) -> anyhow::Result<Arc<dyn Channel>> {

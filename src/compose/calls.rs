@@ -1,6 +1,9 @@
 //! Owns what a template can call. Pure functions of their arguments; `date` also asks for the reader's zone.
 
-use handlebars::{Context, Handlebars, Helper, HelperDef, RenderContext, RenderError, RenderErrorReason, ScopedJson};
+use handlebars::{
+    Context, Handlebars, Helper, HelperDef, HelperResult, Output, RenderContext, RenderError, RenderErrorReason,
+    ScopedJson,
+};
 use serde_json::Value;
 
 use super::words;
@@ -59,6 +62,32 @@ pub fn register(registry: &mut Handlebars<'_>) {
         if !matches!(known.run, Run::BuiltIn) {
             registry.register_helper(known.name, Box::new(Call(known.run)));
         }
+    }
+}
+
+/// What stands inside the quotes of a JSON string (RFC 8259 7).
+pub fn escape_json(text: &str) -> String {
+    let quoted = Value::from(text).to_string();
+    quoted.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or_default().to_owned()
+}
+
+/// In a body `{{json …}}` is a value, not the inside of a string: it is printed as it is.
+pub fn register_raw_json(registry: &mut Handlebars<'_>) {
+    registry.register_helper("json", Box::new(RawJson));
+}
+
+struct RawJson;
+
+impl HelperDef for RawJson {
+    fn call<'reg: 'rc, 'rc>(
+        &self,
+        helper: &Helper<'rc>,
+        _: &'reg Handlebars<'reg>,
+        _: &'rc Context,
+        _: &mut RenderContext<'reg, 'rc>,
+        out: &mut dyn Output,
+    ) -> HelperResult {
+        Ok(out.write(&helper.param(0).map_or(&Value::Null, handlebars::PathAndJson::value).to_string())?)
     }
 }
 

@@ -14,7 +14,7 @@ use super::schema::{self, Shape};
 use super::{Fault, calls};
 use crate::nearest::nearest;
 
-/// Which part of a mail a template makes.
+/// What a template makes: a part of a mail, or a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Part {
     /// One line, our words only.
@@ -23,6 +23,8 @@ pub enum Part {
     Html,
     /// The text part.
     Text,
+    /// The document for a room: JSON.
+    Body,
 }
 
 /// What a template is checked against.
@@ -100,7 +102,9 @@ impl<'a> Walk<'a, '_> {
     fn element(&mut self, element: &'a TemplateElement) {
         match element {
             TemplateElement::RawString(text) => {
-                if let Some(last) = text.rfind(['<', '>']) {
+                if self.part != Part::Body
+                    && let Some(last) = text.rfind(['<', '>'])
+                {
                     self.in_tag = text[last..].starts_with('<');
                 }
             }

@@ -1,6 +1,8 @@
-//! Owns the wording: a message, its records and its person, to a mail's bytes. Pure: no I/O after load, no clock.
+//! Owns the wording: a message and its records, to the bytes of a mail for a person or of a document for a room. Pure: no
+//! I/O after load, no clock.
 //!
-//! `view` makes of the records what this reader may see, `templates` words of that, `mime` bytes of the words.
+//! `view` makes of the records what this reader may see, `templates` words of that, `mime` a mail's bytes of the words.
+//! A document is what its template renders to, and JSON.
 
 mod calls;
 mod check;
@@ -60,7 +62,20 @@ pub struct Sender {
     pub redirect_to: Option<String>,
 }
 
-/// Everything a mail is a function of. The same input gives the same bytes.
+impl Kind {
+    /// As templates see it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Normal => "normal",
+            Self::Unresolved => "unresolved",
+            Self::Failed => "failed",
+            Self::Test => "test",
+        }
+    }
+}
+
+/// Everything a mail or a document is a function of. The same input gives the same bytes.
 #[derive(Clone, Debug)]
 pub struct Draft<'a> {
     /// Message key: left side of the Message-ID, seed of the MIME boundary.
@@ -77,12 +92,14 @@ pub struct Draft<'a> {
     pub title: &'a str,
     /// The message's severity.
     pub severity: Severity,
-    /// `Date`.
+    /// `Date`; with `late`, when it was meant to leave.
     pub created_at: Timestamp,
+    /// It says so of itself.
+    pub late: bool,
     /// Canonical recipient (`user:…`, `addr:…`): decides which targets and changes the reader may see.
     pub recipient: &'a crate::plan::Recipient,
-    /// To whom.
-    pub person: &'a Person,
+    /// To whom; `None`: a room.
+    pub person: Option<&'a Person>,
     /// The directory, which says whose targets are the reader's.
     pub people: &'a People,
     /// With [`Kind::Unresolved`] and [`Kind::Failed`]: who was to hear of it, and why he could not.
@@ -113,7 +130,16 @@ pub struct Mail {
     pub digest: [u8; 32],
 }
 
-/// Why there is no mail. No value of a record is in it: it is logged.
+/// A rendered document, for a room.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    /// JSON, as its template wrote it.
+    pub bytes: Bytes,
+    /// blake3 of `bytes`.
+    pub digest: [u8; 32],
+}
+
+/// Why there is no mail and no document. No value of a record is in it: it is logged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ComposeError {
     /// Loading should have found it; only a context unlike all samples gets here.
@@ -121,7 +147,7 @@ pub enum ComposeError {
     Template {
         /// Template.
         name: String,
-        /// `subject`, `html` or `text`.
+        /// `subject`, `html`, `text` or `body`.
         part: &'static str,
         /// Line of the template, 0 where unknown.
         line: usize,
@@ -140,13 +166,23 @@ pub enum ComposeError {
         /// Template.
         name: String,
     },
-    /// More HTML than mail clients show.
-    #[error("template {name}/html: {bytes} bytes are too many")]
+    /// More HTML than mail clients show, or a longer body than rooms take.
+    #[error("template {name}/{part}: {bytes} bytes are too many")]
     TooLarge {
         /// Template.
         name: String,
+        /// Part.
+        part: &'static str,
         /// Size.
         bytes: usize,
+    },
+    /// What it renders to is no JSON.
+    #[error("template {name}/body, line {line} of what it renders to: is no JSON")]
+    NotJson {
+        /// Template.
+        name: String,
+        /// Line of the result.
+        line: usize,
     },
     /// `from`, `reply_to`, `redirect_to` or the person's address is none.
     #[error("an address of the message is not one")]
@@ -224,12 +260,13 @@ impl Composer {
 
     /// The mail of `draft`. The same input gives the same bytes.
     pub fn compose(&self, sender: &Sender, draft: &Draft<'_>) -> Result<Mail, ComposeError> {
+        let address = &draft.person.ok_or(ComposeError::Address)?.address;
         let context = view::context(draft, &self.brand);
         let mut parts = self.templates.render(&self.template(draft), &context)?;
         let to = match &sender.redirect_to {
-            None => Arc::clone(&draft.person.address),
+            None => Arc::clone(address),
             Some(redirected) => {
-                parts.subject = format!("[to {}] {}", draft.person.address, parts.subject);
+                parts.subject = format!("[to {address}] {}", parts.subject);
                 crate::people::address::parse(redirected).map_err(|_| ComposeError::Address)?
             }
         };
@@ -238,17 +275,30 @@ impl Composer {
         Ok(Mail { to, bytes: bytes.into(), subject: parts.subject, digest })
     }
 
-    /// The template's own variant for the kind, else the shared one. A template that is gone is the fallback.
+    /// The document of `draft`, which goes to a room. The same input gives the same bytes.
+    pub fn document(&self, draft: &Draft<'_>) -> Result<Document, ComposeError> {
+        let context = view::context(draft, &self.brand);
+        let name = wordings(draft).into_iter().find(|name| self.templates.has_body(name));
+        let text = self.templates.render_body(name.as_deref().unwrap_or(templates::LAYOUT), &context)?;
+        let digest = *blake3::hash(text.as_bytes()).as_bytes();
+        Ok(Document { bytes: text.into(), digest })
+    }
+
+    /// The first wording that is a mail's. A template that is gone is the fallback.
     fn template(&self, draft: &Draft<'_>) -> String {
-        let shared = match draft.kind {
-            Kind::Test => return "test".into(),
-            Kind::Unresolved => "unresolved",
-            Kind::Failed => "failed",
-            Kind::Normal if draft.fallback || !self.templates.has(draft.template) => return "fallback".into(),
-            Kind::Normal => return draft.template.into(),
-        };
-        let own = format!("{}/{shared}", draft.template);
-        if self.templates.has(&own) && !draft.fallback { own } else { shared.into() }
+        wordings(draft).into_iter().find(|name| self.templates.has(name)).unwrap_or_else(|| "fallback".into())
+    }
+}
+
+/// The templates that could word `draft`, best first: the template's own variant for the kind, then the shared one.
+fn wordings(draft: &Draft<'_>) -> Vec<String> {
+    let own = draft.template;
+    match draft.kind {
+        Kind::Test => vec!["test".into()],
+        Kind::Normal if draft.fallback => vec!["fallback".into()],
+        Kind::Normal => vec![own.into()],
+        kind if draft.fallback => vec![kind.as_str().into()],
+        kind => vec![format!("{own}/{}", kind.as_str()), kind.as_str().into()],
     }
 }
 

@@ -41,6 +41,7 @@ pub const ROOT: Shape = Object(&[
     ("lookup", Object(&[])),
     ("previous", Object(&[])),
     ("count", Number),
+    ("message", Object(&[("key", Ours), ("kind", Ours), ("time", Time), ("late", Flag)])),
     ("about", Object(&[("recipient", Theirs), ("reason", Ours)])),
 ]);
 

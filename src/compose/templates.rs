@@ -7,6 +7,7 @@ use std::path::Path;
 
 use css_inline::CSSInliner;
 use handlebars::{Context, Handlebars, TemplateError, no_escape};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::check::{self, Part};
@@ -39,6 +40,10 @@ const MAX_FILE_BYTES: u64 = 64 * 1024;
 /// Gmail cuts a message near 102 KB of HTML; what is cut is the footer that says whom to call.
 const MAX_HTML_BYTES: usize = 90 * 1024;
 const MAX_SUBJECT: usize = 120;
+/// PagerDuty takes 512 KB, most others more.
+const MAX_BODY_BYTES: usize = 256 * 1024;
+/// The folder of what templates share: its `body` is that of every template without one of its own.
+pub const LAYOUT: &str = "layout";
 
 macro_rules! embedded {
     ($($path:literal),+ $(,)?) => { &[$(($path, include_str!(concat!("../../templates/", $path, ".hbs")))),+] };
@@ -46,6 +51,7 @@ macro_rules! embedded {
 
 /// Path without `.hbs`, and text.
 const EMBEDDED: &[(&str, &str)] = embedded![
+    "layout/body",
     "layout/html/frame",
     "layout/html/facts",
     "layout/html/changes",
@@ -121,6 +127,8 @@ pub struct Templates {
     html: Handlebars<'static>,
     /// `NAME/subject` and `NAME/text`, and the partials of `layout/text`. Nothing is escaped.
     plain: Handlebars<'static>,
+    /// `NAME/body`, `layout/body`. What is printed is escaped as the inside of a JSON string.
+    bodies: Handlebars<'static>,
     inliner: CSSInliner<'static>,
     names: Vec<String>,
 }
@@ -153,6 +161,9 @@ impl Templates {
     fn parse(files: &BTreeMap<String, (String, String)>, unset: &[&'static str], faults: &mut Vec<Fault>) -> Self {
         let (mut html, mut plain) = (registry(), registry());
         plain.register_escape_fn(no_escape);
+        let (mut bodies, mut body_files) = (registry(), HashMap::new());
+        bodies.register_escape_fn(calls::escape_json);
+        calls::register_raw_json(&mut bodies);
         let (mut html_files, mut plain_files) = (HashMap::new(), HashMap::new());
         let (mut html_partials, mut plain_partials) = (Vec::new(), Vec::new());
         for (path, (file, source)) in files {
@@ -161,6 +172,7 @@ impl Templates {
                 ("layout/html", partial) => (&mut html, &mut html_files, partial),
                 ("layout/text", partial) => (&mut plain, &mut plain_files, partial),
                 (_, "html") => (&mut html, &mut html_files, path.as_str()),
+                (_, "body") => (&mut bodies, &mut body_files, path.as_str()),
                 _ => (&mut plain, &mut plain_files, path.as_str()),
             };
             match name {
@@ -188,7 +200,15 @@ impl Templates {
                 }
             }
         }
-        Self { html, plain, inliner: inliner(), names }
+        let rules = check::Rules { registry: &bodies, partials: &[], unset, files: &body_files };
+        let mut names_of_bodies: Vec<&String> = body_files.keys().collect();
+        names_of_bodies.sort();
+        for registered in names_of_bodies {
+            if let Some(template) = bodies.get_template(registered) {
+                check::check(&rules, Part::Body, registered, template, faults);
+            }
+        }
+        Self { html, plain, bodies, inliner: inliner(), names }
     }
 
     /// Renders every template with everything there and with nothing there.
@@ -196,12 +216,15 @@ impl Templates {
         for full in [true, false] {
             let mut sample = schema::ROOT.sample(full);
             sample["brand"] = brand.clone();
-            for name in &self.names {
-                if let Err(error) = self.render(name, &sample) {
-                    let with = if full { "every value" } else { "no value" };
-                    let message = format!("rendered with {with} in the record: {error}");
-                    faults.push(Fault { file: format!("{name}.hbs"), line: None, message });
-                }
+            let mails = self.names.iter().filter_map(|name| Some((name.clone(), self.render(name, &sample).err()?)));
+            let bodies = self.bodies_in_order().into_iter().filter_map(|name| {
+                let error = self.render_body(&name, &sample).err()?;
+                Some((format!("{name}/body"), error))
+            });
+            for (name, error) in mails.chain(bodies) {
+                let with = if full { "every value" } else { "no value" };
+                let message = format!("rendered with {with} in the record: {error}");
+                faults.push(Fault { file: format!("{name}.hbs"), line: None, message });
             }
         }
     }
@@ -209,6 +232,23 @@ impl Templates {
     /// Whether there is a template of this name (a variant's name is `NAME/VARIANT`).
     pub fn has(&self, name: &str) -> bool {
         self.names.iter().any(|known| known == name)
+    }
+
+    /// Whether a template of this name has a body of its own.
+    pub fn has_body(&self, name: &str) -> bool {
+        self.bodies.has_template(&format!("{name}/body"))
+    }
+
+    /// Names of the templates with a body, the layout's included.
+    fn bodies_in_order(&self) -> Vec<String> {
+        let mut names: Vec<String> = self
+            .bodies
+            .get_templates()
+            .keys()
+            .filter_map(|name| Some(name.strip_suffix("/body")?.to_owned()))
+            .collect();
+        names.sort();
+        names
     }
 
     /// What a rule may name.
@@ -236,9 +276,25 @@ impl Templates {
         let html = self.html.render_with_context(&format!("{name}/html"), &context).map_err(failed("html"))?;
         let html = self.inliner.inline(&html).map_err(|_| ComposeError::Css { name: name.to_owned() })?;
         if html.len() > MAX_HTML_BYTES {
-            return Err(ComposeError::TooLarge { name: name.to_owned(), bytes: html.len() });
+            return Err(ComposeError::TooLarge { name: name.to_owned(), part: "html", bytes: html.len() });
         }
         Ok(Rendered { subject, html, text })
+    }
+
+    /// The body of the template `name`: JSON. An error names the template and never a value.
+    pub fn render_body(&self, name: &str, context: &Value) -> Result<String, ComposeError> {
+        let failed = |error: handlebars::RenderError| ComposeError::Template {
+            name: name.to_owned(),
+            part: "body",
+            line: error.line_no.unwrap_or(0),
+        };
+        let body = self.bodies.render(&format!("{name}/body"), context).map_err(failed)?;
+        if body.len() > MAX_BODY_BYTES {
+            return Err(ComposeError::TooLarge { name: name.to_owned(), part: "body", bytes: body.len() });
+        }
+        serde_json::from_str::<IgnoredAny>(&body)
+            .map_err(|error| ComposeError::NotJson { name: name.to_owned(), line: error.line() })?;
+        Ok(body)
     }
 }
 
@@ -259,11 +315,13 @@ fn unreadable(file: &str, error: &TemplateError) -> Fault {
     Fault { file: file.to_owned(), line: Some(line), message: format!("no Handlebars template: {}", error.reason()) }
 }
 
-/// Names of the templates, each with its three parts; a missing part is a fault.
+/// Names of the templates of mails, each with its three parts; a missing part is a fault. One that has a body and no part
+/// of a mail is for rooms alone.
 fn complete(files: &BTreeMap<String, (String, String)>, faults: &mut Vec<Fault>) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for (path, (file, _)) in files {
-        let Some((name, _)) = path.rsplit_once('/').filter(|(name, _)| !name.starts_with("layout/")) else { continue };
+        let of_a_mail = |(name, part): &(&str, &str)| !name.starts_with("layout/") && *part != "body";
+        let Some((name, _)) = path.rsplit_once('/').filter(of_a_mail) else { continue };
         if names.last().is_some_and(|last| last == name) {
             continue;
         }
@@ -324,8 +382,8 @@ fn read_dir(dir: &Path, under: &str, files: &mut BTreeMap<String, (String, Strin
 
 fn place(here: &str) -> String {
     format!(
-        "`{here}` is no template's file; there are layout/{{html,text}}/NAME.hbs, NAME/{{subject,html,text}}.hbs and \
-         NAME/{{unresolved,failed}}/{{subject,html,text}}.hbs"
+        "`{here}` is no template's file; there are layout/{{html,text}}/NAME.hbs, layout/body.hbs, \
+         NAME/{{subject,html,text,body}}.hbs and NAME/{{unresolved,failed}}/{{subject,html,text,body}}.hbs"
     )
 }
 
@@ -336,8 +394,11 @@ fn is_template_path(path: &str) -> bool {
     };
     match path.split('/').collect::<Vec<_>>().as_slice() {
         ["layout", "html" | "text", name] => word(name),
-        [name, "subject" | "html" | "text"] => word(name) && *name != "layout",
-        [name, variant, "subject" | "html" | "text"] => word(name) && *name != "layout" && VARIANTS.contains(variant),
+        ["layout", "body"] => true,
+        [name, "subject" | "html" | "text" | "body"] => word(name) && *name != LAYOUT,
+        [name, variant, "subject" | "html" | "text" | "body"] => {
+            word(name) && *name != LAYOUT && VARIANTS.contains(variant)
+        }
         _ => false,
     }
 }

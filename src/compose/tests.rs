@@ -144,6 +144,26 @@ fn what_is_wrong_with_a_template_is_found_before_any_mail() {
             "x",
             "`password-reset/html.hbs.bak` is no template's file",
         ),
+        (
+            "a misspelt path in a body",
+            "test/body.hbs",
+            "{\"a\": \"{{rule.descripton}}\"}",
+            "did you mean `description`?",
+        ),
+        (
+            "a body that is no JSON",
+            "password-reset/body.hbs",
+            "{\n\"a\": {{severity}}}",
+            "password-reset/body.hbs: rendered with every value in the record: template password-reset/body, line 2",
+        ),
+        (
+            "a body that is JSON only where a value is there",
+            "layout/body.hbs",
+            "{\"a\": {{count}}}",
+            "layout/body.hbs: rendered with no value",
+        ),
+        ("a value as text in quotes of its own", "test/body.hbs", "{\"a\": \"{{json severity}}\"}", "is no JSON"),
+        ("printed without escaping, in a body", "test/body.hbs", "\"{{{severity}}}\"", "print without escaping"),
         ("a misspelt part", "password-reset/txt.hbs", "x", "`password-reset/txt.hbs` is no template's file"),
         (
             "a subject that is empty",
@@ -177,6 +197,9 @@ fn guarded_brand_values_and_own_templates_are_welcome() {
         ("test/text.hbs", "{{#each records as |r|}}{{r.operation}} {{@index}} {{@root.brand.name}}{{/each}}{{count}}"),
         ("test/subject.hbs", "{{rule.description}} for {{brand.name}} ({{count}})x"),
         ("password-reset/unresolved/subject.hbs", "x"),
+        ("password-reset/body.hbs", "{\"a\": \"<{{rule.id}}>\", \"b\": {{json records}}}"),
+        ("password-reset/failed/body.hbs", "[{{#each records}}{{json id}}{{#unless @last}},{{/unless}}{{/each}}]"),
+        ("for-rooms/body.hbs", "\"{{count}} {{date message.time}}\""),
     ] {
         let faults: Vec<_> = faults_with(path, text).into_iter().filter(|fault| !fault.contains("has no")).collect();
         assert!(faults.is_empty(), "{path}: {faults:#?}");

@@ -11,6 +11,8 @@ use unicode_normalization::char::is_combining_mark;
 pub const SHORT: usize = 64;
 /// Longest user agent, reason and record id: these are of no use when cut at 64.
 pub const LONG: usize = 120;
+/// Longest value in a document for a room: it is compared, not read.
+pub const MACHINE: usize = 1_024;
 /// More marks than two on one letter are there to paint over the neighbouring lines.
 const MAX_MARKS: usize = 2;
 /// Nested values: depth, and elements per list or object.
@@ -29,21 +31,21 @@ pub fn clean_own(text: &str, cap: usize) -> String {
     shorten(&tidy(text), cap)
 }
 
-/// [`clean`] for every string of a nested value, keys included.
+/// `clean` for every string of a nested value, keys included.
 #[must_use]
-pub fn clean_value(value: &Value) -> Value {
-    nested(value, 0)
+pub fn clean_value(value: &Value, clean: &dyn Fn(&str) -> String) -> Value {
+    nested(value, clean, 0)
 }
 
-fn nested(value: &Value, depth: usize) -> Value {
+fn nested(value: &Value, clean: &dyn Fn(&str) -> String, depth: usize) -> Value {
     match value {
         Value::Null | Value::Bool(_) | Value::Number(_) => value.clone(),
-        Value::String(text) => clean(text, SHORT).into(),
-        Value::Array(_) | Value::Object(_) if depth == MAX_DEPTH => clean(&value.to_string(), SHORT).into(),
-        Value::Array(items) => items.iter().take(MAX_ITEMS).map(|item| nested(item, depth + 1)).collect(),
+        Value::String(text) => clean(text).into(),
+        Value::Array(_) | Value::Object(_) if depth == MAX_DEPTH => clean(&value.to_string()).into(),
+        Value::Array(items) => items.iter().take(MAX_ITEMS).map(|item| nested(item, clean, depth + 1)).collect(),
         Value::Object(members) => {
             let cleaned =
-                members.iter().take(MAX_ITEMS).map(|(key, item)| (clean(key, SHORT), nested(item, depth + 1)));
+                members.iter().take(MAX_ITEMS).map(|(key, item)| (clean(key), nested(item, clean, depth + 1)));
             Value::Object(cleaned.collect::<Map<_, _>>())
         }
     }
@@ -183,7 +185,7 @@ mod tests {
     fn a_nested_value_is_cleaned_to_the_bottom() {
         let deep = serde_json::json!({"evil.example": [["a.b", {"x": {"y": ["z\u{202e}"]}}], null, true, 5]});
         let expected = serde_json::json!({"evil[.]example": [["a[.]b", {"x": "{\"y\":[\"z\"]}"}], null, true, 5]});
-        assert_eq!(clean_value(&deep), expected);
+        assert_eq!(clean_value(&deep, &|text| clean(text, SHORT)), expected);
     }
 
     proptest! {

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Draft, Kind, text, words};
 use crate::clock::Timestamp;
+use crate::people::Person;
 use crate::plan::Recipient;
 use crate::plan::{Party, parties};
 use crate::record::Record;
@@ -28,15 +29,23 @@ pub fn context(draft: &Draft<'_>, brand: &Value) -> Value {
     let seen: Vec<Seen<'_>> = draft.records.iter().map(|record| Seen::new(record, reader, draft)).collect();
     let upn = seen.iter().find_map(|seen| seen.upn.clone());
     let records = told_once(in_order_of_weight(seen.iter().map(Seen::view).collect()));
-    let about = draft.about.map(|about| (upn_or_name(upn.clone(), about.recipient), about.reason)).unzip();
-    let own = |value: &Option<String>| value.as_deref().map(|value| text::clean_own(value, text::SHORT));
+    let about = draft.about.map(|about| (upn_or_name(upn.clone(), about.recipient, draft), about.reason)).unzip();
+    let own = |value: fn(&Person) -> &Option<String>| {
+        draft.person.and_then(|person| value(person).as_deref()).map(|value| text::clean_own(value, text::SHORT))
+    };
     json!({
         "recipient": {
-            "address": &*draft.person.address,
-            "name": own(&draft.person.name),
-            "upn": upn,
-            "locale": own(&draft.person.locale),
-            "time_zone": own(&draft.person.time_zone),
+            "address": draft.person.map(|person| &*person.address),
+            "name": own(|person| &person.name),
+            "upn": draft.person.and(upn),
+            "locale": own(|person| &person.locale),
+            "time_zone": own(|person| &person.time_zone),
+        },
+        "message": {
+            "key": draft.key,
+            "kind": draft.kind.as_str(),
+            "time": draft.created_at,
+            "late": draft.late,
         },
         "count": records.len(),
         "records": records.into_iter().take(MAX_RECORDS).collect::<Vec<_>>(),
@@ -51,9 +60,18 @@ pub fn context(draft: &Draft<'_>, brand: &Value) -> Value {
 }
 
 /// How a person is named to somebody else: as the record names him, else as we do.
-fn upn_or_name(upn: Option<String>, recipient: &Recipient) -> String {
+fn upn_or_name(upn: Option<String>, recipient: &Recipient, draft: &Draft<'_>) -> String {
     let (Recipient::User(name) | Recipient::Address(name) | Recipient::Room(name)) = recipient;
-    upn.unwrap_or_else(|| text::clean(name, text::LONG))
+    upn.unwrap_or_else(|| clean(draft, name, text::LONG))
+}
+
+/// A mail client makes links of what looks like one, so that is broken; a machine compares, so a room has the value whole.
+fn clean(draft: &Draft<'_>, value: &str, cap: usize) -> String {
+    if matches!(draft.recipient, Recipient::Room(_)) {
+        text::clean_own(value, text::MACHINE)
+    } else {
+        text::clean(value, cap)
+    }
 }
 
 /// One record and what its reader may see of it.
@@ -67,13 +85,14 @@ struct Seen<'a> {
     by_self: Option<bool>,
     /// Names of the other people among the targets, folded.
     others: Vec<String>,
+    draft: &'a Draft<'a>,
 }
 
 impl<'a> Seen<'a> {
-    fn new(record: &'a Record, reader: &Recipient, draft: &Draft<'_>) -> Self {
+    fn new(record: &'a Record, reader: &Recipient, draft: &'a Draft<'a>) -> Self {
         if matches!(reader, Recipient::Address(_) | Recipient::Room(_)) {
             // Nobody's account is meant by an address or a room, so nobody "did it himself".
-            return Self { record, own: None, upn: None, by_self: None, others: Vec::new() };
+            return Self { record, own: None, upn: None, by_self: None, others: Vec::new(), draft };
         }
         let parties = parties(record, &|id, upn| draft.people.canonical(id, upn));
         let is_reader = |party: &&Party| {
@@ -96,6 +115,7 @@ impl<'a> Seen<'a> {
             by_self: record.actor.as_ref().map(|_| mine.iter().any(|party| party.actor)),
             own: Some(own),
             others,
+            draft,
         }
     }
 
@@ -104,8 +124,8 @@ impl<'a> Seen<'a> {
         let short = |value: &Option<String>| value.as_deref().map(|value| self.text(value, text::SHORT));
         json!({
             "dialect": record.dialect.as_str(),
-            "id": text::clean(&record.id, text::LONG),
-            "revision": text::clean(&record.revision, text::SHORT),
+            "id": self.clean(&record.id, text::LONG),
+            "revision": self.clean(&record.revision, text::SHORT),
             "time": record.time,
             "operation": short(&record.operation),
             "result": short(&record.result),
@@ -122,7 +142,7 @@ impl<'a> Seen<'a> {
             "changes": self.changes(),
             "activity": short(&record.activity),
             "details": self.details(),
-            "tactics": record.tactics.iter().map(|tactic| text::clean(tactic, text::SHORT)).collect::<Vec<_>>(),
+            "tactics": record.tactics.iter().map(|tactic| self.clean(tactic, text::SHORT)).collect::<Vec<_>>(),
             "by_self": self.by_self,
         })
     }
@@ -130,11 +150,11 @@ impl<'a> Seen<'a> {
     /// Cleaned; the reader's own UPN stays as it is.
     fn text(&self, value: &str, cap: usize) -> String {
         let tidy = text::clean_own(value, cap);
-        if self.upn.as_ref().is_some_and(|upn| upn.eq_ignore_ascii_case(&tidy)) {
-            tidy
-        } else {
-            text::clean(value, cap)
-        }
+        if self.upn.as_ref().is_some_and(|upn| upn.eq_ignore_ascii_case(&tidy)) { tidy } else { self.clean(value, cap) }
+    }
+
+    fn clean(&self, value: &str, cap: usize) -> String {
+        clean(self.draft, value, cap)
     }
 
     /// `None` where the text names somebody else among the targets.
@@ -186,9 +206,9 @@ impl<'a> Seen<'a> {
         });
         let views = told.map(|change| {
             json!({
-                "name": text::clean(&change.name, text::SHORT),
-                "old": text::clean_value(&change.old),
-                "new": text::clean_value(&change.new),
+                "name": self.clean(&change.name, text::SHORT),
+                "old": text::clean_value(&change.old, &|text| self.clean(text, text::SHORT)),
+                "new": text::clean_value(&change.new, &|text| self.clean(text, text::SHORT)),
             })
         });
         views.take(MAX_CHANGES).collect()
@@ -197,7 +217,7 @@ impl<'a> Seen<'a> {
     fn details(&self) -> Map<String, Value> {
         let told = self.record.details.iter().filter_map(|(key, value)| {
             let cap = if matches!(key.as_str(), "reason" | "userAgent") { text::LONG } else { text::SHORT };
-            Some((text::clean(key, text::SHORT), self.unless_about_others(Some(value), cap)?.into()))
+            Some((self.clean(key, text::SHORT), self.unless_about_others(Some(value), cap)?.into()))
         });
         told.collect()
     }

@@ -24,6 +24,16 @@ pub(super) fn names(reading: &Reading<'_>) -> Vec<Arc<str>> {
     below(reading, "channel").into_iter().map(Arc::from).collect()
 }
 
+/// Names of those that are rooms, those with faults included.
+pub(super) fn rooms(reading: &mut Reading<'_>) -> Vec<Arc<str>> {
+    let names = names(reading);
+    let is_room = |name: &Arc<str>| {
+        let kind = reading.text(&format!("channel.{name}.type"));
+        kind.is_some_and(|kind| channels::ROOMS.contains(&kind.as_str()))
+    };
+    names.into_iter().filter(is_room).collect()
+}
+
 fn one_channel(reading: &mut Reading<'_>, name: &str) -> Option<ChannelSettings> {
     let at = |key: &str| format!("channel.{name}.{key}");
     let relays = reading.many(&at("relay"), values::relay);

@@ -194,9 +194,13 @@ fn build(
     let log = build::log(reading);
     let brand = build::brand(reading);
     let templates = build::templates(reading);
-    let channel_names = channel::names(reading);
-    let scope =
-        Scope { lists, policies, channels: channel_names, templates: build::template_names(templates.as_deref()) };
+    let scope = Scope {
+        lists,
+        policies,
+        channels: channel::names(reading),
+        rooms: channel::rooms(reading),
+        templates: build::template_names(templates.as_deref()),
+    };
     let around = ruleset::Around { scope, people: people.as_ref(), store: store.as_ref() };
     let rules = ruleset::read(reading, files, rules, &around);
     Some(Config {

@@ -74,7 +74,9 @@ fn between(reading: &mut Reading<'_>, rules: &[Rule], people: Option<&people::Se
     if rules.is_empty() && reading.faults.is_empty() {
         reading.warn("rule", "is missing: without [[rule]] tables nobody is told anything");
     }
-    let tells_people = rules.iter().any(|rule| rule.to.iter().any(|to| matches!(to, To::Target | To::Actor)));
+    let tells_people = rules
+        .iter()
+        .any(|rule| !rule.channels.is_empty() && rule.to.iter().any(|to| matches!(to, To::Target | To::Actor)));
     if tells_people && people.is_some() && !reading.is_set("people.fallback") {
         let message = "is missing: rules tell `target` or `actor`, so somebody must hear of those without an address; \
                        add fallback = \"list:NAME\"";
@@ -166,6 +168,9 @@ impl<'a> One<'a> {
             let message = "has no brake: whoever changes all accounts at once mails everybody at once; add \
                            throttle = { max = 100, per = \"10m\", overflow = \"hold\" } to its policy";
             doubts.push(self.fault("policy", message));
+        }
+        if rule.channels.is_empty() && !rule.to.is_empty() {
+            doubts.push(self.fault("to", "tells nobody: the rule's channels are rooms, which are told themselves"));
         }
         let operations = rule.when.on("operation").map_or(&[][..], |test| &test.want);
         for operation in

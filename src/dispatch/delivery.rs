@@ -12,9 +12,10 @@ use super::Lane;
 use super::state::{self, Event, falls_back};
 use crate::channels::{Attempt, Handover, Outgoing, Permission, Verdict};
 use crate::clock::Timestamp;
-use crate::compose::{About, Draft};
+use crate::compose::{About, ComposeError, Draft};
 use crate::metrics;
 use crate::people::{Person, Resolution};
+use crate::plan::Recipient;
 use crate::record::{Record, Severity};
 use crate::store::{FinalState, Loaded, LoadedRecord, Settle, Settled};
 
@@ -24,12 +25,12 @@ const LOST_PATIENCE: Duration = Duration::from_secs(10);
 /// does so within this, and hears RSET instead of a closed connection.
 const TURN_BACK: Duration = Duration::from_secs(5);
 
-/// A mail that is ready to leave.
+/// A mail or a document that is ready to leave.
 struct Ready {
-    /// The real recipient, kept from the first attempt.
-    address: Arc<str>,
+    /// The real recipient, kept from the first attempt; `None`: a room.
+    address: Option<Arc<str>>,
     /// Whom the envelope names: the real recipient, or the try-out address.
-    to: Arc<str>,
+    to: Option<Arc<str>>,
     bytes: Bytes,
     digest: [u8; 32],
 }
@@ -61,7 +62,7 @@ impl Lane {
         let receipt = attempt.receipt.take();
         let event = Event::Attempted { verdict: attempt.verdict.clone(), bytes: ready.bytes, digest: ready.digest };
         let outcome = state::settled(&self.policy, &message, event, self.parts.clock.now(), jitter());
-        self.settle(&message, outcome, Some(attempt), Some(ready.address)).await;
+        self.settle(&message, outcome, Some(attempt), ready.address).await;
         drop(receipt);
     }
 
@@ -85,11 +86,12 @@ impl Lane {
 
     /// Frozen bytes as they are; else the person and the wording of now.
     fn prepare(&self, message: &Loaded, now: Timestamp) -> Result<Ready, Event> {
-        if let (Some(bytes), Some(address)) = (&message.frozen, &message.address) {
-            let to = self.sender.as_ref().and_then(|sender| sender.redirect_to.as_deref());
-            let to = to.map_or_else(|| address.clone(), Arc::from);
+        if let Some(bytes) = &message.frozen {
+            let redirected = self.sender.as_ref().and_then(|sender| sender.redirect_to.as_deref());
+            let address = message.address.clone();
+            let to = address.as_ref().map(|address| redirected.map_or_else(|| address.clone(), Arc::from));
             let digest = *blake3::hash(bytes).as_bytes();
-            return Ok(Ready { address: address.clone(), to, bytes: bytes.clone(), digest });
+            return Ok(Ready { address, to, bytes: bytes.clone(), digest });
         }
         // The text of a record is foreign: should it make us panic, this message waits and its neighbours go.
         catch_unwind(AssertUnwindSafe(|| self.compose(message, now))).unwrap_or_else(|_| {
@@ -100,38 +102,61 @@ impl Lane {
 
     fn compose(&self, message: &Loaded, now: Timestamp) -> Result<Ready, Event> {
         let records: Vec<Record> = message.records.iter().filter_map(read).collect();
-        let person = self.person(message, &records)?;
-        let sender = self.sender.as_ref().ok_or(Event::TemplateFailed)?;
-        let render = |fallback| {
-            let key = message.key.to_string();
-            self.parts.composer.compose(
-                sender,
-                &Draft {
-                    key: &key,
-                    template: &message.template,
-                    fallback,
-                    kind: message.kind,
-                    rule: &message.rule,
-                    title: &message.title,
-                    severity: message.severity,
-                    created_at: message.created_at,
-                    recipient: &message.recipient,
-                    person: &person,
-                    records: &records,
-                    people: &self.parts.people,
-                    about: message.about.as_ref().map(|(recipient, reason)| About { recipient, reason }),
-                },
-            )
+        let person = match (&message.recipient, &self.sender) {
+            (Recipient::Room(_), None) => None,
+            // Not by any rule: the channel's `type` has changed, or an operator has moved the message.
+            (Recipient::Room(_), Some(_)) | (_, None) => return Err(Event::Refused("wrong-channel")),
+            (_, Some(_)) => Some(self.person(message, &records)?),
         };
+        let key = message.key.to_string();
+        let render = |fallback| self.render(message, &key, fallback, person.as_ref(), &records);
         // Without the records' bodies (content retention) only the built-in template can say anything.
         let without_own = falls_back(message, false, now) || records.is_empty();
-        let mail = render(without_own).or_else(|error| {
+        render(without_own).or_else(|error| {
             tracing::error!(message = %message.key, template = %message.template, "the template does not render: {error:#}");
             metrics::template_errors(message.template.clone()).increment(1);
             let give_up_own = !without_own && falls_back(message, true, now);
             if give_up_own { render(true).map_err(|_| Event::TemplateFailed) } else { Err(Event::TemplateFailed) }
-        })?;
-        Ok(Ready { address: person.address.clone(), to: mail.to, bytes: mail.bytes, digest: mail.digest })
+        })
+    }
+
+    /// The mail to `person`, or the document for the room.
+    fn render(
+        &self,
+        message: &Loaded,
+        key: &str,
+        fallback: bool,
+        person: Option<&Person>,
+        records: &[Record],
+    ) -> Result<Ready, ComposeError> {
+        let draft = Draft {
+            key,
+            template: &message.template,
+            fallback,
+            kind: message.kind,
+            rule: &message.rule,
+            title: &message.title,
+            severity: message.severity,
+            created_at: message.created_at,
+            late: state::late(message),
+            recipient: &message.recipient,
+            person,
+            records,
+            people: &self.parts.people,
+            about: message.about.as_ref().map(|(recipient, reason)| About { recipient, reason }),
+        };
+        let composer = &self.parts.composer;
+        Ok(match &self.sender {
+            Some(sender) => {
+                let mail = composer.compose(sender, &draft)?;
+                let address = person.map(|person| person.address.clone());
+                Ready { address, to: Some(mail.to), bytes: mail.bytes, digest: mail.digest }
+            }
+            None => {
+                let document = composer.document(&draft)?;
+                Ready { address: None, to: None, bytes: document.bytes, digest: document.digest }
+            }
+        })
     }
 
     /// Who is behind the recipient. An address once used is kept: a second attempt must not go to somebody else.
@@ -159,7 +184,7 @@ impl Lane {
     async fn attempt(&self, message: &Loaded, ready: &Ready) -> Attempt {
         let outgoing = Outgoing {
             key: message.key.to_string().into(),
-            to: Some(ready.to.clone()),
+            to: ready.to.clone(),
             bytes: ready.bytes.clone(),
             urgent: message.severity >= Severity::High,
             permission: self.parts.permission.clone(),

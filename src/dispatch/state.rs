@@ -25,6 +25,8 @@ const LOOK_UP_AGAIN: Duration = Duration::from_mins(1);
 /// How often a broken template is tried again, and for how long before the built-in one takes over.
 const TEMPLATE_AGAIN: Duration = Duration::from_mins(5);
 const TEMPLATE_PATIENCE: Duration = Duration::from_hours(1);
+/// What leaves so much later than it was accepted says so.
+const LATE: Duration = Duration::from_hours(1);
 /// An escalation has as long as the usual `max_age` to be told.
 const ESCALATION_LIFE: Duration = Duration::from_hours(3 * 24);
 
@@ -73,6 +75,13 @@ pub fn over(policy: &Policy, message: &Loaded, now: Timestamp) -> Option<Settled
 pub fn stranded(policy: &Policy, message: &Loaded, channel: &Arc<str>, now: Timestamp) -> Settled {
     let escalation = policy.escalate(message, Kind::Failed, channel, now);
     Settled::Never { state: FinalState::Expired, reason: "undelivered", escalation }
+}
+
+/// Whether the wording says that the message is late. Asked of when it was first claimed for an attempt, so that a copy says
+/// what the first one said.
+#[must_use]
+pub fn late(message: &Loaded) -> bool {
+    message.claim.first_at.since(message.created_at) > LATE
 }
 
 /// Whether the built-in template takes the place of the message's own: it may have crashed us, or it has been broken for an

@@ -154,41 +154,51 @@ pub struct Context<'a> {
 /// How much older than its rule a record may be by Kafka's time: what was on its way while the rule was deployed is told.
 const BEFORE_RULE: Duration = Duration::from_hours(1);
 
-/// Who shall be told of `record`, which matched `rules`: one intent per (rule, person, channel), and one without
-/// recipient for a rule whose `to` names nobody.
+/// Who shall be told of `record`, which matched `rules`: one intent per (rule, person, personal channel), one per (rule,
+/// room), and one without recipient for a rule whose `to` names nobody.
 #[must_use]
 pub fn plan(record: &Record, rules: &[&Rule], context: &Context<'_>) -> Vec<Intent> {
     let parties = parties(record, context.canonical);
     let mut intents = Vec::new();
     for rule in rules {
-        for (recipient, end) in told(rule, &parties, context) {
-            for channel in &rule.channels {
-                let fate = end.map_or_else(
-                    || fate(record, rule, recipient.as_ref(), channel, context),
-                    |reason| Fate::Ends { verdict: Verdict::Skipped, reason },
-                );
-                let recipient = recipient.clone();
-                intents.push(Intent {
-                    id: NotificationId::new(record, context.broker_time, None, &rule.id, recipient.as_ref(), channel),
-                    rule: Arc::clone(&rule.id),
-                    channel: Arc::clone(channel),
-                    recipient,
-                    element: None,
-                    template: Arc::clone(&rule.template),
-                    title: Arc::clone(&rule.description),
-                    severity: rule.severity.or(record.severity).unwrap_or(Severity::Medium),
-                    rank: rule.rank,
-                    throttle: rule.throttle,
-                    fate,
-                });
-            }
+        for (channel, recipient, end) in told(rule, &parties, context) {
+            let fate = end.map_or_else(
+                || fate(record, rule, recipient.as_ref(), channel, context),
+                |reason| Fate::Ends { verdict: Verdict::Skipped, reason },
+            );
+            intents.push(Intent {
+                id: NotificationId::new(record, context.broker_time, None, &rule.id, recipient.as_ref(), channel),
+                rule: Arc::clone(&rule.id),
+                channel: Arc::clone(channel),
+                recipient,
+                element: None,
+                template: Arc::clone(&rule.template),
+                title: Arc::clone(&rule.description),
+                severity: rule.severity.or(record.severity).unwrap_or(Severity::Medium),
+                rank: rule.rank,
+                throttle: rule.throttle,
+                fate,
+            });
         }
     }
     intents
 }
 
-/// Whom `rule` tells, each person once, with the reason for those it does not.
-fn told(rule: &Rule, parties: &[Party], context: &Context<'_>) -> Vec<(Option<Recipient>, Option<&'static str>)> {
+/// Whom a rule tells through a channel, or would but for a reason.
+type Told<'a> = (&'a Arc<str>, Option<Recipient>, Option<&'static str>);
+
+/// Everybody whom `rule` tells, and through what: people through its personal channels, then its rooms.
+fn told<'a>(rule: &'a Rule, parties: &[Party], context: &Context<'_>) -> Vec<Told<'a>> {
+    let people = if rule.channels.is_empty() { Vec::new() } else { people(rule, parties, context) };
+    let personal = people
+        .into_iter()
+        .flat_map(|(recipient, end)| rule.channels.iter().map(move |channel| (channel, recipient.clone(), end)));
+    let rooms = rule.rooms.iter().map(|room| (room, Some(Recipient::Room(Arc::clone(room))), None));
+    personal.chain(rooms).collect()
+}
+
+/// The people whom `rule` tells, each once, with the reason for those it does not.
+fn people(rule: &Rule, parties: &[Party], context: &Context<'_>) -> Vec<(Option<Recipient>, Option<&'static str>)> {
     let mut people: Vec<Person<'_>> = Vec::new();
     let mut nobody = None;
     for to in &rule.to {

@@ -150,6 +150,34 @@ fn each_person_concerned_is_told_once() {
 }
 
 #[test]
+fn a_room_is_told_once_of_each_record_whoever_else_is() {
+    let (alice, hook) = (format!("email user:{ALICE} send"), "ops-hook room:ops-hook send".to_owned());
+    let a = || vec![user(Some(ALICE), Some("alice@example.com"))];
+    for (why, text, targets, expected) in [
+        ("a room alone needs no `to`", "to = 'target'\nchannels = 'ops-hook'", vec![], vec![hook.clone()]),
+        ("people and the room", "channels = ['ops-hook', 'email']", a(), vec![alice, hook.clone()]),
+        (
+            "the room hears what nobody else does",
+            "channels = ['email', 'ops-hook']",
+            vec![],
+            vec!["email - Skipped(no-user)".into(), hook.clone()],
+        ),
+        (
+            "in shadow too",
+            "channels = 'ops-hook'\nmode = 'shadow'",
+            a(),
+            vec!["ops-hook room:ops-hook Shadow(shadow)".into()],
+        ),
+    ] {
+        let intents = decide(&with_targets(targets), &[rule(text)]);
+        let lines = intents.iter().zip(told(&intents)).map(|(one, told)| format!("{} {told}", one.channel));
+        assert_eq!(lines.collect::<Vec<_>>(), expected, "{why}");
+        let ids: BTreeSet<_> = intents.iter().map(|intent| intent.id).collect();
+        assert_eq!(ids.len(), intents.len(), "{why}");
+    }
+}
+
+#[test]
 fn an_app_that_acted_is_nobody_to_tell() {
     let app = Actor { kind: EntityKind::App, id: Some(DANA.into()), ..Actor::default() };
     let record = Record { actor: Some(app), ..record() };

@@ -40,8 +40,10 @@ pub struct Rule {
     pub to: Vec<To>,
     /// Whom not.
     pub except: Vec<To>,
-    /// Channel names.
+    /// Personal channels: each person of `to` is told through each.
     pub channels: Vec<Arc<str>>,
+    /// Channels that are rooms: each is told itself, whoever `to` names.
+    pub rooms: Vec<Arc<str>>,
     /// Template name.
     pub template: Arc<str>,
     /// `None`: the record's, else medium.
@@ -107,6 +109,11 @@ impl Rule {
     #[must_use]
     pub fn concerns(&self, dialect: Dialect) -> bool {
         self.on.is_empty() || self.on.contains(&dialect)
+    }
+
+    /// Every channel that the rule tells through, rooms last.
+    pub fn ways(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.channels.iter().chain(&self.rooms)
     }
 
     /// Whether `record`, of a dialect that the rule concerns, fulfils it.

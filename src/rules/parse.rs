@@ -55,6 +55,8 @@ pub struct Scope {
     pub policies: BTreeMap<Arc<str>, Policy>,
     /// `[channel.*]`.
     pub channels: Vec<Arc<str>>,
+    /// Those of them that are rooms.
+    pub rooms: Vec<Arc<str>>,
     /// Names of templates; `None` = not checked.
     pub templates: Option<Vec<String>>,
 }
@@ -71,15 +73,18 @@ pub fn rule(table: &DeTable<'_>, span: Range<usize>, scope: &Scope, fault: &mut 
     reader.boolean("enabled");
     let id = reader.id();
     let Policy { group, throttle } = reader.policy();
+    let (rooms, channels): (Vec<_>, Vec<_>) =
+        reader.channels().into_iter().partition(|channel| scope.rooms.contains(channel));
     let rule = Rule {
         rank: 0,
         description: reader.text("description").map_or_else(|| Arc::clone(&id), Arc::from),
         on: reader.on(),
         when: reader.condition("when"),
         unless: reader.condition("unless"),
-        to: reader.people("to"),
-        except: if table.contains_key("except") { reader.people("except") } else { Vec::new() },
-        channels: reader.channels(),
+        to: reader.to(&channels, &rooms),
+        except: reader.people("except"),
+        channels,
+        rooms,
         template: reader.template(),
         severity: reader.severity(),
         shadow: reader.word("mode", &["live", "shadow"]).is_some_and(|mode| mode == "shadow"),
@@ -220,10 +225,17 @@ impl<'a> Reader<'a, '_> {
         dialects
     }
 
-    fn people(&mut self, key: &str) -> Vec<To> {
-        if !self.table.contains_key(key) {
-            self.missing(key, "say who is told: \"target\", \"actor\", \"list:NAME\" or an address");
+    /// Whom `channels`, the personal ones, tell. Rooms need nobody.
+    fn to(&mut self, channels: &[Arc<str>], rooms: &[Arc<str>]) -> Vec<To> {
+        if !self.table.contains_key("to") && (rooms.is_empty() || !channels.is_empty()) {
+            let needs = channels.first().map(|channel| format!("channel `{channel}` writes to people: "));
+            let remedy = "say who is told: \"target\", \"actor\", \"list:NAME\" or an address";
+            self.missing("to", &format!("{}{remedy}", needs.unwrap_or_default()));
         }
+        self.people("to")
+    }
+
+    fn people(&mut self, key: &str) -> Vec<To> {
         let mut people = Vec::new();
         for (span, text) in self.texts(key).unwrap_or_default() {
             people.extend(self.person(key, span, text));

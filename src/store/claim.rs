@@ -102,14 +102,20 @@ fn read(row: &Row<'_>, channel: &Arc<str>, owner: i64) -> Result<Claim> {
         message: row.get(2)?,
         attempt: row.get(3)?,
         suspect: row.get(4)?,
+        first_at: row.get(5)?,
     })
 }
 
 /// Claims exactly these rows, as far as they are still free; for maintenance, which found them by another way.
-pub(super) fn claim_rows(w: &mut Writer, worker: i64, rows: &[Place]) -> Result<Vec<Claim>, StoreError> {
+pub(super) fn claim_rows(
+    w: &mut Writer,
+    worker: i64,
+    now: Timestamp,
+    rows: &[Place],
+) -> Result<Vec<Claim>, StoreError> {
     let mut claims = Vec::new();
     for (channel, lane, due_at, message) in rows {
-        let params: [&dyn ToSql; 5] = [&worker, channel, lane, due_at, message];
+        let params: [&dyn ToSql; 6] = [&worker, channel, lane, due_at, message, &now];
         claims.extend(sql::rows(&w.conn, sql::CLAIM_ONE, &params, |row| read(row, channel, worker))?);
     }
     w.in_hand.extend(claims.iter().map(|claim| claim.message));
@@ -188,7 +194,12 @@ pub(super) fn heartbeat(w: &mut Writer, worker: i64, now: Timestamp) -> Result<b
 
 /// An orderly end: what is still claimed goes back untouched.
 pub(super) fn unregister(w: &mut Writer, worker: i64) -> Result<(), StoreError> {
-    sql::run(&w.conn, "UPDATE due SET owner=0, attempt=attempt-1 WHERE owner=$1", &[&worker])?;
+    sql::run(
+        &w.conn,
+        "UPDATE due SET owner=0, attempt=attempt-1, \
+         first_at=CASE WHEN attempt>1 THEN first_at END WHERE owner=$1",
+        &[&worker],
+    )?;
     sql::run(&w.conn, "DELETE FROM worker WHERE id=$1", &[&worker])?;
     w.in_hand.clear();
     w.suspect = None;

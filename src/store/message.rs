@@ -21,6 +21,8 @@ pub struct Claim {
     pub owner: i64,
     pub attempt: u32,
     pub suspect: u32,
+    /// When it was first claimed for a real attempt: this time, or an earlier one that was not taken back.
+    pub first_at: Timestamp,
 }
 
 /// A claimed message with everything compose needs.

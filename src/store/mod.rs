@@ -286,7 +286,7 @@ impl Store {
         if found.is_empty() {
             return Ok(Vec::new());
         }
-        let claims = self.write(Mark::Other, move |w| claim::claim_rows(w, worker, &found)).await?;
+        let claims = self.write(Mark::Other, move |w| claim::claim_rows(w, worker, now, &found)).await?;
         match self.load(claims.clone()).await {
             Ok(loaded) => Ok(loaded),
             Err(error) => {

@@ -44,22 +44,23 @@ pub(super) const DEAD_LETTER: &str = "INSERT INTO dead_letter(source,topic,part,
 /// MATERIALIZED: PostgreSQL may run a bare subquery with LIMIT more than once and claim too much.
 pub(super) const CLAIM: &str = "WITH c AS MATERIALIZED (SELECT channel,lane,due_at,message FROM due \
       WHERE channel=$2 AND lane=$3 AND owner=0 AND suspect=0 AND due_at>=$4 AND due_at<=$5 ORDER BY due_at LIMIT $6) \
-    UPDATE due SET owner=$1, attempt=attempt+1, open_key=NULL FROM c \
+    UPDATE due SET owner=$1, attempt=attempt+1, open_key=NULL, first_at=coalesce(first_at,$5) FROM c \
       WHERE due.channel=c.channel AND due.lane=c.lane AND due.due_at=c.due_at AND due.message=c.message \
-    RETURNING due.lane, due.due_at, due.message, due.attempt, due.suspect";
+    RETURNING due.lane, due.due_at, due.message, due.attempt, due.suspect, due.first_at";
 pub(super) const CLAIM_SUSPECT: &str = "WITH c AS MATERIALIZED (SELECT channel,lane,due_at,message FROM due \
       WHERE channel=$2 AND suspect>0 AND owner=0 AND due_at<=$3 ORDER BY due_at LIMIT 1) \
-    UPDATE due SET owner=$1, attempt=attempt+1, open_key=NULL FROM c \
+    UPDATE due SET owner=$1, attempt=attempt+1, open_key=NULL, first_at=coalesce(first_at,$3) FROM c \
       WHERE due.channel=c.channel AND due.lane=c.lane AND due.due_at=c.due_at AND due.message=c.message \
-    RETURNING due.lane, due.due_at, due.message, due.attempt, due.suspect";
-pub(super) const CLAIM_ONE: &str = "UPDATE due SET owner=$1, attempt=attempt+1, open_key=NULL \
+    RETURNING due.lane, due.due_at, due.message, due.attempt, due.suspect, due.first_at";
+pub(super) const CLAIM_ONE: &str = "UPDATE due SET owner=$1, attempt=attempt+1, open_key=NULL, first_at=coalesce(first_at,$6) \
     WHERE channel=$2 AND lane=$3 AND due_at=$4 AND message=$5 AND owner=0 \
-    RETURNING lane, due_at, message, attempt, suspect";
+    RETURNING lane, due_at, message, attempt, suspect, first_at";
 pub(super) const NEXT_DUE: &str = "SELECT due_at FROM due WHERE channel=$1 AND lane=$2 AND owner=0 AND suspect=0 \
     AND due_at>=$3 ORDER BY due_at LIMIT 1";
 pub(super) const NEXT_SUSPECT: &str = "SELECT due_at FROM due WHERE channel=$1 AND suspect>0 AND owner=0 \
     ORDER BY due_at LIMIT 1";
-pub(super) const RELEASE: &str = "UPDATE due SET owner=0, attempt=attempt-1 \
+pub(super) const RELEASE: &str = "UPDATE due SET owner=0, attempt=attempt-1, \
+    first_at=CASE WHEN attempt>1 THEN first_at END \
     WHERE channel=$1 AND lane=$2 AND due_at=$3 AND message=$4 AND owner=$5 AND attempt=$6";
 
 pub(super) const SENT: &str = "UPDATE message SET state=1, done_at=$2, attempts=$3, reply=$4, reference=$5, digest=$6, \
@@ -71,7 +72,8 @@ pub(super) const DROP_MY_DUE: &str = "DELETE FROM due WHERE channel=$1 AND lane=
 pub(super) const HAND_BACK: &str = "UPDATE due SET owner=0, due_at=$7, \
     suspect=CASE WHEN suspect<$8 THEN 0 ELSE suspect END \
     WHERE channel=$1 AND lane=$2 AND due_at=$3 AND message=$4 AND owner=$5 AND attempt=$6";
-pub(super) const HOLD: &str = "UPDATE due SET owner=0, due_at=$7, attempt=attempt-1 \
+pub(super) const HOLD: &str = "UPDATE due SET owner=0, due_at=$7, attempt=attempt-1, \
+    first_at=CASE WHEN attempt>1 THEN first_at END \
     WHERE channel=$1 AND lane=$2 AND due_at=$3 AND message=$4 AND owner=$5 AND attempt=$6";
 pub(super) const TRIED: &str = "UPDATE message SET attempts=$2, reply=$3, address=coalesce(address,$4) WHERE id=$1";
 pub(super) const FREEZE: &str = "UPDATE message SET body=coalesce(body,$2), digest=coalesce(digest,$3) WHERE id=$1";

@@ -23,7 +23,16 @@ fn policy() -> Policy {
 
 fn message(kind: Kind, attempt: u32, suspect: u32) -> Loaded {
     Loaded {
-        claim: Claim { message: 7, channel: "email".into(), lane: 0, due_at: CREATED, owner: 1, attempt, suspect },
+        claim: Claim {
+            message: 7,
+            channel: "email".into(),
+            lane: 0,
+            due_at: CREATED,
+            owner: 1,
+            attempt,
+            suspect,
+            first_at: CREATED,
+        },
         key: NotificationId([3; 16]),
         recipient: Recipient::User("alice".into()),
         rule: "r".into(),

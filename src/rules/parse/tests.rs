@@ -15,7 +15,8 @@ fn scope() -> Scope {
             ("plain".into(), Policy::default()),
             ("braked".into(), Policy { group: None, throttle: Some(BRAKE) }),
         ]),
-        channels: vec!["email".into(), "second".into()],
+        channels: vec!["email".into(), "second".into(), "ops-hook".into()],
+        rooms: vec!["ops-hook".into()],
         templates: Some(vec!["password-changed".into(), "password-reset".into()]),
     }
 }
@@ -103,7 +104,22 @@ fn what_is_left_out_has_its_default() {
 fn an_empty_table_lacks_everything_that_is_needed() {
     let faults = read("").unwrap_err();
     let keys: Vec<_> = faults.iter().map(|fault| fault.split(" | ").nth(1).unwrap()).collect();
-    assert_eq!(keys, ["id", "on", "to", "channels", "template"]);
+    assert_eq!(keys, ["id", "channels", "on", "to", "template"]);
+}
+
+#[test]
+fn a_room_needs_nobody_to_tell_and_a_personal_channel_does() {
+    let least = |rest: &str| read(&format!("id = 'r'\non = 'any'\ntemplate = 'password-reset'\n{rest}"));
+    let rule = least("channels = 'ops-hook'").unwrap();
+    assert_eq!((rule.channels.len(), rule.rooms), (0, vec!["ops-hook".into()]));
+    let both = least("channels = ['ops-hook', 'email']\nto = 'target'").unwrap();
+    assert_eq!(both.ways().map(|way| &**way).collect::<Vec<_>>(), ["email", "ops-hook"]);
+    let faults = least("channels = ['ops-hook', 'email']").unwrap_err();
+    assert_eq!(
+        faults,
+        ["(the rule) | to | is missing; channel `email` writes to people: say who is told: \"target\", \"actor\", \
+          \"list:NAME\" or an address"]
+    );
 }
 
 #[test]
