@@ -1,6 +1,8 @@
 //! Owns the contract of a channel: one attempt, one verdict. A channel never loops, never sleeps, never retries, and
 //! knows neither the store nor the rules. [`open`] is the one place that makes one of its settings.
 
+pub mod breaker;
+pub mod resolve;
 pub mod smtp;
 pub mod tls;
 

@@ -42,6 +42,7 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("handlebars", &["compose", "demo"]),
     ("axum", &["http", "demo"]),
     ("tokio_rustls", &["channels"]),
+    ("hickory_resolver", &["channels"]),
 ];
 
 fn sources() -> Vec<(PathBuf, String)> {

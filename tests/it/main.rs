@@ -22,6 +22,7 @@ mod kafka_real;
 mod kafka_real_daemon;
 mod layers;
 mod mails;
+mod resolve;
 mod retry;
 mod send_test;
 mod smtp;
