@@ -1,7 +1,9 @@
-//! Owns the crash points: named steps at which the crash suite kills the process. In a normal build `at` is empty.
+//! Owns what the crash suite may do to the process: kill it at a named step, or plant a known bug in it. In a normal build
+//! `at` is empty and `planted` is `false`.
 //!
 //! `AUDITBELL_CRASH=name:n` ends the process at exactly the n-th passage of the step `name`, as SIGKILL would: no
-//! destructor runs, nothing is flushed.
+//! destructor runs, nothing is flushed. `AUDITBELL_PLANTED_BUG=name` makes it wrong in one way, which the suite must find:
+//! the negative controls of its checks.
 
 /// The steps between poll and settle, in the order of a record's path.
 pub const STEPS: &[&str] = &[
@@ -17,6 +19,44 @@ pub const STEPS: &[&str] = &[
     "settle_before_commit",
     "settle_after_commit",
 ];
+
+/// The bugs that can be planted, each with the check that must find it.
+pub const BUGS: &[&str] = &[
+    // The position is moved in a transaction of its own, before the rows: a kill between the two loses records.
+    "position-first",
+    // A 354 after the final dot is taken for a success: the mail is lost.
+    "354-is-sent",
+    // What may have been taken is worded anew for the next attempt: the copies differ.
+    "new-bytes",
+    // A refused login costs the message an attempt: it is charged for what nobody heard.
+    "auth-costs",
+    // A verdict is written whoever holds the claim by now: a late refusal ends what another is sending.
+    "any-owner",
+    // `synchronous=NORMAL`: a power cut loses acknowledged commits.
+    "not-synced",
+];
+
+/// Is the bug `name` planted?
+#[cfg(not(feature = "crash-points"))]
+#[inline(always)]
+#[must_use]
+pub fn planted(_name: &'static str) -> bool {
+    false
+}
+
+/// Is the bug `name` planted?
+#[cfg(feature = "crash-points")]
+#[must_use]
+pub fn planted(name: &'static str) -> bool {
+    use std::sync::LazyLock;
+    static BUG: LazyLock<Option<String>> = LazyLock::new(|| {
+        let bug = std::env::var("AUDITBELL_PLANTED_BUG").ok()?;
+        assert!(BUGS.contains(&bug.as_str()), "no such bug: {bug}");
+        Some(bug)
+    });
+    debug_assert!(BUGS.contains(&name), "{name} is not in BUGS");
+    BUG.as_deref() == Some(name)
+}
 
 /// Passes the step `name`.
 #[cfg(not(feature = "crash-points"))]

@@ -165,18 +165,6 @@ fn bury(w: &mut Writer, letter: &DeadLetter, now: Timestamp) -> Result<bool, Acc
     Ok(new)
 }
 
-#[cfg(feature = "crash-points")]
-pub(super) mod planted {
-    //! A BUG, PLANTED ON PURPOSE: the negative control of the crash suite. With `AUDITBELL_PLANTED_BUG=position-first` the
-    //! position is moved in a transaction of its own, before the rows. A kill between the two loses records, and the
-    //! suite must notice. Compiled only with the feature `crash-points`.
-
-    /// Is the bug wanted?
-    pub(in crate::store) fn wanted() -> bool {
-        std::env::var("AUDITBELL_PLANTED_BUG").is_ok_and(|bug| bug == "position-first")
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use tokio::sync::mpsc;

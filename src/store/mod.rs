@@ -38,6 +38,7 @@ pub use position::{Placement, PositionRow};
 pub use upkeep::Upkeep;
 
 use crate::clock::Timestamp;
+use crate::crash;
 use readers::Read;
 use writer::{Answer, Command, Mark, Writer};
 
@@ -181,8 +182,7 @@ impl Store {
     /// records) only the rows. Call it with the same batch until it answers; repeating is harmless.
     pub async fn accept(&self, batch: Batch, now: Timestamp) -> Result<Accepted, AcceptError> {
         let batch = Arc::new(batch);
-        #[cfg(feature = "crash-points")]
-        let batch = self.planted_bug(batch, now).await?;
+        let batch = if crash::planted("position-first") { self.position_first(batch, now).await? } else { batch };
         let first = batch.clone();
         match self.write(Mark::Accept, move |w| accept::accept(w, &first, now, false)).await {
             // The reply to COMMIT may be all that was lost: the same batch finds its position moved if so.
@@ -194,12 +194,8 @@ impl Store {
         }
     }
 
-    /// See [`accept::planted`]: a bug on purpose, in the crash suite's build only.
-    #[cfg(feature = "crash-points")]
-    async fn planted_bug(&self, batch: Arc<Batch>, now: Timestamp) -> Result<Arc<Batch>, AcceptError> {
-        if !accept::planted::wanted() {
-            return Ok(batch);
-        }
+    /// A bug on purpose ([`crash::BUGS`]), in the crash suite's build only.
+    async fn position_first(&self, batch: Arc<Batch>, now: Timestamp) -> Result<Arc<Batch>, AcceptError> {
         let fences = batch.fences.clone();
         self.write(Mark::Other, move |w| accept::move_positions(w, &fences, now, false)).await?;
         Ok(Arc::new(Batch { fences: Vec::new(), ..Arc::unwrap_or_clone(batch) }))

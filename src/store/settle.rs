@@ -9,6 +9,7 @@ use super::message::{Claim, Escalation, FinalState, Settle, Settled, State, lane
 use super::writer::Writer;
 use super::{StoreError, sql};
 use crate::clock::Timestamp;
+use crate::crash;
 
 /// Fewer crashes than this are forgiven by an attempt that ended with a verdict: it was not this message.
 const FORGIVEN_BELOW: i64 = 3;
@@ -24,6 +25,13 @@ enum Tried {
 
 /// Writes one verdict; `false`: nothing was written, since the claim is no longer ours or the message was sent before.
 pub(super) fn settle(w: &mut Writer, settle: &Settle) -> Result<bool, StoreError> {
+    if crash::planted("any-owner") {
+        sql::run(
+            &w.conn,
+            "UPDATE due SET owner=$1, attempt=$2 WHERE message=$3",
+            &[&settle.claim.owner, &settle.claim.attempt, &settle.claim.message],
+        )?;
+    }
     let claim = &settle.claim;
     let written = match &settle.outcome {
         Settled::Sent { reference, digest } => return Ok(sent(w, settle, reference.as_deref(), digest)?),

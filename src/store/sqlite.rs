@@ -9,6 +9,7 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::{StoreError, sql};
+use crate::crash;
 
 /// "Abel" in ASCII: marks the file as ours (`PRAGMA application_id`).
 const APPLICATION_ID: i64 = 0x4162_656c;
@@ -116,6 +117,8 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
     // Before any setting: a file that is not ours must not even be switched to WAL.
     recognise(&conn, path)?;
     for (pragma, value, expected) in PRAGMAS {
+        let not_synced = pragma == "synchronous" && crash::planted("not-synced");
+        let (value, expected) = if not_synced { ("NORMAL", "1") } else { (value, expected) };
         conn.pragma_update(None, pragma, value)?;
         let got = conn.pragma_query_value(None, pragma, |row| {
             Ok(match row.get_ref(0)? {

@@ -17,6 +17,8 @@ pub struct Findings {
     pub told_again: Vec<(Expected, Vec<String>)>,
     /// Message-IDs whose copies differ, in the bytes or in the recipient.
     pub altered: Vec<String>,
+    /// Addresses whose messages were charged with more attempts than the relay heard transactions for them, and both.
+    pub overcharged: Vec<(String, usize, usize)>,
     /// Mails beyond the first of each Message-ID.
     pub copies: usize,
 }
@@ -56,6 +58,26 @@ pub fn compare(expected: &[Expected], journal: &[Accepted]) -> Findings {
     findings
 }
 
+/// Compares the attempts that the store counted for each address with what the relay `heard`. A kill may cost each message
+/// of an address one that nobody heard.
+pub fn overcharged(charged: &[Charged], heard: &[String], kills: usize) -> Vec<(String, usize, usize)> {
+    let transactions =
+        |address: &str| heard.iter().filter(|line| line.contains(&format!("RCPT TO:<{address}>"))).count();
+    charged
+        .iter()
+        .map(|one| (one, transactions(&one.address)))
+        .filter(|(one, heard)| one.attempts > heard + kills * one.messages)
+        .map(|(one, heard)| (one.address.clone(), one.attempts, heard))
+        .collect()
+}
+
+/// What the store says of one address.
+pub struct Charged {
+    pub address: String,
+    pub messages: usize,
+    pub attempts: usize,
+}
+
 /// To this person alone, of these records alone.
 fn is(mail: &Accepted, expected: &Expected) -> bool {
     let shown = marks(&text(mail));
@@ -83,6 +105,18 @@ mod tests {
 
     fn expected(to: &str, mark: &str) -> Expected {
         Expected { to: to.into(), marks: [mark.parse().unwrap()].into() }
+    }
+
+    #[test]
+    fn an_attempt_that_nobody_heard_is_found_unless_a_kill_explains_it() {
+        let charged = [("a@x", 1, 2), ("b@x", 2, 2)].map(|(address, messages, attempts)| Charged {
+            address: address.into(),
+            messages,
+            attempts,
+        });
+        let heard = ["1: RCPT TO:<a@x>", "1: RCPT TO:<b@x>", "2: RCPT TO:<b@x>"].map(str::to_owned);
+        assert_eq!(overcharged(&charged, &heard, 0), [("a@x".to_owned(), 2, 1)]);
+        assert_eq!(overcharged(&charged, &heard, 1), []);
     }
 
     /// Each fault is planted alone in a journal that is right otherwise, and must be the only finding.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, OpenFlags};
 
-use crate::books::{Findings, compare};
+use crate::books::{Charged, Findings, compare, overcharged};
 use crate::harness::{Bench, PATIENCE};
 use crate::smtp_server::Options;
 use crate::topic::{Expected, Message, PARTITIONS, RULES, waves};
@@ -30,6 +30,7 @@ pub struct Run {
     notifications: u64,
     /// Copies that what happened so far may have made.
     copies: usize,
+    kills: usize,
 }
 
 /// A daemon that is to die; it does not outlive a test that fails.
@@ -45,10 +46,14 @@ impl Drop for Victim {
 
 impl Run {
     pub async fn new() -> Self {
-        let mut bench = Bench::with(PARTITIONS, Options::default()).await;
+        Self::with(Options::default()).await
+    }
+
+    pub async fn with(relay: Options) -> Self {
+        let mut bench = Bench::with(PARTITIONS, relay).await;
         RULES.clone_into(&mut bench.rules);
         bench.replace("retry = [\"1s\"]", &format!("retry = [\"1s\"]\nconnections = {CONNECTIONS}"));
-        Self { bench, waves: waves(), expected: Vec::new(), produced: 0, notifications: 0, copies: 0 }
+        Self { bench, waves: waves(), expected: Vec::new(), produced: 0, notifications: 0, copies: 0, kills: 0 }
     }
 
     /// Produces the next wave; `false` when there is none.
@@ -70,6 +75,18 @@ impl Run {
     /// One copy more is allowed: the relay was made to take a mail and not to say so.
     pub fn allow_copy(&mut self) {
         self.copies += 1;
+    }
+
+    /// One attempt of each message may have been heard by nobody: another worker claimed it.
+    pub fn allow_attempt(&mut self) {
+        self.kills += 1;
+    }
+
+    /// Runs the daemon until `reached` holds of its log, and stops it in order.
+    pub async fn runs_until(&mut self, what: &str, reached: impl Fn(&str) -> bool) {
+        self.bench.start().await;
+        self.bench.until(what, |bench| reached(&bench.log()).then_some(())).await;
+        assert!(self.bench.stop().await.success(), "{}", self.bench.log());
     }
 
     /// Everything produced is accepted, and nothing is left to be sent. Asked of the file itself, for a daemon that is
@@ -120,7 +137,13 @@ impl Run {
         let log = self.bench.log();
         assert_eq!(status.signal(), Some(9), "{step}:{n}: it died of something else, {status}:\n{log}");
         assert!(log[before..].contains(&format!("crash point {step}:{n}")), "{step}:{n}: killed elsewhere:\n{log}");
+        self.died();
+    }
+
+    /// It was killed: what that may cost.
+    pub fn died(&mut self) {
         self.copies += COPIES_OF_A_KILL;
+        self.kills += 1;
     }
 
     /// Runs the daemon until `mails` more were taken, and kills it from outside, wherever it is.
@@ -129,7 +152,7 @@ impl Run {
         self.bench.start().await;
         self.bench.relay.wait_for(mails).await;
         self.bench.kill();
-        self.copies += COPIES_OF_A_KILL;
+        self.died();
     }
 
     /// Produces what is left, runs the daemon until there is nothing to do, and stops it in order.
@@ -145,9 +168,21 @@ impl Run {
         self.bench.until("the end of the work", |_| self.is_done().then_some(())).await;
     }
 
-    /// The list against the journal.
+    /// The list against the journal, and the attempts that were counted against those that were heard.
     pub fn findings(&self) -> Findings {
-        compare(&self.expected, &self.bench.relay.accepted())
+        let overcharged = overcharged(&self.charged(), &self.bench.relay.heard(), self.kills);
+        Findings { overcharged, ..compare(&self.expected, &self.bench.relay.accepted()) }
+    }
+
+    fn charged(&self) -> Vec<Charged> {
+        let store = Connection::open(&self.bench.store).unwrap();
+        let number = |value: i64| usize::try_from(value).unwrap();
+        let text = "SELECT address, count(*), sum(attempts) FROM message WHERE address IS NOT NULL GROUP BY address";
+        let mut rows = store.prepare(text).unwrap();
+        let rows = rows.query_map([], |row| {
+            Ok(Charged { address: row.get(0)?, messages: number(row.get(1)?), attempts: number(row.get(2)?) })
+        });
+        rows.unwrap().map(Result::unwrap).collect()
     }
 
     /// 0 lost, none unexpected, none told again, copies equal and not too many.

@@ -9,7 +9,7 @@
 //! assert_eq!(relay.accepted()[0].to, ["alice@example.com"]);
 //! ```
 //!
-//! A message counts as taken unless its final dot is answered with 4xx or 5xx; it is in the journal (and in the journal
+//! A message counts as taken unless its final dot is answered with 3xx, 4xx or 5xx; it is in the journal (and in the journal
 //! file, if there is one) before a byte of the answer is written.
 
 mod certificate;

@@ -159,7 +159,7 @@ impl Talk {
         let bytes = self.body().await?;
         let usual = "250 2.0.0 Ok: queued as ";
         let action = self.shared.action(Command::Dot, &to);
-        let refused = matches!(action, Some(Reply(text) | ReplyThenClose(text)) if text.starts_with(['4', '5']));
+        let refused = matches!(action, Some(Reply(text) | ReplyThenClose(text)) if text.starts_with(['3', '4', '5']));
         let number = if refused { 0 } else { self.journal(bytes) };
         self.forget();
         self.perform(Command::Dot, action, &format!("{usual}Q{number}")).await.map(drop)
