@@ -3,6 +3,8 @@
 //! Our own lines hold no address, name, body or secret. Foreign crates know no such rule, so they are heard from `warn` on
 //! only, whatever `[log] level` says, unless it names them.
 
+use std::sync::OnceLock;
+
 use tracing_subscriber::EnvFilter;
 
 use crate::config::Log;
@@ -12,20 +14,39 @@ fn directives(level: &str) -> String {
     if level.contains(['=', ',']) { format!("warn,{level}") } else { format!("warn,auditbell={level}") }
 }
 
+/// The filter of `[log] level`; an error where that is none.
+pub fn filter(log: &Log) -> anyhow::Result<EnvFilter> {
+    Ok(EnvFilter::try_new(directives(&log.level))?)
+}
+
+/// Puts another filter into the log that runs.
+type SetLevel = Box<dyn Fn(EnvFilter) -> anyhow::Result<()> + Send + Sync>;
+static SET_LEVEL: OnceLock<SetLevel> = OnceLock::new();
+
 /// Starts the log of this process. A second start (tests, the demo) keeps the first.
 pub fn start(log: &Log) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(directives(&log.level))?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    let started = if log.json {
-        builder.json().flatten_event(true).with_current_span(false).with_span_list(false).try_init()
+    let builder = tracing_subscriber::fmt().with_env_filter(filter(log)?).with_writer(std::io::stderr);
+    // The handle's type holds that of the form, so it is boxed per form.
+    let (started, set_level): (_, SetLevel) = if log.json {
+        let builder = builder.json().flatten_event(true).with_current_span(false).with_span_list(false);
+        let builder = builder.with_filter_reloading();
+        let handle = builder.reload_handle();
+        (builder.try_init(), Box::new(move |filter| Ok(handle.reload(filter)?)))
     } else {
-        builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init()
+        let builder = builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).with_filter_reloading();
+        let handle = builder.reload_handle();
+        (builder.try_init(), Box::new(move |filter| Ok(handle.reload(filter)?)))
     };
-    if started.is_err() {
+    if started.is_err() || SET_LEVEL.set(set_level).is_err() {
         tracing::debug!("a log was already started");
     }
     std::panic::set_hook(Box::new(panicked));
     Ok(())
+}
+
+/// Takes over `[log] level`; the form stays.
+pub fn set_level(log: &Log) -> anyhow::Result<()> {
+    SET_LEVEL.get().map_or(Ok(()), |set_level| set_level(filter(log)?))
 }
 
 /// A panic's text may quote a record; its place never does.

@@ -61,6 +61,8 @@ macro_rules! table {
 table! {
     gauge build_info = "build_info" (version) Count "1, labelled with the version that runs.";
     gauge config_hash = "config_hash" () Count "First 48 bits of the hash of the configuration that runs.";
+    gauge config_last_reload_successful = "config_last_reload_successful" () Count "1 if the last start or reload of the configuration was taken over, 0 if it was refused and the old one stays.";
+    gauge config_last_reload_success = "config_last_reload_success_timestamp_seconds" () Seconds "When a configuration was last taken over.";
     counter envelopes = "envelopes_total" (source) Count "Kafka messages accepted.";
     counter records = "records_total" (source, dialect) Count "Records read, by dialect.";
     counter records_refused = "records_refused_total" (source, reason) Count "Records refused before planning; `too_old`: older than the ledger remembers.";

@@ -7,6 +7,7 @@ pub mod smtp;
 pub mod tls;
 
 use std::future::Future;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -154,5 +155,12 @@ pub fn open(name: &Arc<str>, settings: &Settings) -> anyhow::Result<Arc<dyn Chan
         Settings::Smtp(settings) => {
             Ok(Arc::new(smtp::Smtp::new(name.clone(), settings.clone(), smtp::Timeouts::default())?))
         }
+    }
+}
+
+/// The files that `settings` name: when the content of one changes, a reload opens the channel anew.
+pub fn files(settings: &Settings) -> Vec<&Path> {
+    match settings {
+        Settings::Smtp(settings) => settings.ca_file.iter().map(PathBuf::as_path).collect(),
     }
 }

@@ -7,10 +7,9 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::{Options, Output, exit};
+use crate::app::parts;
 use crate::channels;
-use crate::compose::Composer;
 use crate::config::{self, ChannelSettings, Config, Fault};
-use crate::people::People;
 use crate::source;
 use crate::store::Store;
 
@@ -75,26 +74,10 @@ pub(crate) fn run(args: Args) -> ExitCode {
 }
 
 /// Faults of the files that the configuration names: templates, logo, people, certificates, the store's place.
-fn parts(config: &Config) -> Vec<Fault> {
-    let composed = Composer::load(config.templates.as_deref(), &config.brand);
-    let templates = composed.err().unwrap_or_default().into_iter().map(|fault| Fault {
-        file: fault.file,
-        line: fault.line,
-        key: String::new(),
-        message: fault.message,
-    });
-    let people = People::load(config.people.clone());
-    let people = people.err().map(|error| config.fault("people.csv", format!("{error:#}")));
-    let store = Store::examine(&config.store).err().map(|error| config.fault("store.url", error.to_string()));
-    let sources = config.sources.iter().filter_map(|settings| {
-        let refusal = source::examine(settings).err()?;
-        Some(config.fault(&format!("source.{}.{}", settings.name, refusal.key), refusal.reason))
-    });
-    let channels = config.channels.iter().filter_map(|channel| {
-        let error = channels::open(&channel.name, &channel.settings).err()?;
-        Some(config.fault(&format!("channel.{}", channel.name), format!("{error:#}")))
-    });
-    templates.chain(people).chain(store).chain(sources).chain(channels).collect()
+pub(super) fn parts(config: &Config) -> Vec<Fault> {
+    let mut faults = parts::build(config, &[]).err().unwrap_or_default();
+    faults.extend(Store::examine(&config.store).err().map(|error| config.fault("store.url", error.to_string())));
+    faults
 }
 
 /// Tries every source and every relay; what cannot be used, by its table's name.

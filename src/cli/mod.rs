@@ -13,6 +13,7 @@ mod input;
 mod inspect;
 mod messages;
 mod positions;
+mod reload;
 mod run;
 mod schema;
 mod send_test;
@@ -59,6 +60,8 @@ enum Command {
     Run(run::Args),
     /// Try the whole path on this machine: no Kafka, no mail server, no configuration
     Demo(demo::Args),
+    /// Check the configuration, then let the running daemon take it over
+    Reload(reload::Args),
     /// Report every fault and warning of a configuration
     Check(check::Args),
     /// Print what we understand of records; always as JSON, one object a line
@@ -98,6 +101,7 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Demo(args) => demo::run(&args),
+        Command::Reload(args) => reload::run(&args),
         Command::Check(args) => check::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Explain(args) => explain::run(args),

@@ -1,7 +1,11 @@
-//! `run`: the daemon, in the foreground, until SIGTERM or SIGINT.
+//! `run`: the daemon, in the foreground, until SIGTERM or SIGINT. SIGHUP is the order to reload.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::Notify;
 
 use super::{ConfigFile, exit};
 use crate::app::App;
@@ -50,7 +54,16 @@ pub(crate) fn run(args: Args) -> ExitCode {
 async fn daemon(config: Config) -> u8 {
     let shutdown = Shutdown::default();
     let watching = tokio::spawn(signals(shutdown.clone()));
-    let code = match App::start(config, shutdown).await {
+    let wanted = Arc::new(Notify::new());
+    // From here on SIGHUP does not end the process any more.
+    let hangups = match signal(SignalKind::hangup()) {
+        Ok(hangups) => tokio::spawn(reload_at(hangups, wanted.clone())),
+        Err(error) => {
+            tracing::error!("SIGHUP cannot be heard: {error}");
+            return exit::FAILED;
+        }
+    };
+    let code = match App::start(config, shutdown, wanted).await {
         Ok(app) => app.wait().await,
         Err(ending) => {
             tracing::error!(exit = ending.exit, "{}", ending.message);
@@ -58,5 +71,12 @@ async fn daemon(config: Config) -> u8 {
         }
     };
     watching.abort();
+    hangups.abort();
     code
+}
+
+async fn reload_at(mut hangups: Signal, wanted: Arc<Notify>) {
+    while hangups.recv().await.is_some() {
+        wanted.notify_one();
+    }
 }

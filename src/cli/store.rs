@@ -59,7 +59,7 @@ pub(super) fn print_json(value: &impl Serialize) {
 }
 
 /// The configuration, or its faults on stderr and 78.
-fn configured(options: &Options) -> Result<Config, ExitCode> {
+pub(super) fn configured(options: &Options) -> Result<Config, ExitCode> {
     config::load(&options.file.config).map_err(|faults| {
         for fault in faults {
             eprintln!("{fault}");

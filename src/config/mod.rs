@@ -4,7 +4,7 @@
 //! `layers` lays defaults, files and environment over each other; `build` makes each part's settings of the result;
 //! `ruleset` reads the rules. Faults are collected all the way and the configuration exists only if there is none.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -63,6 +63,12 @@ impl Config {
     #[must_use]
     pub fn fault(&self, key: &str, message: impl Into<String>) -> Fault {
         Fault::at(&self.places.of(key), key, message)
+    }
+
+    /// The ids of the enabled rules.
+    #[must_use]
+    pub fn rule_ids(&self) -> Arc<HashSet<Arc<str>>> {
+        Arc::new(self.rules.iter().map(|rule| rule.id.clone()).collect())
     }
 }
 

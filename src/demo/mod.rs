@@ -68,7 +68,7 @@ pub async fn run(options: Options) -> anyhow::Result<bool> {
     say(&format!("The inbox:  http://{page}/   (Ctrl-C ends the demo and leaves nothing behind)\n"));
 
     let shutdown = Shutdown::default();
-    let app = match App::start(config, shutdown.clone()).await {
+    let app = match App::start(config, shutdown.clone(), Arc::default()).await {
         Ok(app) => app,
         Err(ending) => bail!("the daemon does not start: {}", ending.message),
     };

@@ -73,12 +73,14 @@ impl Lane {
         self.settle(message, outcome, None, None).await;
     }
 
-    /// Waits for a slot. `None`: we are stopping, or the heartbeat has been late for so long that the claim is void.
+    /// Waits for a slot. `None`: we are stopping or retired, or the heartbeat has been late for so long that the claim is
+    /// void.
     async fn slot(&self) -> Option<SemaphorePermit<'_>> {
         let mut permission = self.parts.permission.clone();
         let slot = tokio::select! {
             biased;
             _ = permission.wait_for(|permission| *permission == Permission::Stopping) => return None,
+            () = self.retired.cancelled() => return None,
             slot = self.slots.acquire() => slot.ok()?,
         };
         let decided = timeout(LOST_PATIENCE, permission.wait_for(|permission| *permission != Permission::Lost)).await;
@@ -111,8 +113,10 @@ impl Lane {
         };
         let key = message.key.to_string();
         let render = |fallback| self.render(message, &key, fallback, person.as_ref(), &records);
-        // Without the records' bodies (content retention) only the built-in template can say anything.
-        let without_own = falls_back(message, false, now) || records.is_empty();
+        // Without the records' bodies (content retention) only the built-in template can say anything; and the one of a rule
+        // that is gone may now be worded for another.
+        let orphan = !self.parts.rules.contains(&message.rule);
+        let without_own = falls_back(message, false, now) || records.is_empty() || orphan;
         render(without_own).or_else(|error| {
             tracing::error!(message = %message.key, template = %message.template, "the template does not render: {error:#}");
             metrics::template_errors(message.template.clone()).increment(1);

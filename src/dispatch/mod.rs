@@ -8,12 +8,14 @@ pub mod schedule;
 pub mod state;
 pub mod worker;
 
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::channels::{Channel, Permission};
 use crate::clock::{Clock, Timestamp};
@@ -39,6 +41,8 @@ pub struct Parts {
     pub people: Arc<People>,
     /// The wording.
     pub composer: Arc<Composer>,
+    /// Ids of the rules there are: what another one left behind goes out with the built-in wording.
+    pub rules: Arc<HashSet<Arc<str>>>,
     /// The time.
     pub clock: Clock,
     /// This process, as the store knows it.
@@ -49,31 +53,58 @@ pub struct Parts {
     pub shutdown: Shutdown,
 }
 
-/// One channel and how its messages are treated.
+/// An opened channel. A reload that leaves its settings alone hands it from lane to lane, sessions and all.
+#[derive(Clone)]
+pub struct Opened {
+    /// The channel's name.
+    pub name: Arc<str>,
+    /// Makes the attempts.
+    pub channel: Arc<dyn Channel>,
+    /// One for each attempt that may run at once.
+    pub slots: Arc<Semaphore>,
+    /// Notified when something new may be due.
+    pub wake: Arc<Notify>,
+}
+
+impl Opened {
+    /// What is shared of `channel`.
+    pub fn new(name: Arc<str>, channel: Arc<dyn Channel>, wake: Arc<Notify>) -> Self {
+        let slots = Arc::new(Semaphore::new(channel.connections().max(1)));
+        Self { name, channel, slots, wake }
+    }
+}
+
+/// The lanes of one revision of the configuration.
+pub struct Lanes {
+    /// What they share.
+    pub parts: Parts,
+    /// In config order; at least one.
+    pub all: Vec<Arc<Lane>>,
+}
+
+/// One channel and how its messages are treated: by one revision of the configuration. After a reload another lane takes
+/// over, and this one ends with what it has begun.
 pub struct Lane {
     parts: Parts,
     name: Arc<str>,
     channel: Arc<dyn Channel>,
     sender: Option<Sender>,
     policy: state::Policy,
-    slots: Semaphore,
+    slots: Arc<Semaphore>,
     wake: Arc<Notify>,
     turned_at: AtomicI64,
+    retired: CancellationToken,
+    /// Another lane goes on with the channel.
+    inherited: AtomicBool,
 }
 
 impl Lane {
-    /// A lane for `channel`; `wake` is notified when something new may be due.
-    pub fn new(
-        parts: Parts,
-        name: Arc<str>,
-        channel: Arc<dyn Channel>,
-        sender: Option<Sender>,
-        policy: state::Policy,
-        wake: Arc<Notify>,
-    ) -> Self {
-        let slots = Semaphore::new(channel.connections().max(1));
+    /// The lane that sends over `opened`.
+    pub fn new(parts: Parts, opened: Opened, sender: Option<Sender>, policy: state::Policy) -> Self {
+        let Opened { name, channel, slots, wake } = opened;
         let turned_at = AtomicI64::new(parts.clock.now().as_millis());
-        Self { parts, name, channel, sender, policy, slots, wake, turned_at }
+        let (retired, inherited) = (CancellationToken::new(), AtomicBool::new(false));
+        Self { parts, name, channel, sender, policy, slots, wake, turned_at, retired, inherited }
     }
 
     /// The channel's name.
@@ -86,14 +117,26 @@ impl Lane {
         Timestamp::from_millis(self.turned_at.load(Ordering::Relaxed))
     }
 
-    /// Runs until the order to stop, then until what has begun is settled. A message is a task; tasks wait for one of
+    /// Another revision takes over: nothing more is claimed, and what has not begun is given back. With `inherited` another
+    /// lane goes on with the channel, else it is closed at the end.
+    pub fn retire(&self, inherited: bool) {
+        self.inherited.store(inherited, Ordering::Relaxed);
+        self.retired.cancel();
+    }
+
+    /// Whether it was told to end.
+    pub fn is_retired(&self) -> bool {
+        self.retired.is_cancelled()
+    }
+
+    /// Runs until the order to stop or the retirement, then until what has begun is settled. A message is a task; tasks wait for one of
     /// `connections` slots. The window of claimed messages is what feeds group commit.
     pub async fn run(self: Arc<Self>) {
         let window = (32 * self.channel.connections()).max(64);
         let mut permission = self.parts.permission.clone();
         let mut tasks = JoinSet::new();
         let mut look = true;
-        while *permission.borrow_and_update() != Permission::Stopping {
+        while *permission.borrow_and_update() != Permission::Stopping && !self.is_retired() {
             self.turned_at.store(self.parts.clock.now().as_millis(), Ordering::Relaxed);
             let woken = self.wake.notified();
             tokio::pin!(woken);
@@ -111,6 +154,7 @@ impl Lane {
             tokio::select! {
                 // Nobody beats any more: the process is ending, and nothing more may be claimed.
                 changed = permission.changed() => if changed.is_err() { break },
+                () = self.retired.cancelled() => break,
                 Some(done) = tasks.join_next() => {
                     report(done);
                     look |= tasks.is_empty(); // a suspect message is only given to idle hands
@@ -119,10 +163,15 @@ impl Lane {
                 () = self.parts.clock.sleep_until(next) => look = true,
             }
         }
+        if self.is_retired() {
+            self.wake.notify_one(); // the successor's: it may just have come to us
+        }
         while let Some(done) = tasks.join_next().await {
             report(done);
         }
-        self.channel.close().await;
+        if !self.inherited.load(Ordering::Relaxed) {
+            self.channel.close().await;
+        }
     }
 
     /// Delivers in a task of its own, so that a panic outside of composing ends neither the lane nor leaves a claim that

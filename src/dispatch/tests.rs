@@ -78,6 +78,10 @@ async fn messages(path: std::path::PathBuf, now: Timestamp, count: u8) -> Store 
     store
 }
 
+fn opened(name: &str, channel: Arc<dyn Channel>) -> Opened {
+    Opened::new(name.into(), channel, Arc::default())
+}
+
 fn parts(store: Store, worker: i64, permission: watch::Receiver<Permission>) -> Parts {
     let brand = Brand {
         name: Some("Example".into()),
@@ -99,6 +103,7 @@ fn parts(store: Store, worker: i64, permission: watch::Receiver<Permission>) -> 
         store,
         people: Arc::new(People::load(people).unwrap()),
         composer: Arc::new(Composer::load(None, &brand).unwrap()),
+        rules: Arc::new(HashSet::from(["rule".into()])),
         clock: Clock::system(),
         worker,
         permission,
@@ -117,7 +122,7 @@ async fn a_delivery_that_panics_makes_its_message_suspect_and_does_not_stop_the_
         state::Policy { schedule: schedule::Schedule::new(Vec::new()), wait: HOUR, fallback: Vec::new().into() };
     let sender = Some(Sender { from: "Bell <bell@example.com>".into(), reply_to: None, redirect_to: None });
     let parts = parts(store.clone(), worker, permitted);
-    let lane = Lane::new(parts, "email".into(), Arc::new(Panics), sender, policy, Arc::default());
+    let lane = Lane::new(parts, opened("email", Arc::new(Panics)), sender, policy);
     let running = tokio::spawn(Arc::new(lane).run());
     // Three times at once, alone; from then on once an hour.
     let waits = async {
@@ -141,8 +146,9 @@ async fn a_message_of_a_removed_channel_expires_and_another_lane_tells_the_fallb
     let policy = state::Policy { schedule: schedule::Schedule::new(Vec::new()), wait: HOUR, fallback };
     let sender = Some(Sender { from: "Bell <bell@example.com>".into(), reply_to: None, redirect_to: None });
     let parts = parts(store.clone(), worker, permitted);
-    let lane = Lane::new(parts.clone(), "other".into(), Arc::new(Panics), sender, policy, Arc::default());
-    let maintained = tokio::spawn(worker::maintenance(parts.clone(), vec![Arc::new(lane)]));
+    let lane = Lane::new(parts.clone(), opened("other", Arc::new(Panics)), sender, policy);
+    let lanes = Arc::new(Lanes { parts: parts.clone(), all: vec![Arc::new(lane)] });
+    let maintained = tokio::spawn(worker::maintenance(move || lanes.clone()));
     let told = async {
         while store.next_due("other").await.unwrap().is_none() {
             tokio::time::sleep(Duration::from_millis(20)).await;

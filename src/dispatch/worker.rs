@@ -1,7 +1,7 @@
 //! Owns this process's standing with the store: its heartbeat, the permission to deliver that follows from it, and the
 //! maintenance round.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{Lane, Parts};
+use super::{Lanes, Parts};
 use crate::channels::Permission;
 use crate::clock::Clock;
 use crate::metrics;
@@ -87,22 +87,23 @@ pub async fn heartbeat(
 }
 
 /// Every 5 s until the soft order: frees what dead workers held, purges a slice, reads the gauges, ends what waits for a
-/// channel without a lane, re-reads the people file.
-pub async fn maintenance(parts: Parts, lanes: Vec<Arc<Lane>>) {
-    let Parts { store, people, clock, shutdown, .. } = &parts;
-    let run: Vec<Arc<str>> = lanes.iter().map(|lane| lane.name().clone()).collect();
+/// channel without a lane, re-reads the people file. `current` are the lanes of now: one set for a whole round.
+pub async fn maintenance(current: impl Fn() -> Arc<Lanes>) {
+    let Parts { store, worker, clock, shutdown, .. } = current().parts.clone();
     let mut ticks = interval(BEAT);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut gauges = Gauges::default();
     let mut round = 0_u32;
     while shutdown.soft().run_until_cancelled(ticks.tick()).await.is_some() {
+        let lanes = current();
+        let run: Vec<Arc<str>> = lanes.all.iter().map(|lane| lane.name().clone()).collect();
         match store.maintain(clock.now()).await {
-            Ok(upkeep) => gauges.set(&upkeep),
+            Ok(upkeep) => gauges.set(&upkeep, &run),
             Err(StoreError::Damaged(message)) => shutdown.fail(74, message),
             Err(error) => tracing::warn!(%error, "a maintenance round failed; the next one tries again"),
         }
-        if let Some(lane) = lanes.first() {
-            match store.expired(parts.worker, &run, clock.now(), STRANDED).await {
+        if let Some(lane) = lanes.all.first() {
+            match store.expired(worker, &run, clock.now(), STRANDED).await {
                 Ok(messages) => {
                     for message in &messages {
                         lane.end_stranded(message).await;
@@ -113,7 +114,7 @@ pub async fn maintenance(parts: Parts, lanes: Vec<Arc<Lane>>) {
         }
         round = round.wrapping_add(1);
         if round.is_multiple_of(PEOPLE_ROUNDS) {
-            refresh(people.clone()).await;
+            refresh(lanes.parts.people.clone()).await;
         }
     }
 }
@@ -136,16 +137,19 @@ struct Gauges {
 
 impl Gauges {
     #[expect(clippy::cast_precision_loss, reason = "gauges are f64; 2^53 bytes and milliseconds are enough")]
-    fn set(&mut self, upkeep: &Upkeep) {
-        for (channel, state) in &self.states {
-            metrics::messages(channel.clone(), *state).set(0.0);
+    fn set(&mut self, upkeep: &Upkeep, run: &[Arc<str>]) {
+        let mut counts: BTreeMap<_, u64> = self.states.iter().map(|known| (known.clone(), 0)).collect();
+        for (channel, state, count) in &upkeep.messages {
+            // Nobody claims for a channel that the configuration does not have; what an old lane holds it still finishes.
+            let state = if !run.contains(channel) && matches!(*state, "free" | "suspect") { "orphaned" } else { state };
+            *counts.entry((channel.clone(), state)).or_default() += count;
         }
+        for ((channel, state), count) in &counts {
+            metrics::messages(channel.clone(), *state).set(*count as f64);
+        }
+        self.states = counts.into_keys().collect();
         for channel in &self.pending {
             metrics::oldest_pending(channel.clone()).set(0.0);
-        }
-        for (channel, state, count) in &upkeep.messages {
-            metrics::messages(channel.clone(), *state).set(*count as f64);
-            self.states.insert((channel.clone(), state));
         }
         for (channel, oldest) in &upkeep.oldest_pending {
             metrics::oldest_pending(channel.clone()).set(oldest.as_millis() as f64 / 1_000.0);

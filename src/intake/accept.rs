@@ -1,13 +1,10 @@
 //! Owns the acting half of intake: a batch to the store, again until it holds, and what is counted then.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
-
 use super::positions::BAD_LIMIT;
-use super::read::Tally;
+use super::read::{Basis, Tally};
 use crate::clock::Clock;
 use crate::shutdown::Shutdown;
 use crate::source::{Command, Commands};
@@ -41,22 +38,15 @@ pub(super) struct Accepter {
     store: Store,
     clock: Clock,
     shutdown: Shutdown,
-    wakes: Arc<HashMap<Arc<str>, Arc<Notify>>>,
 }
 
 impl Accepter {
-    pub fn new(
-        source: Arc<str>,
-        store: Store,
-        clock: Clock,
-        shutdown: Shutdown,
-        wakes: HashMap<Arc<str>, Arc<Notify>>,
-    ) -> Self {
-        Self { source, store, clock, shutdown, wakes: Arc::new(wakes) }
+    pub fn new(source: Arc<str>, store: Store, clock: Clock, shutdown: Shutdown) -> Self {
+        Self { source, store, clock, shutdown }
     }
 
-    /// Offers `batch` to the store until it holds. While it does not, the source is held and says why.
-    pub async fn accept(self, batch: Batch, tallies: Vec<Tally>, commands: Commands) -> Outcome {
+    /// Offers `batch`, decided by `basis`, to the store until it holds. While it does not, the source is held and says why.
+    pub async fn accept(self, batch: Batch, tallies: Vec<Tally>, basis: Arc<Basis>, commands: Commands) -> Outcome {
         let mut held = Held::new(commands);
         let mut pause = PAUSE;
         let mut tries = 0;
@@ -64,7 +54,7 @@ impl Accepter {
             crash::at("before_accept");
             let error = match self.store.accept(batch.clone(), self.clock.now()).await {
                 Ok(accepted) => {
-                    self.count(&batch, &tallies, accepted);
+                    self.count(&batch, &tallies, &basis, accepted);
                     break Outcome::Accepted { fences: batch.fences };
                 }
                 Err(AcceptError::Fenced { topic, partition, .. }) => {
@@ -123,7 +113,7 @@ impl Accepter {
 
     /// Counts what is now in the store, and wakes the channels that have work.
     #[expect(clippy::cast_precision_loss, reason = "a time in seconds is exact enough in f64")]
-    fn count(&self, batch: &Batch, tallies: &[Tally], accepted: Accepted) {
+    fn count(&self, batch: &Batch, tallies: &[Tally], basis: &Basis, accepted: Accepted) {
         let source = &self.source;
         let now = self.clock.now();
         metrics::envelopes(source.clone()).increment(tallies.len() as u64);
@@ -165,7 +155,7 @@ impl Accepter {
             );
         }
         for channel in accepted.channels {
-            if let Some(wake) = self.wakes.get(&channel) {
+            if let Some(wake) = basis.wakes.get(&channel) {
                 wake.notify_one();
             }
         }

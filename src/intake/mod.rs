@@ -2,19 +2,18 @@
 //! and never names dispatch: they meet in the store, and in a wake-up.
 //!
 //! One batch is being accepted while the next is being read; they are accepted in order. What the fence starts from is
-//! what this reader last saw accepted ([`Positions`]), so nothing is assumed that the store has not said.
+//! what this reader last saw accepted ([`Positions`]), so nothing is assumed that the store has not said. What it decides by
+//! ([`Basis`]) is asked for once per hand-over of the source, so that every batch is decided wholly by one revision.
 
 mod accept;
 mod positions;
 mod read;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use tokio::sync::Notify;
-
-pub use read::Reader;
+pub use read::{Basis, Reader};
 
 use crate::clock::Clock;
 use crate::shutdown::Shutdown;
@@ -25,6 +24,9 @@ use accept::{Accepter, Outcome};
 use positions::Positions;
 use read::Message;
 
+/// What is decided by now; a reload changes the answer.
+pub type Current = Arc<dyn Fn() -> Arc<Basis> + Send + Sync>;
+
 /// One source's loop.
 pub struct Intake {
     reader: Reader,
@@ -34,24 +36,20 @@ pub struct Intake {
     positions: Positions,
     /// Read and not yet handed to the store, in order.
     waiting: VecDeque<Message>,
-    config: i64,
+    current: Current,
+    /// What decided of `waiting`.
+    basis: Arc<Basis>,
 }
 
 /// What is going on with the store: a batch, or the wait for an operator.
 type Busy = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 impl Intake {
-    /// `wakes`: whom to wake when a channel has something new. `config`: the revision that decides.
-    pub fn new(
-        reader: Reader,
-        store: Store,
-        clock: Clock,
-        shutdown: Shutdown,
-        wakes: HashMap<Arc<str>, Arc<Notify>>,
-        config: i64,
-    ) -> Self {
-        let accepter = Accepter::new(reader.source.clone(), store, clock.clone(), shutdown.clone(), wakes);
-        Self { reader, clock, shutdown, accepter, positions: Positions::default(), waiting: VecDeque::new(), config }
+    /// The loop of the source that `reader` reads.
+    pub fn new(reader: Reader, current: Current, store: Store, clock: Clock, shutdown: Shutdown) -> Self {
+        let accepter = Accepter::new(reader.source.clone(), store, clock.clone(), shutdown.clone());
+        let (positions, waiting, basis) = (Positions::default(), VecDeque::new(), current());
+        Self { reader, clock, shutdown, accepter, positions, waiting, current, basis }
     }
 
     /// Runs until the order to stop or the end of the source; then what is being accepted is finished, what is only read is
@@ -92,7 +90,10 @@ impl Intake {
             Event::Revoked { topic, partition } => self.positions.revoke(&topic, partition),
             Event::Envelopes(envelopes) => {
                 let now = self.clock.now();
-                self.waiting.extend(envelopes.iter().map(|envelope| self.reader.read(envelope, now)));
+                // Nothing waits here, or nothing would have been taken: what was decided by another basis is on its way.
+                self.basis = (self.current)();
+                let read = |envelope| self.reader.read(&self.basis, envelope, now);
+                self.waiting.extend(envelopes.iter().map(read));
             }
             Event::Fatal { exit, message } => self.shutdown.fail(exit, message),
         }
@@ -117,14 +118,14 @@ impl Intake {
         if messages.is_empty() {
             return None;
         }
-        let mut batch = Batch { fences: fences.into_moves(), config: self.config, ..Batch::default() };
+        let mut batch = Batch { fences: fences.into_moves(), config: self.basis.revision, ..Batch::default() };
         let mut tallies = Vec::with_capacity(messages.len());
         for message in messages {
             batch.records.extend(message.planned);
             batch.dead_letters.extend(message.dead_letters);
             tallies.push(message.tally);
         }
-        Some(Box::pin(self.accepter.clone().accept(batch, tallies, commands.clone())))
+        Some(Box::pin(self.accepter.clone().accept(batch, tallies, self.basis.clone(), commands.clone())))
     }
 
     /// Takes over what the store said.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 
 use crate::clock::Timestamp;
 use crate::people::People;
@@ -20,16 +21,24 @@ use crate::store::{DeadLetter, Planned};
 /// `DeadLetter::item` of a whole message.
 const WHOLE: i64 = -1;
 
-/// Everything that decides what becomes of a record.
-pub struct Reader {
-    /// The source's name.
-    pub source: Arc<str>,
+/// What a configuration decides by. A reload replaces it whole, between two batches.
+pub struct Basis {
+    /// The config revision that it is.
+    pub revision: i64,
     /// The rules.
     pub rules: Rules,
     /// Who is who.
     pub people: Arc<People>,
     /// When each rule was first active.
     pub rules_seen: HashMap<Arc<str>, Timestamp>,
+    /// Whom to wake when a channel has something new.
+    pub wakes: HashMap<Arc<str>, Arc<Notify>>,
+}
+
+/// What of a source is the same as long as the process lives.
+pub struct Reader {
+    /// Its name.
+    pub source: Arc<str>,
     /// Records whose Kafka time is older are refused: the ledger may have forgotten that they were told.
     pub remembered: Duration,
 }
@@ -66,7 +75,7 @@ impl Message {
 
 impl Reader {
     /// Reads one message. A panic on foreign text condemns the record, not the process.
-    pub(super) fn read(&self, envelope: &Envelope, now: Timestamp) -> Message {
+    pub(super) fn read(&self, basis: &Basis, envelope: &Envelope, now: Timestamp) -> Message {
         let mut message = Message {
             topic: envelope.topic.clone(),
             partition: envelope.partition,
@@ -91,8 +100,8 @@ impl Reader {
                 }
                 Item::Record(raw) => {
                     let json = raw.json.clone();
-                    if let Ok(read) = catch_unwind(AssertUnwindSafe(|| self.record(raw, envelope, index, now, too_old)))
-                    {
+                    let at = At { envelope, index, now, too_old };
+                    if let Ok(read) = catch_unwind(AssertUnwindSafe(|| self.record(basis, raw, &at))) {
                         message.take(read);
                     } else {
                         let body = Bytes::copy_from_slice(json.as_bytes());
@@ -105,10 +114,11 @@ impl Reader {
         message
     }
 
-    fn record(&self, raw: Raw<'_>, envelope: &Envelope, index: usize, now: Timestamp, too_old: bool) -> One {
+    fn record(&self, basis: &Basis, raw: Raw<'_>, at: &At<'_>) -> One {
+        let At { envelope, index, now, too_old } = *at;
         let head = record::head(&raw.json);
         let mut one = One { dialect: head.dialect.as_str(), too_old, planned: None, matches: Vec::new() };
-        if too_old || !self.rules.wanted(&head) {
+        if too_old || !basis.rules.wanted(&head) {
             return one;
         }
         let position = Position {
@@ -120,7 +130,7 @@ impl Reader {
         };
         let body = Bytes::copy_from_slice(raw.json.as_bytes());
         let record = raw.read(position, envelope.timestamp);
-        let matching = self.rules.matching(&record);
+        let matching = basis.rules.matching(&record);
         if matching.is_empty() {
             return one;
         }
@@ -128,8 +138,8 @@ impl Reader {
         let context = plan::Context {
             now,
             broker_time: envelope.timestamp,
-            rules_seen: &self.rules_seen,
-            canonical: &|id, upn| self.people.canonical(id, upn),
+            rules_seen: &basis.rules_seen,
+            canonical: &|id, upn| basis.people.canonical(id, upn),
         };
         let intents = plan::plan(&record, &matching, &context);
         if !intents.is_empty() {
@@ -157,6 +167,16 @@ impl Reader {
             body,
         }
     }
+}
+
+/// Where and when a record is read.
+struct At<'a> {
+    envelope: &'a Envelope,
+    /// Over the whole message, from 0.
+    index: usize,
+    now: Timestamp,
+    /// The message is older than the ledger remembers.
+    too_old: bool,
 }
 
 /// One record, read.

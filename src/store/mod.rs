@@ -13,6 +13,7 @@ mod ledger;
 mod load;
 mod lock;
 mod message;
+mod meta;
 pub mod operate;
 mod origin;
 mod position;
@@ -33,6 +34,7 @@ use rusqlite::Connection;
 use tokio::sync::{mpsc, oneshot};
 
 pub use batch::{AcceptError, Accepted, Batch, DeadLetter, Fence, Planned, Trip};
+pub use lock::holder;
 pub use message::{Claim, Escalation, FinalState, Loaded, LoadedRecord, RECORDS, Settle, Settled, State};
 pub use position::{Placement, PositionRow};
 pub use upkeep::Upkeep;

@@ -326,7 +326,7 @@ fn discard(w: &mut Writer, numbers: Option<&[i64]>, who: &str, now: Timestamp) -
     Ok(discarded)
 }
 
-fn leave_row(w: &Writer, who: &str, what: &str, now: Timestamp) -> Result<()> {
+pub(super) fn leave_row(w: &Writer, who: &str, what: &str, now: Timestamp) -> Result<()> {
     sql::run(&w.conn, "INSERT INTO operator(at,who,what) VALUES($1,$2,$3)", &[&now, &who, &what])?;
     Ok(())
 }

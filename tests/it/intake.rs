@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use auditbell::clock::{Clock, Timestamp};
 use auditbell::config;
-use auditbell::intake::{Intake, Reader};
+use auditbell::intake::{Basis, Intake, Reader};
 use auditbell::people::People;
 use auditbell::shutdown::Shutdown;
 use auditbell::source::{Command, Envelope, Event, Handle, Link};
@@ -34,18 +34,18 @@ impl Fake {
         let clock = Clock::system();
         let first = Placement { topic: "t".into(), partition: 0, from: None, next: 10 };
         store.place("entra", "cluster", &[first], clock.now()).await.unwrap();
-        let reader = Reader {
-            source: "entra".into(),
+        let wake = Arc::new(Notify::new());
+        let basis = Arc::new(Basis {
+            revision: store.config_revision(config.hash, clock.now()).await.unwrap(),
             rules: config.rules.clone(),
             people: Arc::new(People::load(config.people.clone()).unwrap()),
             rules_seen: HashMap::new(),
-            remembered: Duration::from_hours(89 * 24),
-        };
-        let wake = Arc::new(Notify::new());
-        let wakes = HashMap::from([("email".into(), wake.clone())]);
+            wakes: HashMap::from([("email".into(), wake.clone())]),
+        });
+        let reader = Reader { source: "entra".into(), remembered: Duration::from_hours(89 * 24) };
         let shutdown = Shutdown::default();
-        let revision = store.config_revision(config.hash, clock.now()).await.unwrap();
-        let intake = Intake::new(reader, store.clone(), clock, shutdown.clone(), wakes, revision);
+        let current = Arc::new(move || basis.clone());
+        let intake = Intake::new(reader, current, store.clone(), clock, shutdown.clone());
         let (handle, link) = Handle::pair();
         let running = tokio::spawn(intake.run(handle));
         let fake = Self { link, store, wake, shutdown, running, directory };

@@ -70,7 +70,7 @@ impl Scene {
         let policy =
             state::Policy { schedule: schedule::Schedule::new(Vec::new()), wait: HOUR, fallback: Vec::new().into() };
         let sender = Sender { from: "Bell <bell@example.com>".into(), reply_to: None, redirect_to: None };
-        let lane = Lane::new(parts, "email".into(), channel.clone(), Some(sender), policy, Arc::default());
+        let lane = Lane::new(parts, opened("email", channel.clone()), Some(sender), policy);
         let running = tokio::spawn(Arc::new(lane).run());
         Self { _directory: directory, store, clock, shutdown, permission, channel, running }
     }

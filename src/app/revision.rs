@@ -1,0 +1,82 @@
+//! Owns a revision: everything that a configuration decides while the daemon runs. A reload replaces it whole.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::parts::Kept;
+use crate::clock::Timestamp;
+use crate::config::{ChannelSettings, Config};
+use crate::dispatch::schedule::Schedule;
+use crate::dispatch::{self, Lane, Lanes, state};
+use crate::intake::Basis;
+use crate::metrics;
+use crate::plan::Recipient;
+
+/// Everything that a configuration decides.
+pub(super) struct Revision {
+    pub config: Config,
+    /// One per channel, in config order.
+    pub channels: Vec<Kept>,
+    /// What intake decides by.
+    pub basis: Arc<Basis>,
+    /// What dispatch sends by.
+    pub lanes: Arc<Lanes>,
+}
+
+/// What the store knows of a configuration.
+pub(super) struct Known {
+    /// The number of its revision.
+    pub number: i64,
+    /// When each rule was first active.
+    pub rules_seen: HashMap<Arc<str>, Timestamp>,
+}
+
+impl Revision {
+    /// Puts together what was made of `config`. `parts` are what its lanes share.
+    pub fn new(config: Config, channels: Vec<Kept>, known: Known, parts: dispatch::Parts) -> Self {
+        let basis = Basis {
+            revision: known.number,
+            rules: config.rules.clone(),
+            people: parts.people.clone(),
+            rules_seen: known.rules_seen,
+            wakes: channels.iter().map(|kept| (kept.opened.name.clone(), kept.opened.wake.clone())).collect(),
+        };
+        let fallback: Arc<[Recipient]> = config.people.fallback.iter().cloned().map(Recipient::Address).collect();
+        let lane = |(channel, kept): (&ChannelSettings, &Kept)| {
+            let schedule = Schedule::new(channel.retry.clone());
+            let policy = state::Policy { schedule, wait: config.people.wait, fallback: fallback.clone() };
+            Arc::new(Lane::new(parts.clone(), kept.opened.clone(), channel.sender.clone(), policy))
+        };
+        let all = config.channels.iter().zip(&channels).map(lane).collect();
+        Self { basis: Arc::new(basis), lanes: Arc::new(Lanes { parts, all }), channels, config }
+    }
+
+    /// Tells the lanes of a revision that is over to end. A channel that `successor` has too goes on there.
+    pub fn retire(&self, successor: &Self) {
+        for (lane, kept) in self.lanes.all.iter().zip(&self.channels) {
+            let channel = &kept.opened.channel;
+            lane.retire(successor.channels.iter().any(|other| Arc::ptr_eq(&other.opened.channel, channel)));
+        }
+    }
+
+    /// What an operator should see at once in the log, and the metrics that exist from the start.
+    #[expect(clippy::cast_precision_loss, reason = "48 bits and milliseconds fit in an f64")]
+    pub fn announce(&self, now: Timestamp) {
+        let Self { config, .. } = self;
+        let redirects =
+            |channel: &&ChannelSettings| channel.sender.as_ref().is_some_and(|sender| sender.redirect_to.is_some());
+        for channel in config.channels.iter().filter(redirects) {
+            tracing::warn!(
+                channel = %channel.name,
+                "redirect_to is set: every mail goes to that address instead of its recipient, who stands in the subject"
+            );
+        }
+        let hash = config.hash[..6].iter().fold(0_u64, |hash, byte| hash << 8 | u64::from(*byte));
+        metrics::config_hash().set(hash as f64);
+        metrics::config_last_reload_successful().set(1.0);
+        metrics::config_last_reload_success().set(now.as_millis() as f64 / 1_000.0);
+        metrics::start_at_zero(config.rules.iter().flat_map(|rule| {
+            rule.channels.iter().map(|channel| (rule.id.clone(), channel.clone())).collect::<Vec<_>>()
+        }));
+    }
+}
