@@ -1,8 +1,8 @@
-//! Owns `Secret`: text that must never be printed, and reading it from a file.
+//! Owns `Secret`: text that must never be printed, and where it stands.
 
 use std::fmt;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Most bytes of a secret's file; a key or token is far below.
 const MAX_BYTES: u64 = 64 << 10;
@@ -39,6 +39,25 @@ impl Secret {
     #[must_use]
     pub fn expose(&self) -> &str {
         &self.0
+    }
+}
+
+/// Where a secret stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// In the configuration.
+    Here(Secret),
+    /// In a file, read again at each use: Kubernetes and systemd put a new secret in its place while we run.
+    File(PathBuf),
+}
+
+impl Source {
+    /// The secret as it is now. Blocks on a file. The error names the file and holds nothing of it.
+    pub fn read(&self) -> Result<Secret, String> {
+        match self {
+            Self::Here(secret) => Ok(secret.clone()),
+            Self::File(file) => Secret::read(file).map_err(|message| format!("`{}` {message}", file.display())),
+        }
     }
 }
 

@@ -6,9 +6,9 @@ use super::ChannelSettings;
 use super::build::{below, integer, span};
 use super::reading::Reading;
 use super::values;
+use crate::channels::tls::Identity;
 use crate::channels::{self, smtp};
 use crate::compose;
-use crate::secret::Secret;
 
 /// `[channel.*]`.
 pub(super) fn channels(reading: &mut Reading<'_>) -> Vec<ChannelSettings> {
@@ -47,26 +47,32 @@ fn one_channel(reading: &mut Reading<'_>, name: &str) -> Option<ChannelSettings>
     }
     let from = reading.text(&at("from"));
     let envelope_from = reading
-        .one(&at("envelope_from"), values::address)
-        .or_else(|| reading.one(&at("from"), values::mailbox))
-        .map(|address| address.to_string());
+        .one(&at("envelope_from"), values::envelope_from)
+        .or_else(|| reading.one(&at("from"), values::mailbox).map(|address| address.to_string()));
     let reply_to = reading.text(&at("reply_to"));
     let redirect_to = reading.text(&at("redirect_to"));
     if redirect_to.is_some() {
         reading.warn(&at("redirect_to"), "is set: every mail goes there and none to the person concerned");
     }
     let ca_file = reading.file(&at("ca_file"));
+    let identity = identity(reading, &format!("channel.{name}"));
     let hello = reading.one(&at("hello"), values::host);
     let connections = reading.one(&at("connections"), integer);
+    let messages = reading.one(&at("messages_per_connection"), integer);
+    let age = reading.one(&at("connection_age"), span);
+    let idle = reading.one(&at("connection_idle"), span);
     let retry = reading.many(&at("retry"), span);
     let sender = compose::Sender { from: from?, reply_to, redirect_to };
     let settings = smtp::Settings {
         relay: relay?,
         auth,
         ca_file,
+        identity,
         hello,
         envelope_from: envelope_from?,
         connections: connections?,
+        timeouts: timeouts(reading, &at("timeouts")),
+        limits: smtp::Limits { messages: messages?, age: age?, idle: idle? },
     };
     Some(ChannelSettings {
         name: name.into(),
@@ -76,11 +82,42 @@ fn one_channel(reading: &mut Reading<'_>, name: &str) -> Option<ChannelSettings>
     })
 }
 
-fn smtp_auth(reading: &mut Reading<'_>, path: &str) -> Option<(String, Secret)> {
+fn smtp_auth(reading: &mut Reading<'_>, path: &str) -> Option<smtp::Auth> {
     if !reading.is_set(path) && reading.names(path).is_empty() {
         return None;
     }
     let user = reading.text(&format!("{path}.user"));
-    let password = reading.secret(&format!("{path}.password"));
-    user.zip(password)
+    let password = reading.secret_source(&format!("{path}.password"));
+    Some(smtp::Auth { user: user?, proof: smtp::Proof::Password(password?) })
+}
+
+/// A client certificate: both files or none.
+fn identity(reading: &mut Reading<'_>, path: &str) -> Option<Identity> {
+    let [cert_file, key_file] = ["cert_file", "key_file"].map(|key| format!("{path}.{key}"));
+    match (reading.is_set(&cert_file), reading.is_set(&key_file)) {
+        (true, false) => reading.fault(&cert_file, "needs its key: add `key_file = \"…\"`"),
+        (false, true) => reading.fault(&key_file, "needs its certificate: add `cert_file = \"…\"`"),
+        _ => {}
+    }
+    Some(Identity { cert_file: reading.file(&cert_file)?, key_file: reading.file(&key_file)? })
+}
+
+/// Ours, but for what is set.
+fn timeouts(reading: &mut Reading<'_>, path: &str) -> smtp::Timeouts {
+    let smtp::Timeouts { resolve, connect, tls, greeting, hello, auth, mail, rcpt, data, body, dot } =
+        smtp::Timeouts::default();
+    let mut of = |phase: &str, ours| reading.one(&format!("{path}.{phase}"), span).unwrap_or(ours);
+    smtp::Timeouts {
+        resolve: of("resolve", resolve),
+        connect: of("connect", connect),
+        tls: of("tls", tls),
+        greeting: of("greeting", greeting),
+        hello: of("hello", hello),
+        auth: of("auth", auth),
+        mail: of("mail", mail),
+        rcpt: of("rcpt", rcpt),
+        data: of("data", data),
+        body: of("body", body),
+        dot: of("dot", dot),
+    }
 }

@@ -8,7 +8,7 @@ use config::{Map, Value, ValueKind};
 use super::fault::{Fault, Places};
 use super::files;
 use super::layers::split;
-use crate::secret::Secret;
+use crate::secret::{Secret, Source};
 
 /// The layers laid over each other, and where everything in them came from.
 pub(super) struct Reading<'a> {
@@ -118,18 +118,24 @@ impl Reading<'_> {
         Some(file)
     }
 
-    /// The secret `path`, or what the file `path_file` holds. Required: one of the two.
+    /// The secret `path`, or what the file `path_file` holds now. Required: one of the two.
     pub fn secret(&mut self, path: &str) -> Option<Secret> {
+        self.secret_source(path)?.read().ok()
+    }
+
+    /// Where the secret `path` stands: there, or in the file `path_file`, which holds a good one now. Required: one of the two.
+    pub fn secret_source(&mut self, path: &str) -> Option<Source> {
         let twin = format!("{path}_file");
         match (self.is_set(path), self.is_set(&twin)) {
             (true, true) => {
                 self.fault(&twin, format!("is set and so is `{path}`: keep one"));
                 None
             }
-            (true, false) => self.text(path).map(Secret::new),
+            (true, false) => self.text(path).map(Secret::new).map(Source::Here),
             (false, true) => {
-                let file = self.file(&twin)?;
-                Secret::read(&file).map_err(|message| self.fault(&twin, format!("`{}` {message}", file.display()))).ok()
+                let source = Source::File(self.file(&twin)?);
+                source.read().map_err(|message| self.fault(&twin, message)).ok()?;
+                Some(source)
             }
             (false, false) => {
                 let name = twin.rsplit('.').next().unwrap_or_default();

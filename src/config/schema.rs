@@ -75,6 +75,7 @@ pub(super) enum Kind {
     Relay,
     Host,
     Address,
+    EnvelopeFrom,
     Mailbox,
     Domain,
     Url,
@@ -110,6 +111,7 @@ impl Kind {
             Self::Relay => values::relay(text).map(drop),
             Self::Host => values::host(text).map(drop),
             Self::Address => values::address(text).map(drop),
+            Self::EnvelopeFrom => values::envelope_from(text).map(drop),
             Self::Mailbox => values::mailbox(text).map(drop),
             Self::Domain => values::domain(text).map(drop),
             Self::Url => values::url(text, &["https", "http"]),
@@ -141,6 +143,11 @@ const fn many(name: &'static str, kind: Kind, need: Need) -> Key {
 
 const fn table(name: &'static str, keys: &'static [Key]) -> Key {
     Key { name, shape: Shape::Table(keys), need: Need::Optional }
+}
+
+/// How long a phase of SMTP may take: no longer than RFC 5321 4.5.3.2 asks of the longest.
+const fn phase(name: &'static str) -> Key {
+    one(name, Kind::Span { min: SECOND, max: Duration::from_mins(10) }, Need::Optional)
 }
 
 use Need::{Default, Optional, Required};
@@ -185,7 +192,7 @@ const CHANNEL: &[Key] = &[
     many("relay", Kind::Relay, Required),
     one("from", Kind::Mailbox, Required),
     one("reply_to", Kind::Address, Optional),
-    one("envelope_from", Kind::Address, Optional),
+    one("envelope_from", Kind::EnvelopeFrom, Optional),
     one("redirect_to", Kind::Address, Optional),
     table(
         "auth",
@@ -196,8 +203,29 @@ const CHANNEL: &[Key] = &[
         ],
     ),
     one("ca_file", Kind::Path, Optional),
+    one("cert_file", Kind::Path, Optional),
+    one("key_file", Kind::Path, Optional),
     one("hello", Kind::Host, Optional),
     one("connections", Kind::Integer { min: 1, max: 100 }, Default("5")),
+    one("messages_per_connection", Kind::Integer { min: 1, max: 100_000 }, Default("100")),
+    one("connection_age", Kind::Span { min: SECOND, max: DAY }, Default("10m")),
+    one("connection_idle", Kind::Span { min: SECOND, max: HOUR }, Default("30s")),
+    table(
+        "timeouts",
+        &[
+            phase("resolve"),
+            phase("connect"),
+            phase("tls"),
+            phase("greeting"),
+            phase("hello"),
+            phase("auth"),
+            phase("mail"),
+            phase("rcpt"),
+            phase("data"),
+            phase("body"),
+            phase("dot"),
+        ],
+    ),
     many("retry", Kind::Span { min: SECOND, max: DAY }, Default("30s,1m,2m,5m,10m,15m,30m,1h")),
 ];
 

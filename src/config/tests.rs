@@ -9,7 +9,9 @@ use toml::{Table, Value};
 
 use super::schema::{self, Form, Key, Need, Shape};
 use super::{Report, examine};
+use crate::channels::smtp::{Auth, Limits, Proof, Timeouts};
 use crate::rules::parse;
+use crate::secret::{Secret, Source};
 
 const EXAMPLE: &str = include_str!("../../config.example.toml");
 const MINIMAL: &str = include_str!("../../tests/configs/good/minimal.toml");
@@ -25,6 +27,8 @@ fn directory(text: &str) -> TempDir {
         "kafka-client.key",
         "smtp-password",
         "relay-ca.pem",
+        "relay-client.pem",
+        "relay-client.key",
         "people.csv",
         "logo.png",
     ] {
@@ -150,13 +154,30 @@ fn the_example_shows_the_defaults_of_the_code() {
 #[test]
 fn the_example_loads_as_it_is_and_with_each_commented_line_in_force() {
     assert_eq!(load(EXAMPLE, &[]).faults, []);
-    for line in shown().iter().filter(|line| line.commented) {
+    // A certificate and its key only go together.
+    let half = |table: &Table| table.contains_key("cert_file") || table.contains_key("key_file");
+    let shown = shown();
+    let halves: Vec<usize> = shown.iter().filter(|line| half(&line.table)).map(|line| line.line).collect();
+    for line in shown.iter().filter(|line| line.commented) {
+        let in_force = |number| number == line.line || half(&line.table) && halves.contains(&number);
         let text: Vec<&str> = EXAMPLE
             .lines()
             .enumerate()
-            .map(|(number, text)| if number == line.line { text.trim_start_matches("# ") } else { text })
+            .map(|(number, text)| if in_force(number) { text.trim_start_matches("# ") } else { text })
             .collect();
         assert_eq!(load(&text.join("\n"), &[]).faults, [], "line {}", line.line + 1);
+    }
+}
+
+#[test]
+fn the_example_shows_the_limits_of_smtp_as_they_are() {
+    let shown = shown();
+    let line = shown.iter().find(|line| line.table.contains_key("timeouts")).unwrap();
+    let written = load(&EXAMPLE.replacen("# timeouts", "timeouts", 1), &[]).config.unwrap();
+    assert_eq!(line.table["timeouts"].as_table().unwrap().len(), 11);
+    for config in [load(EXAMPLE, &[]).config.unwrap(), written] {
+        assert_eq!(smtp(&config, 0).timeouts, Timeouts::default());
+        assert_eq!(smtp(&config, 0).limits, Limits::default());
     }
 }
 
@@ -193,8 +214,8 @@ fn variables_win_over_files_and_files_over_defaults() {
     assert_eq!(config.sources[0].topics, ["one", "two"]);
     assert_eq!(config.channels.iter().map(|channel| &*channel.name).collect::<Vec<_>>(), ["email", "second-way"]);
     assert_eq!(smtp(&config, 0).connections, 7);
-    let (user, password) = smtp(&config, 1).auth.as_ref().unwrap();
-    assert_eq!((user.as_str(), password.expose()), ("u", "007"), "a password keeps its zeros");
+    let Some(Auth { user, proof: Proof::Password(password) }) = &smtp(&config, 1).auth else { panic!("no login") };
+    assert_eq!((user.as_str(), password.read().unwrap().expose()), ("u", "007"), "a password keeps its zeros");
 }
 
 #[test]
@@ -242,7 +263,7 @@ fn secrets_are_never_printed_and_do_not_change_the_hash() {
         text.replace("smtp+plain://127.0.0.1:2525", "smtps://relay.example.com")
     };
     let first = load(&auth("canary-one"), &[]).config.unwrap();
-    assert_eq!(smtp(&first, 0).auth.as_ref().unwrap().1.expose(), "canary-one");
+    assert_eq!(smtp(&first, 0).auth.as_ref().unwrap().proof, Proof::Password(Source::Here(Secret::new("canary-one"))));
     let printed = format!("{first:?}");
     assert!(printed.contains("relay.example.com") && !printed.contains("canary"), "{printed}");
     assert_eq!(first.hash, load(&auth("canary-other"), &[]).config.unwrap().hash);

@@ -138,6 +138,17 @@ pub(super) fn address(text: &str) -> Result<Arc<str>, String> {
     address::parse(text).map_err(|_| "must be an address, e.g. \"soc@example.com\"".into())
 }
 
+/// An address in which `{id}` may stand once before the `@`, for a message's key.
+pub(super) fn envelope_from(text: &str) -> Result<String, String> {
+    const KEY: &str = "0123456789abcdef0123456789abcdef";
+    let fits = |filled: &str| address::parse(filled).ok().map(|filled| filled.replace(KEY, "{id}"));
+    let (local, _) = text.rsplit_once('@').unwrap_or_default();
+    let once = local.matches("{id}").count() == text.matches("{id}").count().min(1);
+    fits(&text.replace("{id}", KEY))
+        .filter(|_| once)
+        .ok_or_else(|| "must be an address, {id} at most once before the @, e.g. \"bounce+{id}@example.com\"".into())
+}
+
 /// `Name <address>` or an address: the address alone.
 pub(super) fn mailbox(text: &str) -> Result<Arc<str>, String> {
     address::mailbox(text).map(|mailbox| mailbox.address).map_err(|_| {

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use auditbell::channels::smtp::{Limits, Relay as Address, Security, Settings, Smtp, Timeouts};
+use auditbell::channels::smtp::{Auth, Limits, Proof, Relay as Address, Security, Settings, Smtp, Timeouts};
 use auditbell::channels::{Attempt, Channel, Handover, Outgoing, Permission, Verdict};
 use auditbell::clock::Timestamp;
-use auditbell::secret::Secret;
+use auditbell::secret::{Secret, Source};
 use bytes::Bytes;
 use tokio::sync::watch;
 
@@ -31,8 +31,11 @@ pub fn settings(relay: &Relay) -> Settings {
         auth: None,
         ca_file: (security != Security::Plain).then(|| relay.ca_file()),
         hello: Some("client.test".to_owned()),
+        identity: None,
         envelope_from: "bounces@example.com".to_owned(),
         connections: 5,
+        timeouts: timeouts(Duration::from_secs(20)),
+        limits: Limits::default(),
     }
 }
 
@@ -61,7 +64,8 @@ pub struct Client {
 
 impl Client {
     pub fn new(settings: Settings) -> Self {
-        Self::with(settings, timeouts(Duration::from_secs(20)), Limits::default())
+        let channel = Smtp::new("email".into(), settings).unwrap();
+        Self { channel, permission: watch::Sender::new(Permission::Go) }
     }
 
     pub fn of(relay: &Relay) -> Self {
@@ -69,12 +73,7 @@ impl Client {
     }
 
     pub fn impatient(relay: &Relay, limit: Duration) -> Self {
-        Self::with(settings(relay), timeouts(limit), Limits::default())
-    }
-
-    pub fn with(settings: Settings, timeouts: Timeouts, limits: Limits) -> Self {
-        let channel = Smtp::with_limits("email".into(), settings, timeouts, limits).unwrap();
-        Self { channel, permission: watch::Sender::new(Permission::Go) }
+        Self::new(Settings { timeouts: timeouts(limit), ..settings(relay) })
     }
 
     pub fn outgoing(&self, key: &str, to: &str) -> Outgoing {
@@ -144,6 +143,19 @@ async fn a_mail_arrives_as_it_was_written() {
     );
 }
 
+/// VERP: a report of failed delivery names the message by the address that it goes to.
+#[tokio::test]
+async fn the_key_stands_in_the_envelope_where_it_is_asked_for() {
+    let relay = Relay::start().await;
+    let envelope_from = "bounces+{id}@example.com".to_owned();
+    let client = Client::new(Settings { envelope_from, ..settings(&relay) });
+    for key in ["m1", "m2"] {
+        assert!(is_sent(&client.send(key).await));
+    }
+    let from: Vec<_> = relay.accepted().iter().map(|mail| mail.from.clone()).collect();
+    assert_eq!(from, ["bounces+m1@example.com", "bounces+m2@example.com"]);
+}
+
 #[tokio::test]
 async fn without_pipelining_each_command_waits_for_its_answer() {
     let relay = Relay::start_with(Options { capabilities: vec![], ..Options::default() }).await;
@@ -161,7 +173,7 @@ async fn without_pipelining_each_command_waits_for_its_answer() {
 async fn connections_are_reused_and_retired() {
     let relay = Relay::start().await;
     let limits = Limits { messages: 3, ..Limits::default() };
-    let client = Client::with(settings(&relay), Timeouts::default(), limits);
+    let client = Client::new(Settings { limits, ..settings(&relay) });
     for n in 0..7 {
         assert!(is_sent(&client.send(&format!("m{n}")).await));
     }
@@ -177,7 +189,7 @@ async fn connections_are_reused_and_retired() {
 async fn an_idle_connection_is_closed_with_a_goodbye() {
     let relay = Relay::start().await;
     let limits = Limits { idle: Duration::from_millis(50), ..Limits::default() };
-    let client = Client::with(settings(&relay), Timeouts::default(), limits);
+    let client = Client::new(Settings { limits, ..settings(&relay) });
     assert!(is_sent(&client.send("m1").await));
     relay.wait_closed().await;
     assert_eq!(relay.count("QUIT"), 1);
@@ -213,7 +225,7 @@ async fn never_more_connections_than_allowed() {
     let relay = Relay::start().await;
     relay.on(Command::Dot, Delay(Duration::from_millis(5)));
     let limits = Limits { messages: 4, ..Limits::default() };
-    let client = Client::with(Settings { connections: 3, ..settings(&relay) }, Timeouts::default(), limits);
+    let client = Client::new(Settings { connections: 3, limits, ..settings(&relay) });
     let attempts: Vec<_> = (0..40).map(|n| client.spawn(&format!("m{n}"))).collect();
     for attempt in attempts {
         assert!(is_sent(&attempt.await.unwrap()));
@@ -294,7 +306,8 @@ async fn logs_name_no_address_no_user_no_password_and_tell_a_broken_relay_once()
     relay.calm(Command::Rcpt);
     assert!(is_sent(&client.send_at("m2", "canary-recipient@example.com", NOW.plus(Duration::from_mins(1))).await));
 
-    let refused = Settings { auth: Some(("canary-user".into(), Secret::new("canary-password"))), ..settings(&relay) };
+    let proof = Proof::Password(Source::Here(Secret::new("canary-password")));
+    let refused = Settings { auth: Some(Auth { user: "canary-user".into(), proof }), ..settings(&relay) };
     assert_eq!(held(&Client::new(refused).send("m3").await), "auth");
     let text = log.text();
     assert!(!text.contains("canary"), "{text}");

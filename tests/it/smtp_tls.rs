@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use auditbell::channels::Channel as _;
-use auditbell::channels::smtp::{Relay as Address, Security, Settings, Smtp, Timeouts};
-use auditbell::secret::Secret;
+use auditbell::channels::smtp::{Auth, Limits, Proof, Relay as Address, Security, Settings, Smtp};
+use auditbell::channels::tls::Identity;
+use auditbell::secret::{Secret, Source};
 
 use crate::smtp::{ALICE, Client, NOW, held, is_sent, settings};
 use crate::smtp_server::{Bytes, Certificate, Command, Options, Relay, Reply, Stall, Tls};
@@ -12,9 +13,11 @@ use crate::smtp_server::{Bytes, Certificate, Command, Options, Relay, Reply, Sta
 const ACCOUNT: (&str, &str) = ("bell", "s3cret \u{e9}");
 
 fn with_account(relay: &Relay) -> Settings {
-    Settings { auth: Some((ACCOUNT.0.to_owned(), Secret::new(ACCOUNT.1))), ..settings(relay) }
+    let proof = Proof::Password(Source::Here(Secret::new(ACCOUNT.1)));
+    Settings { auth: Some(Auth { user: ACCOUNT.0.to_owned(), proof }), ..settings(relay) }
 }
 
+/// T32, the way it should go.
 #[tokio::test]
 async fn mail_goes_over_tls_with_a_login_in_every_combination() {
     for tls in [Tls::Implicit, Tls::StartTls] {
@@ -36,6 +39,7 @@ async fn mail_goes_over_tls_with_a_login_in_every_combination() {
     }
 }
 
+/// T30.
 #[tokio::test]
 async fn a_certificate_that_does_not_prove_the_relay_ends_everything() {
     for tls in [Tls::Implicit, Tls::StartTls] {
@@ -55,6 +59,7 @@ async fn a_certificate_that_does_not_prove_the_relay_ends_everything() {
     }
 }
 
+/// T30.
 #[tokio::test]
 async fn a_relay_without_starttls_gets_no_mail() {
     let relay = Relay::start().await;
@@ -67,6 +72,7 @@ async fn a_relay_without_starttls_gets_no_mail() {
     assert_eq!(relay.heard(), ["1: EHLO client.test"]);
 }
 
+/// T31.
 #[tokio::test]
 async fn bytes_injected_before_tls_end_the_connection() {
     let options = Options { tls: Tls::StartTls, account: Some(ACCOUNT), ..Options::default() };
@@ -78,17 +84,28 @@ async fn bytes_injected_before_tls_end_the_connection() {
     assert_eq!(relay.heard(), ["1: EHLO client.test", "1: STARTTLS"]);
 }
 
+/// ServerHello of TLS 1.1: record 3.2, handshake 2, version 3.2, random, no session, AES128-SHA, no compression.
+const SERVER_HELLO: &[u8] = b"\x16\x03\x02\x00\x2a\x02\x00\x00\x26\x03\x02\
+    rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrr\x00\x00\x2f\x00";
+
+/// T30: TLS 1.1 by its alert and by its hello, a stall, plain text.
 #[tokio::test]
 async fn a_handshake_that_stalls_or_fails_is_held() {
     let trusted = Relay::start_with(Options { tls: Tls::Implicit, ..Options::default() }).await;
-    for (action, limit) in [(Stall, Duration::from_millis(150)), (Reply("220 in plain text"), Duration::from_secs(20))]
-    {
+    let long = Duration::from_secs(20);
+    let cases = [
+        (Stall, Duration::from_millis(150)),
+        (Reply("220 in plain text"), long),
+        (Bytes(b"\x15\x03\x02\x00\x02\x02\x46"), long),
+        (Bytes(SERVER_HELLO), long),
+    ];
+    for (action, limit) in cases {
         let relay = Relay::start().await;
         relay.on(Command::Connect, action);
         let mut settings = settings(&trusted);
         settings.relay.port = relay.address().port();
-        let timeouts = Timeouts { tls: limit, ..Timeouts::default() };
-        let attempt = Client::with(settings, timeouts, auditbell::channels::smtp::Limits::default()).send("m1").await;
+        settings.timeouts.tls = limit;
+        let attempt = Client::new(settings).send("m1").await;
         assert_eq!(held(&attempt), "tls", "{attempt:?}");
     }
 }
@@ -107,6 +124,7 @@ async fn plain_text_stays_on_this_machine_and_carries_no_password() {
     assert_eq!(relay.heard(), ["1: EHLO client.test"]);
 }
 
+/// T32.
 #[tokio::test]
 async fn a_refused_login_is_not_repeated_by_every_message_and_connection() {
     let cases = [
@@ -136,6 +154,7 @@ async fn a_refused_login_is_not_repeated_by_every_message_and_connection() {
     }
 }
 
+/// T32.
 #[tokio::test]
 async fn a_relay_that_offers_no_login_we_know_is_held() {
     let options = Options { tls: Tls::Implicit, account: Some(ACCOUNT), mechanisms: "CRAM-MD5", ..Options::default() };
@@ -147,6 +166,55 @@ async fn a_relay_that_offers_no_login_we_know_is_held() {
     assert_eq!(relay.count("AUTH"), 0);
 }
 
+/// A relay that asks for a certificate of ours, and takes nobody without.
+#[tokio::test]
+async fn a_client_certificate_is_shown_and_read_again_at_the_next_connection() {
+    for tls in [Tls::Implicit, Tls::StartTls] {
+        let relay = Relay::start_with(Options { tls, wants_client: true, ..Options::default() }).await;
+        let without = Client::of(&relay).send("m0").await;
+        assert!(matches!(held(&without), "tls" | "greeting" | "hello"), "{without:?}");
+        assert_eq!(relay.count("MAIL"), 0);
+
+        let directory = tempfile::tempdir().unwrap();
+        let (cert_file, key_file) = (directory.path().join("cert.pem"), directory.path().join("key.pem"));
+        let (good_cert, good_key) = relay.identity();
+        std::fs::copy(&good_cert, &cert_file).unwrap();
+        std::fs::copy(&good_key, &key_file).unwrap();
+        let identity = Some(Identity { cert_file: cert_file.clone(), key_file });
+        let limits = Limits { messages: 1, ..Limits::default() };
+        let client = Client::new(Settings { identity, limits, ..settings(&relay) });
+        assert!(is_sent(&client.send("m1").await));
+        std::fs::write(&cert_file, "half written").unwrap();
+        let attempt = client.send("m2").await;
+        assert_eq!(held(&attempt), "tls");
+        assert!(attempt.reply.contains("cert.pem"), "{}", attempt.reply);
+        std::fs::copy(&good_cert, &cert_file).unwrap();
+        assert!(is_sent(&client.send_at("m3", ALICE, NOW.plus(Duration::from_mins(20))).await));
+    }
+}
+
+/// Kubernetes puts a new secret in the place of the old one: the next connection must use it, without a restart.
+#[tokio::test]
+async fn a_password_file_is_read_again_at_each_connection() {
+    let options = Options { tls: Tls::Implicit, account: Some(("bell", "new")), ..Options::default() };
+    let relay = Relay::start_with(options).await;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("password");
+    std::fs::write(&file, "old\n").unwrap();
+    let proof = Proof::Password(Source::File(file.clone()));
+    let auth = Some(Auth { user: "bell".to_owned(), proof });
+    let client = Client::new(Settings { auth, ..settings(&relay) });
+    assert_eq!(held(&client.send("m1").await), "auth");
+    std::fs::remove_file(&file).unwrap();
+    let hour = |n: u32| NOW.plus(Duration::from_hours(1) * n);
+    let attempt = client.send_at("m1", ALICE, hour(1)).await;
+    assert_eq!(held(&attempt), "auth");
+    assert!(attempt.reply.contains("cannot be read"), "{}", attempt.reply);
+    assert_eq!(relay.count("AUTH"), 1, "nothing is said without a password");
+    std::fs::write(&file, "new\n").unwrap();
+    assert!(is_sent(&client.send_at("m1", ALICE, hour(2)).await));
+}
+
 #[tokio::test]
 async fn a_bad_ca_file_is_found_at_the_start_and_named() {
     let directory = tempfile::tempdir().unwrap();
@@ -155,7 +223,7 @@ async fn a_bad_ca_file_is_found_at_the_start_and_named() {
     let relay = Relay::start_with(Options { tls: Tls::Implicit, ..Options::default() }).await;
     for (path, told) in [(directory.path().join("absent.pem"), "cannot be read"), (empty, "contains no certificate")] {
         let settings = Settings { ca_file: Some(path.clone()), ..settings(&relay) };
-        let fault = Smtp::new("email".into(), settings, Timeouts::default()).err().unwrap().to_string();
+        let fault = Smtp::new("email".into(), settings).err().unwrap().to_string();
         assert!(fault.contains(told) && fault.contains(path.to_str().unwrap()), "{fault}");
     }
 }

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use auditbell::channels::smtp::Limits;
 use auditbell::channels::{Channel, Verdict};
 
-use crate::smtp::{ALICE, Client, NOW, held, is_sent, settings, timeouts};
+use crate::smtp::{ALICE, Client, NOW, held, is_sent, settings};
 use crate::smtp_server::{
     Action, Bytes, Close, Command, Drip, Endless, Options, Relay, Reply, ReplyThenClose, Reset, Stall, Tls,
 };
@@ -75,7 +74,7 @@ async fn at_every_phase(action: Action, limit: Duration, expected: [&str; 6]) {
             assert!(attempt.reply.len() <= 512 && !attempt.reply.contains(char::is_control), "{what}");
             assert_eq!(relay.accepted().len(), usize::from(expected == "ambiguous"), "{what}");
             relay.calm(command);
-            let relaxed = Client::with(settings(&relay), timeouts(Duration::from_secs(20)), Limits::default());
+            let relaxed = Client::of(&relay);
             // The same channel after every pause; where the limit is short, a new one, so that a slow machine passes.
             let client = if limit < Duration::from_secs(1) { relaxed } else { client };
             let next = client.send_at("m2", ALICE, NOW.plus(Duration::from_mins(10))).await;

@@ -23,25 +23,48 @@ use std::time::Duration;
 use self::pool::Pool;
 use self::session::Route;
 use self::tls::Tls;
+use super::tls::Identity;
 use super::{Attempt, Channel, Gate, Outgoing};
 use crate::clock::Timestamp;
-use crate::secret::Secret;
+use crate::secret;
 
 /// `[channel.NAME]` with `type = "smtp"`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Where to deliver. One relay until failover is due.
     pub relay: Relay,
-    /// User and password, if the relay wants them; never over a connection without TLS.
-    pub auth: Option<(String, Secret)>,
+    /// Who we are, if the relay wants to know; never over a connection without TLS.
+    pub auth: Option<Auth>,
     /// Private CA in PEM; `None` = the system's roots.
     pub ca_file: Option<PathBuf>,
+    /// Our own certificate, for a relay that asks for one.
+    pub identity: Option<Identity>,
     /// EHLO name; `None` = the host's name.
     pub hello: Option<String>,
-    /// RFC 5321 MAIL FROM.
+    /// RFC 5321 MAIL FROM; `{id}` in it stands for the message's key, so that a report of failed delivery names it.
     pub envelope_from: String,
     /// Most connections at once.
     pub connections: usize,
+    /// How long each phase may take.
+    pub timeouts: Timeouts,
+    /// How long one connection is used.
+    pub limits: Limits,
+}
+
+/// A login.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Auth {
+    /// The user.
+    pub user: String,
+    /// What proves it.
+    pub proof: Proof,
+}
+
+/// What proves who we are; read again at each connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// PLAIN or LOGIN.
+    Password(secret::Source),
 }
 
 /// A relay's address and how TLS comes about.
@@ -126,21 +149,14 @@ impl Default for Limits {
 pub struct Smtp(Arc<Pool>);
 
 impl Smtp {
-    /// The channel `name` (for logs and metrics). Fails if `ca_file` is unreadable, the system has no roots, or the relay's
-    /// name is none that a certificate could bear. Connects to nobody yet.
-    pub fn new(name: Arc<str>, settings: Settings, timeouts: Timeouts) -> anyhow::Result<Self> {
-        Self::with_limits(name, settings, timeouts, Limits::default())
-    }
-
-    /// The same, with other limits on the use of a connection.
-    pub fn with_limits(name: Arc<str>, settings: Settings, timeouts: Timeouts, limits: Limits) -> anyhow::Result<Self> {
+    /// The channel `name` (for logs and metrics). Fails if a file of its TLS is unusable, the system has no roots, or the
+    /// relay's name is none that a certificate could bear. Connects to nobody yet.
+    pub fn new(name: Arc<str>, settings: Settings) -> anyhow::Result<Self> {
         let tls = match settings.relay.security {
             Security::Plain => None,
-            Security::Implicit | Security::StartTls => {
-                Some(Tls::new(&settings.relay.host, settings.ca_file.as_deref())?)
-            }
+            Security::Implicit | Security::StartTls => Some(Tls::new(&settings.relay.host, &settings)?),
         };
-        Ok(Self(Arc::new(Pool::new(Route { name, settings, timeouts, tls }, limits))))
+        Ok(Self(Arc::new(Pool::new(Route { name, settings, tls }))))
     }
 }
 

@@ -8,11 +8,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
+use super::body;
 use super::pause::Pause;
 use super::session::{Ending, Mail, Route, Session};
 use super::streak::Streak;
 use super::verdict::{End, Event, Outcome, Phase, Scope};
-use super::{Limits, body};
 use crate::channels::{Attempt, Gate, Outgoing, Permission, Verdict};
 use crate::clock::Timestamp;
 
@@ -21,7 +21,6 @@ const UNSETTLED_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) struct Pool {
     route: Arc<Route>,
-    limits: Limits,
     /// One permit per connection, held by whoever uses, opens or closes it.
     slots: Arc<Semaphore>,
     /// One connection is opened at a time: a refused login is then tried once, not once per connection, and a relay that
@@ -47,11 +46,10 @@ struct Parked {
 }
 
 impl Pool {
-    pub(super) fn new(route: Route, limits: Limits) -> Self {
+    pub(super) fn new(route: Route) -> Self {
         Self {
             slots: Arc::new(Semaphore::new(route.settings.connections.max(1))),
             route: Arc::new(route),
-            limits,
             opening: tokio::sync::Mutex::default(),
             state: Mutex::default(),
         }
@@ -151,7 +149,9 @@ impl Pool {
     fn take(&self) -> Option<Session> {
         let mut state = self.state();
         while let Some(parked) = state.parked.pop() {
-            if parked.since.elapsed() < self.limits.idle && parked.session.opened.elapsed() < self.limits.age {
+            if parked.since.elapsed() < self.route.settings.limits.idle
+                && parked.session.opened.elapsed() < self.route.settings.limits.age
+            {
                 return Some(parked.session);
             }
         }
@@ -175,7 +175,8 @@ impl Pool {
         if !session.is_usable() {
             return;
         }
-        let worn = session.transactions >= self.limits.messages || session.opened.elapsed() >= self.limits.age;
+        let worn = session.transactions >= self.route.settings.limits.messages
+            || session.opened.elapsed() >= self.route.settings.limits.age;
         let mut state = self.state();
         if worn || state.closed {
             // Not awaited: the verdict is known. The slot is free when the connection is closed.
@@ -259,7 +260,7 @@ impl Pool {
 async fn reap(pool: Weak<Pool>) {
     while let Some((due, slots)) = pool.upgrade().and_then(|pool| {
         let mut state = pool.state();
-        let due = state.parked.first().map(|parked| parked.since + pool.limits.idle);
+        let due = state.parked.first().map(|parked| parked.since + pool.route.settings.limits.idle);
         state.reaping = due.is_some();
         due.map(|due| (due, pool.slots.clone()))
     }) {
@@ -267,7 +268,8 @@ async fn reap(pool: Weak<Pool>) {
         let Ok(_slot) = slots.acquire_owned().await else { return };
         let old = pool.upgrade().and_then(|pool| {
             let mut state = pool.state();
-            let old = state.parked.first().is_some_and(|parked| parked.since.elapsed() >= pool.limits.idle);
+            let old =
+                state.parked.first().is_some_and(|parked| parked.since.elapsed() >= pool.route.settings.limits.idle);
             old.then(|| state.parked.remove(0))
         });
         if let Some(old) = old {

@@ -9,11 +9,11 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::Settings;
 use super::opening::{self, Capabilities};
 use super::tls::Tls;
 use super::verdict::{End, Event, Phase};
 use super::wire::Wire;
-use super::{Settings, Timeouts};
 use crate::channels::{Handover, Permission};
 use crate::{crash, metrics};
 
@@ -34,7 +34,6 @@ const QUIT: Duration = Duration::from_secs(1);
 pub(super) struct Route {
     pub(super) name: Arc<str>,
     pub(super) settings: Settings,
-    pub(super) timeouts: Timeouts,
     /// Present unless the relay is spoken to in plain text.
     pub(super) tls: Option<Tls>,
 }
@@ -133,7 +132,7 @@ impl Session {
 
     /// Body and dot in one write, and the reply to them.
     async fn body(&mut self, mail: &Mail<'_>, written_by: Instant) -> End {
-        let timeouts = self.route.timeouts;
+        let timeouts = self.route.settings.timeouts;
         crash::at("before_dot");
         // A relay that takes a little now and then could make a connection its own for hours.
         let written = timeout_at(written_by, self.wire.write(mail.body, timeouts.body)).await;
@@ -164,7 +163,7 @@ impl Session {
     /// MAIL, RCPT, DATA up to 354: in one write where the relay announced PIPELINING (RFC 2920), else one by one. The
     /// first reply that does not lead on is the end.
     async fn envelope(&mut self, mail: &Mail<'_>) -> Result<(), End> {
-        let timeouts = self.route.timeouts;
+        let timeouts = self.route.settings.timeouts;
         let steps: [Step; 3] = [
             (Phase::Mail, self.mail_from(mail), timeouts.mail),
             (Phase::Rcpt, format!("RCPT TO:<{}>\r\n", mail.to), timeouts.rcpt),
@@ -223,7 +222,7 @@ impl Session {
         if !refusal || self.wire.has_surplus() {
             return;
         }
-        let limit = self.route.timeouts.mail;
+        let limit = self.route.settings.timeouts.mail;
         let reset = match self.wire.write(b"RSET\r\n", limit).await {
             Ok(()) => self.wire.reply(limit).await,
             Err(event) => Err(event),

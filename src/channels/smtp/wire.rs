@@ -61,7 +61,8 @@ impl Wire {
             return Err(Event::Surplus);
         }
         let Stream::Plain(stream) = self.stream else { return Err(Event::Unfit("TLS within TLS")) };
-        let stream = within(limit, tls.connector.connect(tls.name.clone(), stream)).await?;
+        let connector = tls.connector(limit).await?;
+        let stream = within(limit, connector.connect(tls.name(), stream)).await?;
         Ok(Self { stream: Stream::Tls(Box::new(stream)), unread: BytesMut::new() })
     }
 

@@ -1,16 +1,20 @@
-//! The certificates that a relay shows.
+//! The certificates that a relay shows, and those it wants to see.
 
 use std::path::Path;
 use std::sync::Arc;
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::WebPkiClientVerifier;
 use tokio_rustls::TlsAcceptor;
 
 use super::Certificate;
 
-/// Makes a CA, writes it to `ca_file`, and shows the certificate asked for.
-pub(super) fn acceptor(certificate: Certificate, ca_file: &Path) -> TlsAcceptor {
+/// Makes a CA, writes it to `ca_file`, and shows the certificate asked for. With
+/// `wants_client` it takes only clients that show the certificate which then lies beside `ca_file`: `client.pem`, `client.key`.
+pub(super) fn acceptor(certificate: Certificate, wants_client: bool, ca_file: &Path) -> TlsAcceptor {
     let authority = |name: &str| {
         let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
@@ -20,7 +24,8 @@ pub(super) fn acceptor(certificate: Certificate, ca_file: &Path) -> TlsAcceptor 
         (Issuer::new(params, key), pem)
     };
     let (trusted, pem) = authority("the CA of these tests");
-    std::fs::write(ca_file, pem).unwrap();
+    let directory = ca_file.parent().unwrap();
+    std::fs::write(ca_file, &pem).unwrap();
     let (stranger, _) = authority("a stranger");
 
     let names = match certificate {
@@ -36,11 +41,21 @@ pub(super) fn acceptor(certificate: Certificate, ca_file: &Path) -> TlsAcceptor 
     let issuer = if certificate == Certificate::UnknownCa { &stranger } else { &trusted };
     let chain = vec![params.signed_by(&key, issuer).unwrap().der().clone()];
     let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der()));
-    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
-        .unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config =
+        rustls::ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
+    let config = if wants_client {
+        let client_key = KeyPair::generate().unwrap();
+        let client = CertificateParams::new(vec!["client.test".to_owned()]).unwrap().signed_by(&client_key, &trusted);
+        std::fs::write(directory.join("client.pem"), client.unwrap().pem()).unwrap();
+        std::fs::write(directory.join("client.key"), client_key.serialize_pem()).unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
+        config.with_client_cert_verifier(verifier)
+    } else {
+        config.with_no_client_auth()
+    };
+    let config = config.with_single_cert(chain, key).unwrap();
     TlsAcceptor::from(Arc::new(config))
 }

@@ -114,6 +114,8 @@ pub struct Accepted {
 pub struct Options {
     pub tls: Tls,
     pub certificate: Certificate,
+    /// Whether it takes only clients that show the certificate of [`Relay::identity`].
+    pub wants_client: bool,
     /// What EHLO announces beside STARTTLS and AUTH, which follow from `tls` and `account`.
     pub capabilities: Vec<&'static str>,
     /// User and password; with an account, MAIL before AUTH is refused with 530.
@@ -131,6 +133,7 @@ impl Default for Options {
         Self {
             tls: Tls::None,
             certificate: Certificate::Right,
+            wants_client: false,
             capabilities: vec!["PIPELINING", "SIZE 10485760", "8BITMIME", "ENHANCEDSTATUSCODES"],
             account: None,
             mechanisms: "PLAIN LOGIN",
@@ -158,8 +161,9 @@ impl Relay {
     #[expect(clippy::unused_async, reason = "it spawns, so it must be called within a runtime: the type says it")]
     pub async fn start_with(options: Options) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let acceptor = (options.tls != Tls::None)
-            .then(|| certificate::acceptor(options.certificate, &directory.path().join("ca.pem")));
+        let acceptor = (options.tls != Tls::None).then(|| {
+            certificate::acceptor(options.certificate, options.wants_client, &directory.path().join("ca.pem"))
+        });
         let socket = TcpSocket::new_v4().unwrap();
         if let Some(bytes) = options.receive_buffer {
             socket.set_recv_buffer_size(bytes).unwrap();
@@ -195,6 +199,11 @@ impl Relay {
     /// The CA to trust (PEM); there is none without TLS.
     pub fn ca_file(&self) -> PathBuf {
         self.directory.path().join("ca.pem")
+    }
+
+    /// Certificate and key for a client to show.
+    pub fn identity(&self) -> (PathBuf, PathBuf) {
+        (self.directory.path().join("client.pem"), self.directory.path().join("client.key"))
     }
 
     /// From now on, `action` at every `command`.
