@@ -7,7 +7,7 @@ pub mod smtp;
 pub mod tls;
 
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -159,6 +159,6 @@ pub fn open(name: &Arc<str>, settings: &Settings) -> anyhow::Result<Arc<dyn Chan
 /// The files that `settings` name: when the content of one changes, a reload opens the channel anew.
 pub fn files(settings: &Settings) -> Vec<&Path> {
     match settings {
-        Settings::Smtp(settings) => settings.ca_file.iter().map(PathBuf::as_path).collect(),
+        Settings::Smtp(settings) => settings.files(),
     }
 }

@@ -15,7 +15,7 @@ mod tls;
 pub mod verdict;
 mod wire;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +49,18 @@ pub struct Settings {
     pub timeouts: Timeouts,
     /// How long one connection is used.
     pub limits: Limits,
+}
+
+impl Settings {
+    /// The files that these settings name.
+    pub(super) fn files(&self) -> Vec<&Path> {
+        let identity = self.identity.iter().flat_map(|identity| [&identity.cert_file, &identity.key_file]);
+        let password = self.auth.iter().filter_map(|auth| match &auth.proof {
+            Proof::Password(secret::Source::File(file)) => Some(file),
+            Proof::Password(secret::Source::Here(_)) => None,
+        });
+        self.ca_file.iter().chain(identity).chain(password).map(PathBuf::as_path).collect()
+    }
 }
 
 /// A login.
