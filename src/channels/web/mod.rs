@@ -1,0 +1,3 @@
+//! Owns outbound HTTP.
+pub mod guard;
+pub mod retry_after;
