@@ -5,6 +5,7 @@ pub mod breaker;
 pub mod resolve;
 pub mod smtp;
 pub mod tls;
+pub mod token;
 pub mod web;
 
 use std::future::Future;

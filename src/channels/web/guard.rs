@@ -38,8 +38,8 @@ const FORBIDDEN_4: &[([u8; 4], u8, Kind)] = &[
     ([169, 254, 0, 0], 16, Special), // link-local, hence the metadata services
     ([172, 16, 0, 0], 12, Private),
     ([192, 0, 0, 0], 24, Special),
-    ([192, 0, 2, 0], 24, Special),    // documentation
-    ([192, 88, 99, 0], 24, Special),  // 6to4 relays
+    ([192, 0, 2, 0], 24, Special),   // documentation
+    ([192, 88, 99, 0], 24, Special), // 6to4 relays
     ([192, 168, 0, 0], 16, Private),
     ([198, 18, 0, 0], 15, Special),   // benchmarks
     ([198, 51, 100, 0], 24, Special), // documentation
@@ -198,7 +198,8 @@ mod tests {
         for open in ["10.0.0.1", "127.0.0.1", "::1", "100.64.0.1", "192.168.0.1", "fd00::1", "::ffff:10.0.0.1"] {
             assert!(own.allows(open.parse().unwrap()), "{open}");
         }
-        for shut in ["169.254.169.254", "168.63.129.16", "100.100.100.200", "fe80::1", "0.0.0.0", "224.0.0.1", "64:ff9b::1"]
+        for shut in
+            ["169.254.169.254", "168.63.129.16", "100.100.100.200", "fe80::1", "0.0.0.0", "224.0.0.1", "64:ff9b::1"]
         {
             assert!(!own.allows(shut.parse().unwrap()), "{shut}");
         }
@@ -222,7 +223,9 @@ mod tests {
         for (text, shown) in [("10.0.0.0/8", "10.0.0.0/8"), ("::1", "::1/128"), ("10.0.0.7", "10.0.0.7/32")] {
             assert_eq!(text.parse::<Network>().unwrap().to_string(), shown);
         }
-        for text in ["", "10.0.0.0/33", "10.0.0/8", "::/129", "example.com", "10.0.0.0/-1", "10.0.0.0/", "::ffff:10.0.0.0/104"] {
+        for text in
+            ["", "10.0.0.0/33", "10.0.0/8", "::/129", "example.com", "10.0.0.0/-1", "10.0.0.0/", "::ffff:10.0.0.0/104"]
+        {
             assert!(text.parse::<Network>().is_err(), "{text}");
         }
     }
