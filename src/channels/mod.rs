@@ -2,11 +2,13 @@
 //! knows neither the store nor the rules. [`open`] is the one place that makes one of its settings.
 
 pub mod breaker;
+pub mod graph;
 pub mod resolve;
 pub mod smtp;
 pub mod tls;
 pub mod token;
 pub mod web;
+pub mod webhook;
 
 use std::future::Future;
 use std::path::Path;
@@ -145,6 +147,10 @@ pub trait Channel: Send + Sync + 'static {
 pub enum Settings {
     /// `type = "smtp"`.
     Smtp(smtp::Settings),
+    /// `type = "graph-mail"`.
+    GraphMail(graph::Settings),
+    /// `type = "webhook"`.
+    Webhook(webhook::Settings),
 }
 
 /// The words of `type` whose channels are rooms: recipients themselves, and no way to a person.
@@ -155,6 +161,12 @@ pub const ROOMS: &[&str] = &["webhook"];
 pub fn open(name: &Arc<str>, settings: &Settings) -> anyhow::Result<Arc<dyn Channel>> {
     match settings {
         Settings::Smtp(settings) => Ok(Arc::new(smtp::Smtp::new(name.clone(), settings.clone())?)),
+        Settings::GraphMail(settings) => {
+            Ok(Arc::new(graph::GraphMail::new(name.clone(), settings, web::Limits::default())?))
+        }
+        Settings::Webhook(settings) => {
+            Ok(Arc::new(webhook::Webhook::new(name.clone(), settings, web::Limits::default())?))
+        }
     }
 }
 
@@ -162,5 +174,7 @@ pub fn open(name: &Arc<str>, settings: &Settings) -> anyhow::Result<Arc<dyn Chan
 pub fn files(settings: &Settings) -> Vec<&Path> {
     match settings {
         Settings::Smtp(settings) => settings.files(),
+        Settings::GraphMail(settings) => settings.auth.files(),
+        Settings::Webhook(settings) => settings.files(),
     }
 }

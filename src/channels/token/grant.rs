@@ -71,7 +71,8 @@ impl Grant {
         form.append_pair("client_id", self.settings.client_id.as_deref().unwrap_or_default());
         form.append_pair("scope", &format!("{}/.default", self.resource));
         match &self.settings.credential {
-            Credential::Secret(secret) => {
+            Credential::Secret(source) => {
+                let secret = source.read().map_err(|what| refused(format!("the client secret: {what}")))?;
                 form.append_pair("client_secret", secret.expose());
             }
             Credential::Federated(file) => {

@@ -4,7 +4,7 @@
 pub mod cloud;
 mod grant;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ pub use self::cloud::{Azure, Cloud, Service};
 use self::grant::Grant;
 use super::web;
 use crate::clock::Timestamp;
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 
 /// A token is renewed when so much of its life is over, in hundredths, as librdkafka does.
 const RENEW_AT: u32 = 80;
@@ -43,13 +43,20 @@ pub struct Settings {
 /// What proves who we are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Credential {
-    /// A client secret.
-    Secret(Secret),
+    /// A client secret, read for every request.
+    Secret(secret::Source),
     /// The file with a token of another issuer that Entra trusts, as Kubernetes mounts it; read for every request, since it
     /// is renewed.
     Federated(PathBuf),
     /// The machine we run on: its metadata service gives tokens.
     Managed,
+}
+
+impl Settings {
+    /// The files that are read once.
+    pub(super) fn files(&self) -> Vec<&Path> {
+        self.azure.web.files()
+    }
 }
 
 /// An access token.

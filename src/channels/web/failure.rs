@@ -6,7 +6,8 @@ use std::fmt;
 
 use super::names::Refused;
 use crate::channels::Permission;
-use crate::channels::smtp::verdict::{Outcome, Scope};
+use crate::channels::breaker::Failure as Trouble;
+use crate::channels::smtp::verdict::Outcome;
 
 /// What kept a request from being answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,21 +65,36 @@ impl Failure {
         of(if error.is_connect() { Fault::Connect } else { Fault::Broken })
     }
 
-    /// Verdict and scope.
+    /// What it means for the message, and for the way.
     #[must_use]
-    pub fn judge(&self) -> (Outcome, Scope) {
+    pub fn judge(&self) -> (Outcome, Way) {
+        use Trouble::{Lasting, Passing};
         match (self.fault, self.written) {
             // What is handed out may have arrived, whatever was seen of it afterwards.
-            (_, true) => (Outcome::Ambiguous, Scope::Message),
-            (Fault::Withdrawn(Permission::Lost), false) => (Outcome::Hold("lost"), Scope::Message),
-            (Fault::Withdrawn(_), false) => (Outcome::Hold("stopping"), Scope::Message),
-            (Fault::Forbidden, false) => (Outcome::Hold("forbidden"), Scope::Route),
-            (Fault::Resolve, false) => (Outcome::Hold("resolve"), Scope::Route),
-            (Fault::Tls, false) => (Outcome::Hold("tls"), Scope::Route),
+            (_, true) => (Outcome::Ambiguous, Way::Fails(Passing)),
+            (Fault::Withdrawn(Permission::Lost), false) => (Outcome::Hold("lost"), Way::Untold),
+            (Fault::Withdrawn(_), false) => (Outcome::Hold("stopping"), Way::Untold),
+            // Only somebody who changes a configuration, or a certificate, can help.
+            (Fault::Forbidden, false) => (Outcome::Hold("forbidden"), Way::Fails(Lasting)),
+            (Fault::Resolve, false) => (Outcome::Hold("resolve"), Way::Fails(Passing)),
+            (Fault::Tls, false) => (Outcome::Hold("tls"), Way::Fails(Passing)),
             // Nothing of the message was seen by anybody: the way is at fault.
-            (Fault::Connect | Fault::Timeout | Fault::Broken, false) => (Outcome::Hold("connect"), Scope::Route),
+            (Fault::Connect | Fault::Timeout | Fault::Broken, false) => {
+                (Outcome::Hold("connect"), Way::Fails(Passing))
+            }
         }
     }
+}
+
+/// What an attempt says of the way to the other side, for every other message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// It works: somebody answered, whatever they think of this message.
+    Works,
+    /// It does not.
+    Fails(Trouble),
+    /// Nothing: it was not tried.
+    Untold,
 }
 
 /// The permission was gone.

@@ -6,6 +6,7 @@
 //! tables of verdicts are in `docs/delivery.md`.
 
 mod departure;
+mod endpoint;
 pub mod failure;
 pub mod guard;
 mod names;
@@ -13,7 +14,7 @@ pub mod retry_after;
 
 use std::fmt::Write;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,9 +27,10 @@ use tokio::time::{Instant, timeout, timeout_at};
 use url::{Host, Url};
 
 use self::departure::Departure;
+pub(super) use self::endpoint::{Endpoint, Judged};
 use self::failure::{Failure, Fault};
 use self::guard::Guard;
-pub use self::names::Lookup;
+use super::resolve::Resolver;
 use super::{Outgoing, tls};
 use crate::clock::Timestamp;
 
@@ -53,6 +55,14 @@ pub struct Settings {
     pub identity: Option<tls::Identity>,
 }
 
+impl Settings {
+    /// The files that are read once, when the client is made.
+    pub(super) fn files(&self) -> Vec<&Path> {
+        let identity = self.identity.iter().flat_map(|identity| [&identity.cert_file, &identity.key_file]);
+        self.ca_file.iter().chain(identity).map(PathBuf::as_path).collect()
+    }
+}
+
 /// How long a request may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -74,7 +84,7 @@ pub struct Client {
     inner: reqwest::Client,
     settings: Settings,
     limits: Limits,
-    lookup: Lookup,
+    resolver: Resolver,
 }
 
 /// One request. No header of it is printed.
@@ -107,19 +117,19 @@ impl Client {
     /// A client that keeps at most `connections` open between requests. Fails on an unreadable file of `settings`. Connects
     /// to nobody yet.
     pub fn new(settings: &Settings, limits: Limits, connections: usize) -> anyhow::Result<Self> {
-        Self::with_lookup(settings, limits, connections, names::system())
+        Self::with_resolver(settings, limits, connections, Resolver::system())
     }
 
-    /// The same, with names looked up by `lookup`.
-    pub fn with_lookup(
+    /// The same, with names looked up by `resolver`.
+    pub fn with_resolver(
         settings: &Settings,
         limits: Limits,
         connections: usize,
-        lookup: Lookup,
+        resolver: Resolver,
     ) -> anyhow::Result<Self> {
         let inner = reqwest::Client::builder()
             .tls_backend_preconfigured(tls::client(settings.ca_file.as_deref(), settings.identity.as_ref())?)
-            .dns_resolver(Arc::new(names::Checked { guard: settings.guard.clone(), lookup: lookup.clone() }))
+            .dns_resolver(Arc::new(names::Checked { guard: settings.guard.clone(), resolver: resolver.clone() }))
             .https_only(!settings.allow_http)
             .redirect(redirect::Policy::none())
             .retry(retry::never())
@@ -132,7 +142,7 @@ impl Client {
             .user_agent(concat!("auditbell/", env!("CARGO_PKG_VERSION")))
             .build()
             .context("the HTTP client cannot be made")?;
-        Ok(Self { inner, settings: settings.clone(), limits, lookup })
+        Ok(Self { inner, settings: settings.clone(), limits, resolver })
     }
 
     /// Asks once. Whatever status is an answer.
@@ -173,7 +183,7 @@ impl Client {
         let host = url.host().context("the URL names no host")?;
         let port = url.port_or_known_default().context("the URL names no port")?;
         let addresses = match &host {
-            Host::Domain(name) => names::checked(&self.settings.guard, &self.lookup, name).await?,
+            Host::Domain(name) => names::checked(&self.settings.guard, &self.resolver, name).await?,
             Host::Ipv4(address) => vec![IpAddr::V4(*address)],
             Host::Ipv6(address) => vec![IpAddr::V6(*address)],
         };

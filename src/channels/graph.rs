@@ -1,0 +1,200 @@
+//! Owns the `graph-mail` channel: a mail handed to Exchange Online by Microsoft Graph, `POST /users/{id}/sendMail` with our
+//! own MIME bytes in base64 (learn.microsoft.com/graph/outlook-send-mime-message). Which status is which verdict stands in
+//! [`judge`], and for people in `docs/graph-mail.md`.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use anyhow::Context;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use reqwest::Method;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
+use serde::Deserialize;
+use url::Url;
+
+use super::breaker::Failure::{Lasting, Passing};
+use super::smtp::verdict::Outcome;
+use super::token::{self, Service, Token, Tokens};
+use super::web::failure::{Failure, Way};
+use super::web::{self, Answer, Client, Endpoint, Judged, Request};
+use super::{Attempt, Channel, Gate, Outgoing};
+use crate::clock::{Clock, Timestamp};
+
+/// Requests at once that Graph allows per application and mailbox (learn.microsoft.com/graph/throttling-limits).
+pub const MOST_CONNECTIONS: usize = 4;
+/// The longest of Graph's words for an error that we repeat.
+const LONGEST_WORD: usize = 64;
+
+/// `[channel.NAME]` with `type = "graph-mail"`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Whose mailbox sends: UPN, address or object id.
+    pub mailbox: String,
+    /// Who we are; which cloud is in it.
+    pub auth: token::Settings,
+    /// Most requests at once.
+    pub connections: usize,
+}
+
+/// The channel.
+pub struct GraphMail {
+    endpoint: Endpoint,
+    tokens: Tokens,
+    url: Url,
+    connections: usize,
+}
+
+/// What was said to one request.
+enum Said {
+    /// By the login server: there is no token.
+    NoToken(token::Refused),
+    /// By Graph.
+    Answer(Answer),
+    /// Nothing.
+    Nothing(Failure),
+}
+
+impl GraphMail {
+    /// The channel `name` (for logs and metrics). Fails on what the settings' files or URLs do not allow. Connects to nobody
+    /// yet.
+    pub fn new(name: Arc<str>, settings: &Settings, limits: web::Limits) -> anyhow::Result<Self> {
+        let tokens = Tokens::new(&settings.auth, Service::Graph)?;
+        Self::with_tokens(name, settings, limits, tokens)
+    }
+
+    /// The same, with a source of tokens that there is already.
+    pub fn with_tokens(
+        name: Arc<str>,
+        settings: &Settings,
+        limits: web::Limits,
+        tokens: Tokens,
+    ) -> anyhow::Result<Self> {
+        let client = Client::new(&settings.auth.azure.web, limits, settings.connections)?;
+        let mut url = settings.auth.azure.graph().context("graph_url is no URL")?;
+        let mut path = url.path_segments_mut().map_err(|()| anyhow::anyhow!("graph_url names no host"))?;
+        path.pop_if_empty().extend(["v1.0", "users", settings.mailbox.as_str(), "sendMail"]);
+        drop(path);
+        Ok(Self { endpoint: Endpoint::new(name, client), tokens, url, connections: settings.connections })
+    }
+
+    async fn send(&self, outgoing: &Outgoing, now: Timestamp) -> Attempt {
+        let pass = match self.endpoint.enter(now) {
+            Ok(pass) => pass,
+            Err(attempt) => return attempt,
+        };
+        let body: Bytes = STANDARD.encode(&outgoing.bytes).into();
+        let said = match self.post(outgoing, body.clone(), now).await {
+            // A token may have been revoked, or its keys been changed: once more with a fresh one.
+            (Some(token), Said::Answer(answer)) if answer.status == 401 => {
+                self.tokens.reject(&token);
+                self.post(outgoing, body, now).await.1
+            }
+            (_, said) => said,
+        };
+        let judged = match said {
+            Said::Answer(answer) => {
+                let word = word(&answer.body);
+                let told = format!("Graph answers with status {} {word}", answer.status);
+                Judged::answer(&answer, judge(answer.status, &word), now, told.trim_end().to_owned())
+            }
+            Said::NoToken(refused) => {
+                let trouble = if refused.why == "auth" { Lasting } else { Passing };
+                Judged::ours(refused.why, trouble, refused.message)
+            }
+            Said::Nothing(failure) => Judged::failure(&failure),
+        };
+        self.endpoint.conclude(pass, judged, now)
+    }
+
+    /// One request, and the token that it bore.
+    async fn post(&self, outgoing: &Outgoing, body: Bytes, now: Timestamp) -> (Option<Token>, Said) {
+        let token = match self.tokens.get(now).await {
+            Ok(token) => token,
+            Err(refused) => return (None, Said::NoToken(refused)),
+        };
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+        // A token of ours holds nothing that a header may not hold.
+        if let Ok(mut bearer) = HeaderValue::from_str(&format!("Bearer {}", token.expose())) {
+            bearer.set_sensitive(true);
+            headers.insert(AUTHORIZATION, bearer);
+        }
+        let request = Request { method: Method::POST, url: &self.url, headers, body, outgoing: Some(outgoing) };
+        let said = self.endpoint.client.ask(request, now).await.map_or_else(Said::Nothing, Said::Answer);
+        (Some(token), said)
+    }
+}
+
+/// What a status, and Graph's word for it, mean for the message, and for the way. Total.
+#[must_use]
+pub fn judge(status: u16, word: &str) -> (Outcome, Way) {
+    match (status, word) {
+        (202, _) => (Outcome::Sent, Way::Works),
+        // Somebody said yes to something, and not what Graph says: it may have been sent.
+        (200..=299, _) => (Outcome::Ambiguous, Way::Works),
+        (300..=399, _) => (Outcome::Hold("redirected"), Way::Fails(Lasting)),
+        // Not the token, which is fresh: what it may do.
+        (401, _) => (Outcome::Hold("auth"), Way::Fails(Lasting)),
+        // No such mailbox, none of Exchange Online, or not ours to send from.
+        (403 | 404, _) => (Outcome::Hold("mailbox"), Way::Fails(Lasting)),
+        (400, "ErrorInvalidRecipients") => (Outcome::Never("recipient-refused"), Way::Works),
+        (413, _) | (400, "ErrorMessageSizeExceeded") => (Outcome::Never("too-big"), Way::Works),
+        (400 | 405..=407 | 411..=499, _) if status != 429 => (Outcome::Never("content-refused"), Way::Works),
+        (429, _) => (Outcome::Hold("throttled"), Way::Fails(Passing)),
+        // Graph's front door says so before Exchange has seen anything.
+        (503 | 509, _) => (Outcome::Hold("unavailable"), Way::Fails(Passing)),
+        // A gateway that lost sight of what it had passed on (502, 504): the mail may have been sent.
+        (502 | 504, _) => (Outcome::Ambiguous, Way::Fails(Passing)),
+        // 408, 409, 500, and what nobody has thought of: it may be this message's fault.
+        _ => (Outcome::Later, Way::Works),
+    }
+}
+
+/// Graph's word for an error: one of a closed set of its own, and safe to log if it looks like one.
+fn word(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Body {
+        error: Error,
+    }
+    #[derive(Deserialize)]
+    struct Error {
+        code: String,
+    }
+    let word = serde_json::from_slice(body).map(|body: Body| body.error.code).unwrap_or_default();
+    let fits = word.len() <= LONGEST_WORD && word.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if fits { word } else { String::new() }
+}
+
+impl Channel for GraphMail {
+    fn attempt<'a>(
+        &'a self,
+        outgoing: &'a Outgoing,
+        now: Timestamp,
+    ) -> Pin<Box<dyn Future<Output = Attempt> + Send + 'a>> {
+        Box::pin(self.send(outgoing, now))
+    }
+
+    fn connections(&self) -> usize {
+        self.connections
+    }
+
+    fn gate(&self, now: Timestamp) -> Gate {
+        self.endpoint.gate(now)
+    }
+
+    /// Gets a token, and connects to Graph, which is asked nothing.
+    fn probe(&self) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send + '_>> {
+        Box::pin(async {
+            let token = self.tokens.get(Clock::system().now()).await;
+            token.map_err(|refused| anyhow::Error::msg(refused.message))?;
+            self.endpoint.client.probe(&self.url).await
+        })
+    }
+
+    /// Connections are dropped with the channel; HTTP has no goodbye.
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {})
+    }
+}

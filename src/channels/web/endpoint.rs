@@ -1,0 +1,122 @@
+//! Owns one channel's way to its HTTP endpoint: the client, the breaker, and the step from what was said to an attempt.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use super::failure::{Failure, Way};
+use super::{Answer, Client};
+use crate::channels::breaker::{Breaker, Failure as Trouble, Pass};
+use crate::channels::smtp::verdict::Outcome;
+use crate::channels::{Attempt, Gate, Verdict};
+use crate::clock::Timestamp;
+
+/// How soon a message is tried again that nothing else holds.
+const AGAIN: Duration = Duration::from_secs(1);
+
+pub(in crate::channels) struct Endpoint {
+    pub client: Client,
+    name: Arc<str>,
+    breaker: Mutex<Breaker>,
+}
+
+/// What an attempt came to, and why.
+pub(in crate::channels) struct Judged {
+    pub outcome: Outcome,
+    pub way: Way,
+    /// Not before, if the other side says so.
+    pub until: Option<Timestamp>,
+    pub code: Option<u16>,
+    /// For the store; see [`Attempt::reply`].
+    pub reply: String,
+    /// For the log, in words of ours.
+    pub told: String,
+}
+
+impl Judged {
+    /// Of an answer. `Retry-After` holds what would be tried later, and tells the breaker how long a trouble may last.
+    pub fn answer(answer: &Answer, (outcome, way): (Outcome, Way), now: Timestamp, told: String) -> Self {
+        let until = answer.retry_after;
+        let outcome = if until.is_some() && outcome == Outcome::Later { Outcome::Hold("throttled") } else { outcome };
+        let way = match (way, until) {
+            (Way::Fails(Trouble::Passing), Some(until)) => Way::Fails(Trouble::Asked(until.since(now))),
+            _ => way,
+        };
+        Self { outcome, way, until, code: Some(answer.status), reply: answer.kept(), told }
+    }
+
+    /// Of a request that could not be made: in words of ours, without a secret.
+    pub fn ours(why: &'static str, trouble: Trouble, what: String) -> Self {
+        let (outcome, way) = (Outcome::Hold(why), Way::Fails(trouble));
+        Self { outcome, way, until: None, code: None, reply: what.clone(), told: what }
+    }
+
+    /// Of a request that nobody answered.
+    pub fn failure(failure: &Failure) -> Self {
+        let (outcome, way) = failure.judge();
+        Self { outcome, way, until: None, code: None, reply: failure.detail.clone(), told: failure.detail.clone() }
+    }
+}
+
+impl Endpoint {
+    pub fn new(name: Arc<str>, client: Client) -> Self {
+        Self { client, name, breaker: Mutex::default() }
+    }
+
+    pub fn gate(&self, now: Timestamp) -> Gate {
+        self.breaker().gate(now)
+    }
+
+    /// Leave to try, or the attempt that there is none.
+    pub fn enter(&self, now: Timestamp) -> Result<Pass, Attempt> {
+        self.breaker().enter(now).map_err(|shut| Attempt {
+            verdict: Verdict::Hold { until: shut.until, why: shut.why },
+            code: None,
+            reply: "the channel pauses after an earlier failure".into(),
+            receipt: None,
+        })
+    }
+
+    /// Tells the breaker, and makes the attempt.
+    pub fn conclude(&self, pass: Pass, judged: Judged, now: Timestamp) -> Attempt {
+        let why = match judged.outcome {
+            Outcome::Hold(why) => why,
+            _ => "unanswered",
+        };
+        let mut breaker = self.breaker();
+        match judged.way {
+            Way::Works if breaker.succeeded(pass, now) => tracing::info!(channel = %self.name, "the channel works again"),
+            Way::Fails(trouble) if breaker.failed(pass, trouble, why, now, jitter()) => {
+                tracing::warn!(channel = %self.name, why, "the channel does not work: {}", judged.told);
+            }
+            Way::Works | Way::Fails(_) | Way::Untold => {}
+        }
+        let asked = judged.until.unwrap_or(now.plus(AGAIN));
+        let held = match breaker.gate(now) {
+            Gate::Shut { until, .. } => until.max(asked),
+            Gate::Open | Gate::Probe => asked,
+        };
+        drop(breaker);
+        let verdict = match judged.outcome {
+            Outcome::Sent => Verdict::Sent { reference: None },
+            Outcome::Later => Verdict::Later,
+            Outcome::Never(reason) => Verdict::Never { reason },
+            Outcome::Ambiguous => Verdict::Ambiguous,
+            Outcome::Hold(why) => Verdict::Hold { until: held, why },
+        };
+        Attempt { verdict, code: judged.code, reply: judged.reply, receipt: None }
+    }
+
+    /// The breaker behind its lock; every change of it is a single step, so a panic elsewhere leaves it whole.
+    fn breaker(&self) -> MutexGuard<'_, Breaker> {
+        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Uniform in 0..1; without the system's randomness the middle.
+fn jitter() -> f64 {
+    let mut bytes = [0; 4];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX),
+        Err(_) => 0.5,
+    }
+}

@@ -1,0 +1,253 @@
+//! Owns the `webhook` channel: one signed POST per message, after Standard Webhooks (standardwebhooks.com, version 1). Which
+//! status is which verdict stands in [`judge`], and for people in `docs/webhook.md`.
+
+use std::path::Path;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
+use hmac::{Hmac, KeyInit, Mac};
+use reqwest::Method;
+use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use sha2::Sha256;
+use url::Url;
+
+use super::breaker::Failure::{Lasting, Passing};
+use super::smtp::verdict::Outcome;
+use super::web::failure::Way;
+use super::web::{self, Client, Endpoint, Judged, Request};
+use super::{Attempt, Channel, Gate, Outgoing};
+use crate::clock::Timestamp;
+use crate::secret::{self, Secret};
+
+/// What a secret begins with.
+const PREFIX: &str = "whsec_";
+/// A key shorter than this is refused: the specification's least, in bytes.
+const SHORTEST_KEY: usize = 24;
+/// The longest that the specification has.
+const LONGEST_KEY: usize = 64;
+/// Headers that are ours, or that HTTP's framing hangs on.
+const OURS: &[&str] = &[
+    "webhook-id",
+    "webhook-timestamp",
+    "webhook-signature",
+    "content-type",
+    "content-length",
+    "transfer-encoding",
+    "connection",
+    "host",
+    "expect",
+    "te",
+    "trailer",
+    "upgrade",
+];
+
+/// `[channel.NAME]` with `type = "webhook"`. Its secrets are read for every request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Where to POST; it may hold a signature.
+    pub url: secret::Source,
+    /// One or more of `whsec_` and a key in base64, spaces between them; each makes a signature, so that a key can be changed
+    /// without a gap. `None`: unsigned.
+    pub secret: Option<secret::Source>,
+    /// The header `Authorization`.
+    pub authorization: Option<secret::Source>,
+    /// Further headers.
+    pub headers: Vec<(String, Secret)>,
+    /// Media type of the body.
+    pub content_type: String,
+    /// How the endpoint is reached.
+    pub web: web::Settings,
+    /// Most requests at once.
+    pub connections: usize,
+}
+
+impl Settings {
+    /// The files that are read once.
+    pub(super) fn files(&self) -> Vec<&Path> {
+        self.web.files()
+    }
+
+    /// What the secrets say now. The error names the key and repeats nothing of its value.
+    fn read(&self) -> Result<Target, String> {
+        let of = |key: &'static str| move |what: String| format!("{key} {what}");
+        let text = self.url.read().map_err(of("url"))?;
+        let url = url(text.expose(), self.web.allow_http).map_err(of("url"))?;
+        let secret = self.secret.as_ref().map(secret::Source::read).transpose().map_err(of("secret"))?;
+        let keys = secret.map(|secret| keys(secret.expose())).transpose().map_err(of("secret"))?.unwrap_or_default();
+        let mut headers = HeaderMap::new();
+        let mut add = |key: &str, name: &str, value: &str| {
+            let (name, value) = header(name, value).map_err(|what| format!("{key} {what}"))?;
+            headers.insert(name, value);
+            Ok::<_, String>(())
+        };
+        for (name, value) in &self.headers {
+            add(&format!("headers.{name}"), name, value.expose())?;
+        }
+        if let Some(source) = &self.authorization {
+            add("authorization", "authorization", source.read().map_err(of("authorization"))?.expose())?;
+        }
+        let (name, value) = web::header("content-type", &self.content_type).map_err(|what| format!("content_type {what}"))?;
+        headers.insert(name, value);
+        Ok(Target { url, keys, headers })
+    }
+}
+
+/// Where a request goes, and what it bears.
+struct Target {
+    url: Url,
+    keys: Vec<Hmac<Sha256>>,
+    headers: HeaderMap,
+}
+
+/// The channel.
+pub struct Webhook {
+    endpoint: Endpoint,
+    settings: Settings,
+}
+
+impl Webhook {
+    /// The channel `name` (for logs and metrics). Fails on what the settings' files, URL, keys or headers do not allow.
+    /// Connects to nobody yet.
+    pub fn new(name: Arc<str>, settings: &Settings, limits: web::Limits) -> anyhow::Result<Self> {
+        settings.read().map_err(anyhow::Error::msg)?;
+        let client = Client::new(&settings.web, limits, settings.connections)?;
+        Ok(Self { endpoint: Endpoint::new(name, client), settings: settings.clone() })
+    }
+
+    async fn post(&self, outgoing: &Outgoing, now: Timestamp) -> Attempt {
+        let pass = match self.endpoint.enter(now) {
+            Ok(pass) => pass,
+            Err(attempt) => return attempt,
+        };
+        let judged = match self.settings.read() {
+            Ok(target) => self.ask(&target, outgoing, now).await,
+            Err(what) => Judged::ours("auth", Lasting, what),
+        };
+        self.endpoint.conclude(pass, judged, now)
+    }
+
+    async fn ask(&self, target: &Target, outgoing: &Outgoing, now: Timestamp) -> Judged {
+        let mut headers = target.headers.clone();
+        let seconds = now.as_millis().div_euclid(1_000);
+        for (name, value) in signed(&target.keys, &outgoing.key, seconds, &outgoing.bytes) {
+            // A key of ours is hex and the rest digits and base64.
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                headers.insert(HeaderName::from_static(name), value);
+            }
+        }
+        let body = outgoing.bytes.clone();
+        let request = Request { method: Method::POST, url: &target.url, headers, body, outgoing: Some(outgoing) };
+        match self.endpoint.client.ask(request, now).await {
+            Ok(answer) => {
+                Judged::answer(&answer, judge(answer.status), now, format!("it answers with status {}", answer.status))
+            }
+            Err(failure) => Judged::failure(&failure),
+        }
+    }
+}
+
+/// What a status means for the message, and for the way. Total.
+///
+/// A webhook has an idempotency key, so whatever may have been a success and may not is sent again: there is nothing
+/// ambiguous about a status.
+#[must_use]
+pub fn judge(status: u16) -> (Outcome, Way) {
+    match status {
+        200..=299 => (Outcome::Sent, Way::Works),
+        // Never followed: whoever moved must be asked where to, and the body not be given to whom somebody else names.
+        300..=399 => (Outcome::Hold("redirected"), Way::Fails(Lasting)),
+        // Our key, our token: true of every message.
+        401 | 403 | 407 => (Outcome::Hold("auth"), Way::Fails(Lasting)),
+        // The URL leads nowhere: true of every message.
+        404 | 405 | 421 => (Outcome::Hold("no-endpoint"), Way::Fails(Lasting)),
+        // "The receiver no longer wants webhooks" (Standard Webhooks): waiting does not help this message.
+        410 => (Outcome::Never("gone"), Way::Works),
+        // The same bytes would be refused again.
+        400 | 406 | 415 | 422 => (Outcome::Never("content-refused"), Way::Works),
+        413 => (Outcome::Never("too-big"), Way::Works),
+        // Too much, or too early: not this message's fault.
+        429 => (Outcome::Hold("throttled"), Way::Fails(Passing)),
+        // Down, or nobody behind the gateway.
+        502..=504 => (Outcome::Hold("unavailable"), Way::Fails(Passing)),
+        // 408, 409, 425, 500 and all that nobody has thought of: it may be this message's fault.
+        _ => (Outcome::Later, Way::Works),
+    }
+}
+
+/// The three headers of Standard Webhooks; without keys only the first two.
+fn signed(keys: &[Hmac<Sha256>], id: &str, seconds: i64, body: &[u8]) -> Vec<(&'static str, String)> {
+    let signature = |key: &Hmac<Sha256>| {
+        let mut mac = key.clone();
+        mac.update(format!("{id}.{seconds}.").as_bytes());
+        mac.update(body);
+        format!("v1,{}", STANDARD.encode(mac.finalize().into_bytes()))
+    };
+    let mut headers = vec![("webhook-id", id.to_owned()), ("webhook-timestamp", seconds.to_string())];
+    if !keys.is_empty() {
+        headers.push(("webhook-signature", keys.iter().map(signature).collect::<Vec<_>>().join(" ")));
+    }
+    headers
+}
+
+/// A URL that may be posted to. The reason repeats nothing of it.
+pub fn url(text: &str, allow_http: bool) -> Result<Url, String> {
+    let url = Url::parse(text).map_err(|_| "must be a whole URL that begins with https://".to_owned())?;
+    web::may_ask(&url, allow_http)?;
+    Ok(url)
+}
+
+/// The keys behind one or more `whsec_`. The reason repeats nothing of them.
+pub fn keys(secrets: &str) -> Result<Vec<Hmac<Sha256>>, String> {
+    secrets.split_ascii_whitespace().map(key).collect()
+}
+
+fn key(secret: &str) -> Result<Hmac<Sha256>, String> {
+    let form = || format!("must be {PREFIX} and {SHORTEST_KEY} to {LONGEST_KEY} bytes in base64");
+    let encoded = secret.strip_prefix(PREFIX).ok_or_else(form)?;
+    let bytes = STANDARD.decode(encoded).or_else(|_| STANDARD_NO_PAD.decode(encoded)).map_err(|_| form())?;
+    if !(SHORTEST_KEY..=LONGEST_KEY).contains(&bytes.len()) {
+        return Err(form());
+    }
+    Hmac::new_from_slice(&bytes).map_err(|_| form())
+}
+
+/// A header of the configuration, none of ours among them. The reason repeats nothing of the value.
+pub fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), &'static str> {
+    if OURS.iter().any(|ours| ours.eq_ignore_ascii_case(name)) {
+        return Err("is set by auditbell: leave it out");
+    }
+    web::header(name, value)
+}
+
+impl Channel for Webhook {
+    fn attempt<'a>(
+        &'a self,
+        outgoing: &'a Outgoing,
+        now: Timestamp,
+    ) -> Pin<Box<dyn Future<Output = Attempt> + Send + 'a>> {
+        Box::pin(self.post(outgoing, now))
+    }
+
+    fn connections(&self) -> usize {
+        self.settings.connections
+    }
+
+    fn gate(&self, now: Timestamp) -> Gate {
+        self.endpoint.gate(now)
+    }
+
+    /// Connects and secures the connection; nothing is posted.
+    fn probe(&self) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send + '_>> {
+        Box::pin(async {
+            let target = self.settings.read().map_err(anyhow::Error::msg)?;
+            self.endpoint.client.probe(&target.url).await
+        })
+    }
+
+    /// Connections are dropped with the channel; HTTP has no goodbye.
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {})
+    }
+}
