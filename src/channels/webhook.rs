@@ -88,7 +88,8 @@ impl Settings {
         if let Some(source) = &self.authorization {
             add("authorization", "authorization", source.read().map_err(of("authorization"))?.expose())?;
         }
-        let (name, value) = web::header("content-type", &self.content_type).map_err(|what| format!("content_type {what}"))?;
+        let (name, value) =
+            web::header("content-type", &self.content_type).map_err(|what| format!("content_type {what}"))?;
         headers.insert(name, value);
         Ok(Target { url, keys, headers })
     }

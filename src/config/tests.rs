@@ -309,6 +309,8 @@ proptest::proptest! {
 }
 
 fn smtp(config: &super::Config, channel: usize) -> &crate::channels::smtp::Settings {
-    let crate::channels::Settings::Smtp(settings) = &config.channels[channel].settings;
-    settings
+    match &config.channels[channel].settings {
+        crate::channels::Settings::Smtp(settings) => settings,
+        other => panic!("{other:?}"),
+    }
 }

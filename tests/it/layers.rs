@@ -42,6 +42,8 @@ const NAMED_IN: &[(&str, &[&str])] = &[
     ("handlebars", &["compose", "demo"]),
     ("axum", &["http", "demo"]),
     ("tokio_rustls", &["channels"]),
+    ("reqwest", &["channels"]),
+    ("http_body", &["channels"]),
     ("hickory_resolver", &["channels"]),
 ];
 

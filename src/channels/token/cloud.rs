@@ -11,7 +11,7 @@ pub enum Cloud {
     /// Everybody's.
     #[default]
     Public,
-    /// US Government, GCC High. (GCC is in the public one; DoD has a Graph of its own: `graph_url`.)
+    /// US Government, GCC High. (GCC is in the public one; the one of the Department of Defense has a Graph of its own: `graph_url`.)
     UsGov,
     /// Operated by 21Vianet.
     China,

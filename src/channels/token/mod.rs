@@ -129,16 +129,13 @@ impl Tokens {
         if let Some(known) = self.known(now) {
             return known;
         }
-        let _renewing = match self.0.renewing.try_lock() {
-            Ok(renewing) => renewing,
-            Err(_) => {
-                if let Some(token) = self.good(now) {
-                    return Ok(token);
-                }
-                let slow =
-                    |_| Refused { why: "token", message: "another request still waits for the login server".into() };
-                timeout(PATIENCE, self.0.renewing.lock()).await.map_err(slow)?
-            }
+        let _renewing = if let Ok(renewing) = self.0.renewing.try_lock() {
+            renewing
+        } else if let Some(token) = self.good(now) {
+            return Ok(token);
+        } else {
+            let slow = |_| Refused { why: "token", message: "another request still waits for the login server".into() };
+            timeout(PATIENCE, self.0.renewing.lock()).await.map_err(slow)?
         };
         if let Some(known) = self.known(now) {
             return known; // somebody else has asked while we waited

@@ -84,7 +84,9 @@ impl Endpoint {
         };
         let mut breaker = self.breaker();
         match judged.way {
-            Way::Works if breaker.succeeded(pass, now) => tracing::info!(channel = %self.name, "the channel works again"),
+            Way::Works if breaker.succeeded(pass, now) => {
+                tracing::info!(channel = %self.name, "the channel works again");
+            }
             Way::Fails(trouble) if breaker.failed(pass, trouble, why, now, jitter()) => {
                 tracing::warn!(channel = %self.name, why, "the channel does not work: {}", judged.told);
             }

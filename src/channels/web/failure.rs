@@ -79,9 +79,7 @@ impl Failure {
             (Fault::Resolve, false) => (Outcome::Hold("resolve"), Way::Fails(Passing)),
             (Fault::Tls, false) => (Outcome::Hold("tls"), Way::Fails(Passing)),
             // Nothing of the message was seen by anybody: the way is at fault.
-            (Fault::Connect | Fault::Timeout | Fault::Broken, false) => {
-                (Outcome::Hold("connect"), Way::Fails(Passing))
-            }
+            (Fault::Connect | Fault::Timeout | Fault::Broken, false) => (Outcome::Hold("connect"), Way::Fails(Passing)),
         }
     }
 }

@@ -27,7 +27,7 @@ enum Kind {
 }
 
 /// IPv4 networks that are not global (IANA's special-purpose registry, RFC 6890), and two addresses that look public and
-/// answer for the machine: Azure's WireServer and Alibaba's metadata service. The first that holds the address counts.
+/// answer for the machine: Azure's wire server and Alibaba's metadata service. The first that holds the address counts.
 const FORBIDDEN_4: &[([u8; 4], u8, Kind)] = &[
     ([168, 63, 129, 16], 32, Special),
     ([100, 100, 100, 200], 32, Special),
@@ -49,7 +49,7 @@ const FORBIDDEN_4: &[([u8; 4], u8, Kind)] = &[
 ];
 
 /// IPv6 networks that are not global, or that lead into IPv4 behind our back. What lies outside `2000::/3` is refused
-/// anyway: unspecified, NAT64 (`64:ff9b::/96`, `64:ff9b:1::/48`), discard, link-local, site-local, SRv6, multicast.
+/// anyway: unspecified, NAT64 (`64:ff9b::/96`, `64:ff9b:1::/48`), discard, link-local, site-local, segment routing, multicast.
 const FORBIDDEN_6: &[([u16; 3], u8, Kind)] = &[
     ([0xfc00, 0, 0], 7, Private),
     ([0x2001, 0, 0], 23, Special),     // protocol assignments, Teredo among them
