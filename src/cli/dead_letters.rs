@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use base64::Engine as _;
 
-use super::store::{print_json, who, with};
+use super::store::{configured, print_json, who, with};
 use super::{Options, Output, exit};
 use crate::clock::Clock;
 use crate::store::operate::DeadLetterRow;
@@ -57,7 +57,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
 }
 
 fn list(options: &Options, before: Option<i64>, limit: u32) -> Result<ExitCode, ExitCode> {
-    for letter in with(options, |store| async move { store.dead_letters(before, limit).await })? {
+    for letter in with(&configured(options)?, |store| async move { store.dead_letters(before, limit).await })? {
         match options.output {
             Output::Json => print_json(&letter),
             Output::Text => print(&letter),
@@ -74,7 +74,7 @@ fn print(letter: &DeadLetterRow) {
 }
 
 fn show(options: &Options, number: i64) -> Result<ExitCode, ExitCode> {
-    let Some((letter, body)) = with(options, |store| async move { store.dead_letter(number).await })? else {
+    let Some((letter, body)) = with(&configured(options)?, |store| async move { store.dead_letter(number).await })? else {
         eprintln!("{number}: no such dead letter");
         return Ok(ExitCode::from(exit::FAILED));
     };
@@ -98,7 +98,7 @@ fn show(options: &Options, number: i64) -> Result<ExitCode, ExitCode> {
 fn discard(options: &Options, numbers: Option<Vec<i64>>) -> Result<ExitCode, ExitCode> {
     let wanted = numbers.as_ref().map(Vec::len);
     let now = Clock::system().now();
-    let discarded = with(options, |store| async move { store.discard(numbers, &who(), now).await })?;
+    let discarded = with(&configured(options)?, |store| async move { store.discard(numbers, &who(), now).await })?;
     match options.output {
         Output::Json => print_json(&serde_json::json!({ "discarded": discarded })),
         Output::Text => println!("discarded: {discarded}"),

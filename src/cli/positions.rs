@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use super::store::{print_json, with};
+use super::store::{configured, print_json, with};
 use super::{Options, Output};
 
 /// Arguments of `positions`.
@@ -23,7 +23,7 @@ enum Command {
 /// Runs the command.
 pub(crate) fn run(args: Args) -> ExitCode {
     let Args { options, command: Command::List } = args;
-    let positions = match with(&options, |store| async move { store.all_positions().await }) {
+    let positions = match configured(&options).and_then(|config| with(&config, |store| async move { store.all_positions().await })) {
         Ok(positions) => positions,
         Err(code) => return code,
     };

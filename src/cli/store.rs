@@ -69,11 +69,11 @@ pub(super) fn configured(options: &Options) -> Result<Config, ExitCode> {
 }
 
 /// Opens the configured store beside a daemon, and runs `work` on it.
-pub(super) fn with<T, F>(options: &Options, work: impl FnOnce(Store) -> F) -> Result<T, ExitCode>
+pub(super) fn with<T, F>(config: &Config, work: impl FnOnce(Store) -> F) -> Result<T, ExitCode>
 where
     F: Future<Output = Result<T, StoreError>>,
 {
-    let settings = configured(options)?.store;
+    let settings = &config.store;
     if !settings.path.exists() {
         eprintln!("{}: there is no store; `auditbell run` makes it", settings.path.display());
         return Err(ExitCode::from(exit::CONFIG));
@@ -82,7 +82,7 @@ where
     let runtime = runtime.map_err(|error| failed(&StoreError::Other(error.into())))?;
     runtime
         .block_on(async {
-            let store = Store::open(&settings, false)?;
+            let store = Store::open(settings, false)?;
             let answer = work(store.clone()).await;
             store.close().await;
             answer

@@ -5,6 +5,7 @@
     reason = "a test fails by panicking; clippy.toml exempts only #[test] functions, not what they call"
 )]
 
+mod brake;
 mod canary;
 mod command_line;
 mod config;
@@ -22,6 +23,7 @@ mod kafka_real;
 mod kafka_real_daemon;
 mod layers;
 mod mails;
+mod operators;
 mod resolve;
 mod retry;
 mod send_test;

@@ -31,6 +31,7 @@ CREATE TABLE message(id INTEGER PRIMARY KEY, key BLOB NOT NULL, channel TEXT NOT
   state INTEGER NOT NULL, done_at INTEGER, attempts INTEGER NOT NULL, reply TEXT, reference TEXT, digest BLOB, body BLOB,
   stands_for INTEGER, open_key TEXT);
 CREATE INDEX message_body ON message(id) WHERE body IS NOT NULL;
+CREATE INDEX message_stands_for ON message(stands_for) WHERE stands_for IS NOT NULL;
 CREATE INDEX message_held ON message(channel, rule) WHERE state=5;
 CREATE UNIQUE INDEX message_open ON message(open_key) WHERE open_key IS NOT NULL;
 

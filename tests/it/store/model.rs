@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 
 use auditbell::store::{State, check};
+use auditbell::store::operate::Action;
 use proptest::prelude::*;
 
 use super::*;
@@ -101,7 +102,7 @@ impl Story {
             Step::Release { claim } => self.release(claim).await,
             Step::Crash => self.crash().await,
             Step::Cancel { n } => {
-                self.store.cancel(id(n), "model", at(self.now)).await.unwrap();
+                self.store.change(&Action::Cancel, &[id(n)], ("model", "cancel"), at(self.now)).await.unwrap();
                 if let Some(model) = self.models.get_mut(&n)
                     && (model.state, model.owner) == (State::Pending, 0)
                 {
@@ -109,7 +110,7 @@ impl Story {
                 }
             }
             Step::Retry { n } => {
-                self.store.retry(id(n), "model", at(self.now)).await.unwrap();
+                self.store.change(&Action::Retry, &[id(n)], ("model", "retry"), at(self.now)).await.unwrap();
                 if let Some(model) = self.models.get_mut(&n)
                     && model.owner == 0
                     && model.state != State::Sent

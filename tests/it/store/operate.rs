@@ -1,7 +1,7 @@
 //! What an operator does beside a running daemon.
 
 use auditbell::store::State;
-use auditbell::store::operate::{Change, Filter};
+use auditbell::store::operate::{Action, Change, Filter, Which};
 
 use super::*;
 
@@ -11,6 +11,11 @@ fn operators(file: &File) -> Vec<String> {
     rows.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
 }
 
+/// Does it to the message `n`, and says so in the operator's row.
+async fn change(store: &Store, action: &Action, n: u32, now: Timestamp) -> Change {
+    store.change(action, &[id(n)], ("dana", "asked for"), now).await.unwrap()[0]
+}
+
 #[tokio::test]
 async fn a_waiting_message_is_made_due_now() {
     let file = File::new();
@@ -18,9 +23,9 @@ async fn a_waiting_message_is_made_due_now() {
     place(&store, 0).await;
     store.accept(batch(0, 1, &[in_group(due_at(send(1), at(9_000)), "a")]), NOW).await.unwrap();
     let beside = Store::open(&file.settings(), false).unwrap();
-    assert_eq!(beside.retry(id(1), "dana", NOW).await.unwrap(), Change::Done);
+    assert_eq!(change(&beside, &Action::Retry, 1, NOW).await, Change::Done);
     assert_eq!(claim(&store, 1).await.len(), 1);
-    assert_eq!(operators(&file), [format!("dana: messages retry {}", id(1))]);
+    assert_eq!(operators(&file), ["dana: asked for: 1"]);
 }
 
 #[tokio::test]
@@ -30,13 +35,13 @@ async fn a_failed_message_gets_a_new_try_and_a_new_end() {
     let one = claimed(&store).await;
     store.settle(never(&one, FinalState::Failed, &[])).await.unwrap();
     let late = END.plus(Duration::from_hours(1));
-    assert_eq!(store.retry(id(1), "dana", late).await.unwrap(), Change::Done);
+    assert_eq!(change(&store, &Action::Retry, 1, late).await, Change::Done);
     let again = store.claim("email", 7, late, 1).await.unwrap();
     assert_eq!((again.len(), again[0].attempt), (1, 2));
     let loaded = store.load(again).await.unwrap().remove(0);
     assert_eq!(loaded.expires_at, late.plus(Duration::from_hours(24)));
     assert!(store.settle(sent(&loaded.claim)).await.unwrap());
-    assert_eq!(store.retry(id(1), "dana", late).await.unwrap(), Change::Ended(State::Sent));
+    assert_eq!(change(&store, &Action::Retry, 1, late).await, Change::Ended(State::Sent));
 }
 
 #[tokio::test]
@@ -44,16 +49,16 @@ async fn a_message_in_a_workers_hand_is_neither_cancelled_nor_retried() {
     let file = File::new();
     let store = file.open();
     let one = claimed(&store).await;
-    assert_eq!(store.cancel(id(1), "dana", NOW).await.unwrap(), Change::BeingSent);
-    assert_eq!(store.retry(id(1), "dana", NOW).await.unwrap(), Change::BeingSent);
+    assert_eq!(change(&store, &Action::Cancel, 1, NOW).await, Change::BeingSent);
+    assert_eq!(change(&store, &Action::Retry, 1, NOW).await, Change::BeingSent);
     store.release(vec![one]).await.unwrap();
-    assert_eq!(store.cancel(id(1), "dana", NOW).await.unwrap(), Change::Done);
-    assert_eq!(store.cancel(id(1), "dana", NOW).await.unwrap(), Change::Ended(State::Cancelled));
+    assert_eq!(change(&store, &Action::Cancel, 1, NOW).await, Change::Done);
+    assert_eq!(change(&store, &Action::Cancel, 1, NOW).await, Change::Ended(State::Cancelled));
     assert!(claim(&store, 1).await.is_empty());
-    assert_eq!(operators(&file), [format!("dana: messages cancel {}", id(1))], "what changed nothing leaves no row");
-    assert_eq!(store.retry(id(1), "dana", NOW).await.unwrap(), Change::Done);
+    assert_eq!(operators(&file), ["dana: asked for: 1"], "what changed nothing leaves no row");
+    assert_eq!(change(&store, &Action::Retry, 1, NOW).await, Change::Done);
     assert_eq!(claim(&store, 1).await.len(), 1);
-    assert_eq!(store.cancel(id(99), "dana", NOW).await.unwrap(), Change::Unknown);
+    assert_eq!(change(&store, &Action::Cancel, 99, NOW).await, Change::Unknown);
 }
 
 #[tokio::test]
@@ -63,7 +68,7 @@ async fn a_message_whose_records_are_gone_cannot_be_retried() {
     let one = claimed(&store).await;
     store.settle(never(&one, FinalState::Failed, &[])).await.unwrap();
     file.execute("UPDATE record SET body=NULL");
-    assert_eq!(store.retry(id(1), "dana", NOW).await.unwrap(), Change::ContentGone);
+    assert_eq!(change(&store, &Action::Retry, 1, NOW).await, Change::ContentGone);
     assert_eq!(count(&file, "due"), 0);
 }
 

@@ -1,0 +1,99 @@
+//! The brake, from the topic to the mailbox: ten thousand resets are not ten thousand mails by accident, and nothing is lost.
+
+use std::collections::BTreeSet;
+
+use crate::harness::{Bench, RESET, envelope, recipients, reset_of_number};
+
+const HELD: &str = "auditbell_messages_held_total";
+
+/// Rules with a brake of a hundred an hour.
+fn braked() -> String {
+    let disabled = RESET.replace("password-reset", "account-disabled").replace(
+        "\"Reset user password\", \"Reset password (by admin)\"",
+        "\"Disable account\"",
+    );
+    let brake = "[policy.braked]\nthrottle = { max = 100, per = \"1h\", overflow = \"hold\" }\n";
+    format!("{RESET}policy = \"braked\"\n{disabled}policy = \"braked\"\n{brake}")
+}
+
+fn disabled(number: usize) -> serde_json::Value {
+    let mut record = reset_of_number(number);
+    record["operationName"] = "Disable account".into();
+    record["properties"]["activityDisplayName"] = "Disable account".into();
+    record
+}
+
+fn run(bench: &Bench, arguments: &[&str]) -> (i32, String, String) {
+    let output = bench.command(arguments).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_resets_are_a_hundred_mails_until_somebody_releases_the_rest() {
+    let mut bench = Bench::new().await;
+    bench.rules = braked();
+    bench.start().await;
+    for number in 0..100 {
+        let records: Vec<_> = (number * 100..(number + 1) * 100).map(reset_of_number).collect();
+        bench.publish(envelope(&records)).await;
+    }
+    bench.publish(envelope(&(0..150).map(disabled).collect::<Vec<_>>())).await;
+    bench.accepted_to(101).await;
+    assert_eq!(bench.metric(HELD, &["rule=\"password-reset\"", "channel=\"email\""]), 9_900);
+    assert_eq!(bench.metric(HELD, &["rule=\"account-disabled\""]), 50);
+    bench.relay.wait_for(200).await;
+    bench.metric_at_least("auditbell_messages", &["state=\"held\""], 9_950).await;
+    bench.metric_at_least("auditbell_notifications_total", &["verdict=\"sent\""], 200).await;
+    assert_eq!(bench.relay.accepted().len(), 200, "and not one more");
+    let trips = bench.log().matches("the brake holds messages").count();
+    assert_eq!(trips, 2, "said once per rule and window");
+
+    let (code, said, why) = run(&bench, &["messages", "release"]);
+    assert_eq!(code, 2, "without a choice nothing happens: {why}");
+    assert!(said.contains("rule=password-reset channel=email messages=9900"), "{said}");
+    let all = ["messages", "discard", "--rule", "account-disabled"];
+    let (code, said, _) = run(&bench, &[&all[..], &["--dry-run"]].concat());
+    assert_eq!((code, said.as_str()), (0, "would discard: 50\n"));
+    let (code, said, _) = run(&bench, &all);
+    assert_eq!((code, said.as_str()), (0, "discard: 50\n"));
+    let (code, said, _) = run(&bench, &["messages", "release", "--rule", "password-reset", "-o", "json"]);
+    assert_eq!((code, said.as_str()), (0, "{\"action\":\"release\",\"done\":9900,\"left\":0}\n"));
+
+    bench.metric_at_least("auditbell_notifications_total", &["verdict=\"sent\""], 10_100).await;
+    assert!(bench.stop().await.success());
+    let mails = bench.relay.accepted();
+    assert_eq!((mails.len(), bench.relay.message_ids().len()), (10_100, 10_100));
+    assert_eq!(recipients(&mails).into_iter().collect::<BTreeSet<_>>().len(), 10_000, "everybody was told");
+    bench.books_balance();
+    let (_, books, _) = run(&bench, &["store", "check"]);
+    assert!(books.contains("notifications discarded: 50") && books.contains("notifications sent: 10100"), "{books}");
+    let store = rusqlite::Connection::open(bench.path("auditbell.db")).unwrap();
+    let count = |text: &str| store.query_row(text, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(count("SELECT count(*) FROM operator WHERE what LIKE 'messages release --rule password-reset: %'"), 10);
+    assert_eq!(count("SELECT count(*) FROM operator WHERE what = 'messages discard --rule account-disabled: 50'"), 1);
+    // In the order in which they came: the rest of each window was sent in the order of the message's number.
+    let late = "SELECT count(*) FROM message a JOIN message b ON b.id=a.id+500 WHERE a.state=1 AND b.state=1 AND a.done_at>b.done_at";
+    assert_eq!(count(late), 0, "no message left after one that came 500 later");
+}
+
+/// A replay consumes nothing of the brake, and what is held stays held over a restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_held_outlives_a_kill_and_a_replay() {
+    let mut bench = Bench::new().await;
+    bench.rules = braked().replace("max = 100", "max = 2");
+    bench.start().await;
+    bench.publish(envelope(&(0..5).map(reset_of_number).collect::<Vec<_>>())).await;
+    bench.metric_at_least("auditbell_notifications_total", &["verdict=\"sent\""], 2).await;
+    bench.kill();
+    let store = rusqlite::Connection::open(bench.path("auditbell.db")).unwrap();
+    store.execute("UPDATE position SET next = 0", []).unwrap();
+    bench.start().await;
+    bench.metric_at_least("auditbell_notifications_total", &["verdict=\"duplicate\""], 5).await;
+    assert_eq!(bench.metric(HELD, &[]), 0, "nothing new was held");
+    let (_, listed, _) = run(&bench, &["messages", "list", "--state", "held", "-o", "json"]);
+    assert_eq!(listed.lines().count(), 3, "{listed}");
+    assert!(bench.stop().await.success());
+    bench.books_balance();
+    assert_eq!(bench.relay.message_ids().len(), 2);
+}
