@@ -74,7 +74,8 @@ fn print(letter: &DeadLetterRow) {
 }
 
 fn show(options: &Options, number: i64) -> Result<ExitCode, ExitCode> {
-    let Some((letter, body)) = with(&configured(options)?, |store| async move { store.dead_letter(number).await })? else {
+    let Some((letter, body)) = with(&configured(options)?, |store| async move { store.dead_letter(number).await })?
+    else {
         eprintln!("{number}: no such dead letter");
         return Ok(ExitCode::from(exit::FAILED));
     };

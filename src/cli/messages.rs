@@ -180,7 +180,13 @@ enum Chosen {
 impl Request {
     fn of_keys(verb: &'static str, action: Action, keys: Vec<NotificationId>) -> Self {
         let words: Vec<String> = keys.iter().map(ToString::to_string).collect();
-        Self { action, verb, said: format!("messages {verb} {}", words.join(" ")), chosen: Chosen::Keys(keys), dry_run: false }
+        Self {
+            action,
+            verb,
+            said: format!("messages {verb} {}", words.join(" ")),
+            chosen: Chosen::Keys(keys),
+            dry_run: false,
+        }
     }
 
     fn of_all(verb: &'static str, action: Action, words: &str, which: Which) -> Self {

@@ -23,7 +23,9 @@ enum Command {
 /// Runs the command.
 pub(crate) fn run(args: Args) -> ExitCode {
     let Args { options, command: Command::List } = args;
-    let positions = match configured(&options).and_then(|config| with(&config, |store| async move { store.all_positions().await })) {
+    let positions = match configured(&options)
+        .and_then(|config| with(&config, |store| async move { store.all_positions().await }))
+    {
         Ok(positions) => positions,
         Err(code) => return code,
     };

@@ -8,10 +8,9 @@ const HELD: &str = "auditbell_messages_held_total";
 
 /// Rules with a brake of a hundred an hour.
 fn braked() -> String {
-    let disabled = RESET.replace("password-reset", "account-disabled").replace(
-        "\"Reset user password\", \"Reset password (by admin)\"",
-        "\"Disable account\"",
-    );
+    let disabled = RESET
+        .replace("password-reset", "account-disabled")
+        .replace("\"Reset user password\", \"Reset password (by admin)\"", "\"Disable account\"");
     let brake = "[policy.braked]\nthrottle = { max = 100, per = \"1h\", overflow = \"hold\" }\n";
     format!("{RESET}policy = \"braked\"\n{disabled}policy = \"braked\"\n{brake}")
 }
@@ -37,6 +36,9 @@ async fn ten_thousand_resets_are_a_hundred_mails_until_somebody_releases_the_res
     for number in 0..100 {
         let records: Vec<_> = (number * 100..(number + 1) * 100).map(reset_of_number).collect();
         bench.publish(envelope(&records)).await;
+        if number % 20 == 19 {
+            bench.accepted_to(number + 1).await; // the mock cluster keeps 5 MB
+        }
     }
     bench.publish(envelope(&(0..150).map(disabled).collect::<Vec<_>>())).await;
     bench.accepted_to(101).await;
@@ -72,8 +74,9 @@ async fn ten_thousand_resets_are_a_hundred_mails_until_somebody_releases_the_res
     let count = |text: &str| store.query_row(text, [], |row| row.get::<_, i64>(0)).unwrap();
     assert_eq!(count("SELECT count(*) FROM operator WHERE what LIKE 'messages release --rule password-reset: %'"), 10);
     assert_eq!(count("SELECT count(*) FROM operator WHERE what = 'messages discard --rule account-disabled: 50'"), 1);
-    // In the order in which they came: the rest of each window was sent in the order of the message's number.
-    let late = "SELECT count(*) FROM message a JOIN message b ON b.id=a.id+500 WHERE a.state=1 AND b.state=1 AND a.done_at>b.done_at";
+    // In the order in which they came, but for what is sent at the same time.
+    let late = "SELECT count(*) FROM message a JOIN message b ON b.id=a.id+500 \
+        WHERE a.rule='password-reset' AND b.rule=a.rule AND a.done_at>b.done_at";
     assert_eq!(count(late), 0, "no message left after one that came 500 later");
 }
 

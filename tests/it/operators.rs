@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use crate::harness::{ALICE, BOB, Bench, RESET, envelope, reset, reset_of_number};
-use crate::smtp_server::{Options, Reply, Rule};
+use crate::harness::{ALICE, BOB, Bench, RESET, envelope, recipients, reset};
+use crate::smtp_server::{Action, Command};
 
 /// Exit code, stdout, stderr.
 fn run(bench: &Bench, arguments: &[&str]) -> (i32, String, String) {
@@ -12,7 +12,131 @@ fn run(bench: &Bench, arguments: &[&str]) -> (i32, String, String) {
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
-/// One JSON object a line.
-fn lines(text: &str) -> Vec<Value> {
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+/// What it prints as JSON, one object a line; it must succeed.
+fn ask(bench: &Bench, arguments: &[&str]) -> Vec<Value> {
+    let (code, said, why) = run(bench, &[arguments, &["-o", "json"]].concat());
+    assert_eq!(code, 0, "{arguments:?}: {said}{why}");
+    said.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The keys of the messages in a state, newest first.
+fn keys(bench: &Bench, state: &str) -> Vec<String> {
+    let listed = ask(bench, &["messages", "list", "--state", state]);
+    listed.iter().map(|message| message["key"].as_str().unwrap().to_owned()).collect()
+}
+
+fn operators(bench: &Bench) -> Vec<String> {
+    let store = rusqlite::Connection::open(bench.path("auditbell.db")).unwrap();
+    let mut rows = store.prepare("SELECT what FROM operator ORDER BY id").unwrap();
+    rows.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_shown_with_its_records_its_attempts_and_what_came_of_it() {
+    let mut bench = Bench::new().await;
+    bench.relay.on_recipient("alice@example.com", Command::Rcpt, Action::Reply("550 5.7.0 not you"));
+    bench.start().await;
+    bench.publish(envelope(&[reset("refused", ALICE)])).await;
+    bench.relay.wait_for(1).await;
+    bench.metric_at_least("auditbell_notifications_total", &["verdict=\"sent\""], 1).await;
+    let failed = keys(&bench, "failed").remove(0);
+    let shown = ask(&bench, &["messages", "show", &failed]).remove(0);
+    let record = &shown["records"][0];
+    assert_eq!(record["position"]["offset"], 0);
+    assert_eq!(
+        (record["dialect"].as_str(), record["operation"].as_str()),
+        (Some("entra.audit"), Some("Reset user password"))
+    );
+    assert!(record["time"].is_string() && record["raw"].is_null(), "{record}");
+    assert_eq!(shown["tries"][0]["verdict"], "never");
+    assert!(shown["tries"][0]["reply"].as_str().unwrap().contains("5.7.0 not you"), "{shown}");
+    assert_eq!(shown["escalations"][0]["recipient"], "addr:soc@example.com");
+    assert_eq!(
+        (&shown["escalations"][0]["kind"], &shown["escalations"][0]["state"]),
+        (&"failed".into(), &"sent".into())
+    );
+
+    let escalation = shown["escalations"][0]["key"].as_str().unwrap();
+    let told = ask(&bench, &["messages", "show", escalation, "--raw"]).remove(0);
+    assert_eq!(told["stands_for"]["key"], failed.as_str());
+    assert_eq!(told["records"][0]["raw"]["operationName"], "Reset user password");
+    let (code, text, _) = run(&bench, &["messages", "show", &failed, "--raw"]);
+    assert_eq!(code, 0);
+    for line in [
+        "  record entra:insights-logs-auditlogs:0:0:0 entra.audit ",
+        " Reset user password\n",
+        "  attempt 1 ",
+        "  escalated to: ",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    assert!(text.contains("\"operationName\":\"Reset user password\""), "{text}");
+    assert_eq!(run(&bench, &["messages", "show", "00000000000000000000000000000000"]).0, 1);
+    assert!(bench.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_being_sent_is_left_alone_and_the_exit_says_try_again() {
+    let mut bench = Bench::new().await;
+    bench.relay.on(Command::Dot, Action::Stall);
+    bench.start().await;
+    bench.publish(envelope(&[reset("stalled", ALICE)])).await;
+    bench.relay.wait_stalled(Command::Dot, 1).await;
+    let key = keys(&bench, "pending").remove(0);
+    for command in
+        [&["messages", "cancel", &key][..], &["messages", "retry", &key], &["messages", "move", &key, "--to", "email"]]
+    {
+        let (code, said, why) = run(&bench, command);
+        assert_eq!((code, said.as_str()), (75, ""), "{command:?}");
+        assert!(why.contains("being sent, try again"), "{command:?}: {why}");
+    }
+    let (code, _, why) = run(&bench, &["messages", "move", "--channel", "email", "--to", "email"]);
+    assert_eq!(code, 75, "{why}");
+    bench.relay.release();
+    bench.metric_at_least("auditbell_notifications_total", &["verdict=\"sent\""], 1).await;
+    let (code, _, why) = run(&bench, &["messages", "cancel", &key]);
+    assert_eq!((code, why), (1, format!("{key}: is sent already\n")));
+    assert_eq!(operators(&bench), [""; 0], "nothing was changed");
+    assert!(bench.stop().await.success());
+}
+
+/// A channel was taken out of the configuration while its messages waited.
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_of_a_removed_channel_are_orphaned_until_they_are_moved() {
+    let mut bench = Bench::new().await;
+    let brake = "policy = \"p\"\n[policy.p]\nthrottle = { max = 1, per = \"1h\", overflow = \"hold\" }\n";
+    bench.rules = format!("{RESET}{brake}");
+    bench.replace("[channel.email]", "[channel.old]");
+    bench.replace("channels = [\"email\"]", "channels = [\"old\"]");
+    bench.relay.on(Command::Mail, Action::Reply("451 4.3.0 not now"));
+    bench.start().await;
+    bench.publish(envelope(&[reset("waits", ALICE), reset("is-held", BOB)])).await;
+    bench.metric_at_least("auditbell_attempts_total", &["verdict=\"later\""], 1).await;
+    assert!(bench.stop().await.success());
+    assert_eq!(keys(&bench, "orphaned"), [""; 0]);
+
+    bench.replace.clear();
+    bench.relay.calm(Command::Mail);
+    bench.start().await;
+    bench.metric_at_least("auditbell_messages", &["channel=\"old\"", "state=\"orphaned\""], 2).await;
+    assert_eq!(keys(&bench, "orphaned").len(), 2);
+    let (code, _, why) = run(&bench, &["messages", "release", "--all"]);
+    assert!(code == 1 && why.contains("channel old is not in the configuration"), "{code}: {why}");
+    let to_nowhere = run(&bench, &["messages", "move", "--channel", "old", "--to", "emial"]);
+    assert!(to_nowhere.0 == 2 && to_nowhere.2.contains("there are: email"), "{to_nowhere:?}");
+    let (_, said, _) = run(&bench, &["messages", "move", "--channel", "old", "--to", "email", "--dry-run"]);
+    assert_eq!(said, "would move: 2\n");
+    let (code, said, why) = run(&bench, &["messages", "move", "--channel", "old", "--to", "email"]);
+    assert_eq!((code, said.as_str(), why.as_str()), (0, "move: 2\n", ""));
+    assert_eq!(recipients(&bench.relay.wait_for(1).await), ["alice@example.com"], "what was held stays held");
+    let (code, said, _) = run(&bench, &["messages", "release", "--all"]);
+    assert_eq!((code, said.as_str()), (0, "release: 1\n"));
+    assert_eq!(recipients(&bench.relay.wait_for(2).await), ["alice@example.com", "bob@example.com"]);
+    bench.metric_at_least("auditbell_notifications_total", &["verdict=\"sent\""], 2).await;
+    assert_eq!(operators(&bench), ["messages move --channel old --to email: 2", "messages release --all: 1"]);
+    bench
+        .until("no orphans", |bench| (bench.metric("auditbell_messages", &["state=\"orphaned\""]) == 0).then_some(()))
+        .await;
+    assert!(bench.stop().await.success());
+    bench.books_balance();
 }

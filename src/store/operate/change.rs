@@ -93,7 +93,8 @@ impl Store {
     /// What the brake holds, by rule and channel.
     pub async fn held(&self) -> Result<Vec<Waiting>, StoreError> {
         self.read(|conn| {
-            let text = "SELECT rule, channel, count(*), min(created_at) FROM message WHERE state=5 GROUP BY channel, rule";
+            let text =
+                "SELECT rule, channel, count(*), min(created_at) FROM message WHERE state=5 GROUP BY channel, rule";
             sql::rows(conn, text, &[], |row| {
                 Ok(Waiting { rule: row.get(0)?, channel: row.get(1)?, messages: row.get(2)?, oldest: row.get(3)? })
             })

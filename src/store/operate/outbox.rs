@@ -219,7 +219,8 @@ fn records(conn: &Connection, message: i64) -> Result<Vec<Kept>> {
     let text = "SELECT origin, dialect, at, broker_at, body FROM record WHERE id IN \
         (SELECT record FROM notification WHERE message=$1) ORDER BY at, id";
     sql::rows(conn, text, &[&message], |row| {
-        let place = origin::parse(&row.get::<_, String>(0)?).ok_or_else(|| sql::unreadable(0, "no place of a record"))?;
+        let place =
+            origin::parse(&row.get::<_, String>(0)?).ok_or_else(|| sql::unreadable(0, "no place of a record"))?;
         Ok(Kept {
             position: place,
             dialect: row.get(1)?,

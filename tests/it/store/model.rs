@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use auditbell::store::{State, check};
 use auditbell::store::operate::Action;
+use auditbell::store::{State, check};
 use proptest::prelude::*;
 
 use super::*;

@@ -110,6 +110,66 @@ async fn messages_are_listed_newest_first_page_by_page() {
 }
 
 #[tokio::test]
+async fn what_is_released_has_a_day_and_its_group_stays_open_until_it_is_claimed() {
+    let file = File::new();
+    let store = file.open();
+    place(&store, 0).await;
+    let none = auditbell::plan::Throttle { max: 1, per: Duration::from_hours(1) };
+    let braked = |n| Intent { throttle: Some(none), severity: Severity::High, ..send(n) };
+    let held = [braked(1), in_group(braked(2), "a"), braked(3)];
+    store.accept(batch(0, 3, &held), NOW).await.unwrap();
+    assert_eq!(change(&store, &Action::Cancel, 2, NOW).await, Change::Ended(State::Held));
+    assert_eq!(change(&store, &Action::Retry, 2, NOW).await, Change::Ended(State::Held));
+    assert_eq!(change(&store, &Action::Release, 1, NOW).await, Change::Ended(State::Pending));
+    let keys = store.select(Which::Held { rule: Some("rule".into()), channel: None }).await.unwrap();
+    assert_eq!(keys, [id(2), id(3)]);
+    assert!(store.select(Which::Held { rule: None, channel: Some("other".into()) }).await.unwrap().is_empty());
+    let late = END.plus(Duration::from_hours(300));
+    assert_eq!(store.change(&Action::Release, &keys, ("dana", "all"), late).await.unwrap(), [Change::Done; 2]);
+    store.accept(batch(3, 4, &[in_group(braked(4), "a")]), late).await.unwrap();
+    let worker = store.register("test", late).await.unwrap();
+    let claims = store.claim("email", worker, late, 9).await.unwrap();
+    assert_eq!(claims.iter().map(|claim| (claim.message, claim.lane)).collect::<Vec<_>>(), [(1, 0), (2, 0), (3, 0)]);
+    let loaded = store.load(claims).await.unwrap();
+    assert_eq!(loaded[1].records.len(), 2, "what came later joined");
+    assert_eq!(loaded[1].expires_at, late.plus(Duration::from_hours(24)));
+    assert_eq!(auditbell::store::check::check(&file.settings().path).unwrap().findings, []);
+}
+
+#[tokio::test]
+async fn a_message_moves_to_a_channel_of_its_kind_and_a_rooms_bytes_are_written_anew() {
+    let file = File::new();
+    let store = file.open();
+    place(&store, 0).await;
+    let room = Intent { recipient: Some(Recipient::Room("email".into())), ..send(2) };
+    store.accept(batch(0, 3, &[in_group(send(1), "a"), room, send(3)]), NOW).await.unwrap();
+    file.execute("UPDATE message SET body=x'00', digest=x'00'");
+    let to = |to: &str, room| Action::Move { to: to.into(), room };
+    assert_eq!(change(&store, &to("email", false), 1, NOW).await, Change::There);
+    assert_eq!(change(&store, &to("chat", true), 1, NOW).await, Change::OtherKind);
+    assert_eq!(change(&store, &to("other", false), 2, NOW).await, Change::OtherKind);
+    assert_eq!(change(&store, &to("other", false), 1, NOW).await, Change::Done);
+    assert_eq!(change(&store, &to("chat", true), 2, NOW).await, Change::Done);
+    let row = |n: i64| {
+        file.query(
+            &format!(
+                "SELECT m.channel || m.recipient || (m.body IS NULL) || d.channel || coalesce(d.open_key,'-') \
+        FROM message m JOIN due d ON d.message=m.id WHERE m.id={n}"
+            ),
+            |row| row.get::<_, String>(0),
+        )
+    };
+    assert_eq!((row(1).as_str(), row(2).as_str()), ("otheruser:alice0other-", "chatroom:chat1chat-"));
+    let one = store.claim("other", 7, NOW, 9).await.unwrap().remove(0);
+    assert_eq!(change(&store, &to("email", false), 1, NOW).await, Change::BeingSent);
+    store.settle(sent(&one)).await.unwrap();
+    assert_eq!(change(&store, &to("email", false), 1, NOW).await, Change::Ended(State::Sent));
+    let beside = store.select(Which::Unfinished { channel: "email".into() }).await.unwrap();
+    assert_eq!(beside, [id(3)]);
+    assert_eq!(auditbell::store::check::check(&file.settings().path).unwrap().findings, []);
+}
+
+#[tokio::test]
 async fn discarding_dead_letters_lets_a_held_partition_go_on() {
     let file = File::new();
     let store = file.open();
