@@ -29,7 +29,7 @@ pub(crate) struct Args {
 enum Command {
     /// List messages, newest first
     List {
-        /// Only messages in this state; `orphaned`: unfinished, on a channel that the configuration does not have
+        /// Only messages in this state; `orphaned`: pending, on a channel that the configuration does not have
         #[arg(long, value_parser = listed)]
         state: Option<Listed>,
         /// Only messages of this rule

@@ -47,7 +47,8 @@ fn order(options: &Options) -> Result<ExitCode, ExitCode> {
         return Ok(ExitCode::from(exit::CONFIG));
     }
     let path = config.store.path.display().to_string();
-    let answer = with(options, |store| async move {
+    let config = &config;
+    let answer = with(config, |store| async move {
         let Some(pid) = store::holder(&config.store)?.and_then(Pid::from_raw) else { return Ok(Answer::NoDaemon) };
         signal(&store, pid, || store::holder(&config.store)).await
     })?;

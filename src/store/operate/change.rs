@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension as _, Result, ToSql};
+use rusqlite::{Connection, Result, ToSql};
 use serde::Serialize;
 
 use super::super::message::{self, State};
@@ -16,7 +16,9 @@ use crate::plan::{NotificationId, Recipient};
 /// How long a message that an operator sets going has at least before it is too late.
 const SPAN: Duration = Duration::from_hours(24);
 /// Messages per transaction: a daemon beside us waits for some tens of milliseconds.
-const SLICE: usize = 1_000;
+const SLICE: usize = 500;
+/// Pause between transactions. Whoever waits for SQLite's lock looks every 100 ms, so without it a daemon would starve.
+const GIVE_WAY: Duration = Duration::from_millis(150);
 
 /// What is to be done with messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,6 +115,9 @@ impl Store {
     ) -> Result<Vec<Change>, StoreError> {
         let mut changes = Vec::with_capacity(ids.len());
         for slice in ids.chunks(SLICE) {
+            if !changes.is_empty() {
+                tokio::time::sleep(GIVE_WAY).await;
+            }
             let (action, slice, who, said) = (action.clone(), slice.to_vec(), who.to_owned(), said.to_owned());
             let work = move |w: &mut Writer| {
                 let changes = slice.iter().map(|id| change(w, &action, *id, now)).collect::<Result<Vec<_>>>()?;
@@ -156,12 +161,12 @@ struct Standing {
 
 fn standing(w: &Writer, message: i64) -> Result<Option<Standing>> {
     let text = "SELECT m.state, coalesce((SELECT owner FROM due d WHERE d.message=m.id),0), m.channel, m.recipient \
-        FROM message m WHERE m.id=?1";
+        FROM message m WHERE m.id=$1";
     let read = |row: &rusqlite::Row<'_>| {
         let state = State::from_code(row.get(0)?).ok_or_else(|| sql::unreadable(0, "no state that we know"))?;
         Ok(Standing { state, owner: row.get(1)?, channel: row.get(2)?, recipient: row.get(3)? })
     };
-    w.conn.query_row(text, [message], read).optional()
+    Ok(sql::rows(&w.conn, text, &[&message], read)?.into_iter().next())
 }
 
 fn change(w: &Writer, action: &Action, id: NotificationId, now: Timestamp) -> Result<Change> {

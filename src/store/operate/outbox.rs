@@ -22,7 +22,7 @@ pub struct Filter {
     pub rule: Option<String>,
     /// Only this channel's.
     pub channel: Option<String>,
-    /// Only unfinished ones of other channels than these: nobody delivers them.
+    /// Only pending ones of other channels than these: nobody delivers them.
     pub orphans_of: Option<Vec<Arc<str>>>,
     /// Only numbers below this one: the last of the page before.
     pub before: Option<i64>,
@@ -133,7 +133,7 @@ const MESSAGES: &str = "SELECT m.id, m.key, m.state, m.channel, m.recipient, m.r
 fn list(conn: &Connection, filter: &Filter) -> Result<Vec<Message>> {
     let text = format!(
         "{MESSAGES} WHERE m.id<$1 AND ($2 IS NULL OR m.state=$2) AND ($3 IS NULL OR m.channel=$3) \
-         AND ($4 IS NULL OR m.rule=$4) AND ($5 IS NULL OR (m.state IN (0,5) AND m.channel NOT IN \
+         AND ($4 IS NULL OR m.rule=$4) AND ($5 IS NULL OR (m.state=0 AND m.channel NOT IN \
          (SELECT value FROM json_each($5)))) ORDER BY m.id DESC LIMIT $6"
     );
     let before = filter.before.unwrap_or(i64::MAX);
