@@ -136,7 +136,7 @@ impl Mails {
         let to = self.next.cast_signed();
         let fence = Fence { source: "bench".into(), topic: "logs".into(), partition: 0, from, to, bad: 0 };
         let records = (from..to).map(|offset| self.record(offset)).collect();
-        Batch { fences: vec![fence], records, dead_letters: Vec::new(), config: 1 }
+        Batch { fences: vec![fence], records, config: 1, ..Batch::default() }
     }
 
     fn record(&self, offset: i64) -> Planned {

@@ -18,6 +18,7 @@ pub const STEPS: &[&str] = &[
     "after_250",
     "settle_before_commit",
     "settle_after_commit",
+    "before_internal",
 ];
 
 /// The bugs that can be planted, each with the check that must find it.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::parts::Kept;
 use crate::clock::Timestamp;
-use crate::config::{ChannelSettings, Config};
+use crate::config::{ChannelSettings, Config, Instead};
 use crate::dispatch::schedule::Schedule;
 use crate::dispatch::{self, Lane, Lanes, state};
 use crate::intake::Basis;
@@ -41,10 +41,8 @@ impl Revision {
             rules_seen: known.rules_seen,
             wakes: channels.iter().map(|kept| (kept.opened.name.clone(), kept.opened.wake.clone())).collect(),
         };
-        let fallback: Arc<[Recipient]> = config.people.fallback.iter().cloned().map(Recipient::Address).collect();
         let lane = |(channel, kept): (&ChannelSettings, &Kept)| {
-            let schedule = Schedule::new(channel.retry.clone());
-            let policy = state::Policy { schedule, wait: config.people.wait, fallback: fallback.clone() };
+            let policy = policy(channel, &config);
             Arc::new(Lane::new(parts.clone(), kept.opened.clone(), channel.sender.clone(), policy))
         };
         let all = config.channels.iter().zip(&channels).map(lane).collect();
@@ -75,8 +73,31 @@ impl Revision {
         metrics::config_hash().set(hash as f64);
         metrics::config_last_reload_successful().set(1.0);
         metrics::config_last_reload_success().set(now.as_millis() as f64 / 1_000.0);
-        metrics::start_at_zero(config.rules.iter().flat_map(|rule| {
-            rule.channels.iter().map(|channel| (rule.id.clone(), channel.clone())).collect::<Vec<_>>()
-        }));
+        metrics::start_at_zero(
+            config
+                .rules
+                .iter()
+                .flat_map(|rule| rule.ways().map(|channel| (rule.id.clone(), channel.clone())).collect::<Vec<_>>()),
+        );
     }
+}
+
+fn policy(channel: &ChannelSettings, config: &Config) -> state::Policy {
+    let through = |address| Instead { channel: channel.name.clone(), address };
+    let people = &config.people.fallback;
+    let stand_ins: Vec<Instead> = match channel.sender {
+        None => vec![through(None)],
+        Some(_) => people.iter().cloned().map(|address| through(Some(address))).collect(),
+    };
+    state::Policy {
+        schedule: Schedule::new(channel.retry.clone()),
+        wait: config.people.wait,
+        stand_ins: stand_ins.into_iter().map(way).collect(),
+        fallback: channel.fallback.iter().cloned().map(way).collect(),
+    }
+}
+
+fn way(Instead { channel, address }: Instead) -> state::Way {
+    let recipient = address.map_or_else(|| Recipient::Room(channel.clone()), Recipient::Address);
+    state::Way { channel, recipient }
 }

@@ -17,7 +17,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::config::{Config, Fault};
 use crate::dispatch;
 use crate::http::Ops;
-use crate::intake::{Intake, Reader};
+use crate::intake::{Intake, Internal, Reader};
 use crate::metrics;
 use crate::shutdown::{Ending, Shutdown};
 use crate::source;
@@ -70,6 +70,11 @@ impl App {
                 Ended::AtTheStop
             });
         }
+        let internal = internal(&app.current);
+        app.loops.spawn(async move {
+            internal.run().await;
+            Ended::AtTheStop
+        });
         app.spawn_rest((ops, recorder), (permission, permitted));
         tracing::info!(%http, revision = revision.basis.revision, "running");
         Ok(app)
@@ -107,6 +112,15 @@ fn intakes(current: &Arc<ArcSwap<Revision>>, store_empty: bool) -> Result<Vec<(I
         intakes.push((Intake::new(reader, basis, store.clone(), clock.clone(), shutdown.clone()), handle));
     }
     Ok(intakes)
+}
+
+/// The loop of our own records.
+fn internal(current: &Arc<ArcSwap<Revision>>) -> Internal {
+    let revision = current.load_full();
+    let dispatch::Parts { store, clock, shutdown, .. } = &revision.lanes.parts;
+    let current = current.clone();
+    let basis = Arc::new(move || current.load().basis.clone());
+    Internal::new(basis, store.clone(), clock.clone(), shutdown.clone())
 }
 
 /// The worker's name in the store, for people.

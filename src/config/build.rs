@@ -10,6 +10,7 @@ use super::reading::Reading;
 use super::values;
 pub(super) use super::values::Addressee;
 use crate::compose::templates::{BUILT_IN, SHIPPED};
+use crate::record::own;
 use crate::{compose, people, rules, source, store};
 
 /// Most addresses of one list; each becomes a notification of its own.
@@ -83,6 +84,9 @@ fn throttle(reading: &mut Reading<'_>, path: &str) -> Option<rules::Throttle> {
 /// `[source.*]`.
 pub(super) fn sources(reading: &mut Reading<'_>) -> Vec<source::Settings> {
     let names = below(reading, "source");
+    if names.iter().any(|name| name == own::SOURCE) {
+        reading.fault("source.auditbell", "is the name of our own records' source: give it another");
+    }
     if names.is_empty() {
         reading.fault("source", "is missing: add [source.NAME] with brokers and topics");
     }
@@ -209,7 +213,13 @@ pub(super) fn fallback(reading: &mut Reading<'_>) -> Vec<Addressee> {
     reading.many("people.fallback", values::addressee).unwrap_or_default()
 }
 
-fn expand(reading: &mut Reading<'_>, addressee: Addressee, lists: &BTreeMap<Arc<str>, Vec<Arc<str>>>) -> Vec<Arc<str>> {
+/// The addresses of an entry at `path`; a fault, and none, where its list is unknown.
+pub(super) fn expand(
+    reading: &mut Reading<'_>,
+    path: &str,
+    addressee: Addressee,
+    lists: &BTreeMap<Arc<str>, Vec<Arc<str>>>,
+) -> Vec<Arc<str>> {
     let name = match addressee {
         Addressee::Address(address) => return vec![address],
         Addressee::List(name) => name,
@@ -217,7 +227,7 @@ fn expand(reading: &mut Reading<'_>, addressee: Addressee, lists: &BTreeMap<Arc<
     lists.get(name.as_str()).cloned().unwrap_or_else(|| {
         let near = crate::nearest::nearest(&name, lists.keys().map(|name| &**name));
         let remedy = near.map_or("add it to [list]".to_owned(), |near| format!("did you mean `list:{near}`?"));
-        reading.fault("people.fallback", format!("names the list `{name}`, which does not exist: {remedy}"));
+        reading.fault(path, format!("names the list `{name}`, which does not exist: {remedy}"));
         Vec::new()
     })
 }
@@ -228,7 +238,7 @@ pub(super) fn people(reading: &mut Reading<'_>, lists: &BTreeMap<Arc<str>, Vec<A
     let csv = reading.file("people.csv");
     let mut fallback: Vec<Arc<str>> = Vec::new();
     for addressee in self::fallback(reading) {
-        fallback.extend(expand(reading, addressee, lists));
+        fallback.extend(expand(reading, "people.fallback", addressee, lists));
     }
     fallback.sort();
     fallback.dedup();

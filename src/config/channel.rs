@@ -79,6 +79,7 @@ fn one_channel(reading: &mut Reading<'_>, name: &str) -> Option<ChannelSettings>
         sender: Some(sender),
         retry: retry?,
         settings: channels::Settings::Smtp(settings),
+        fallback: Vec::new(),
     })
 }
 

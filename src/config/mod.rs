@@ -15,6 +15,7 @@ use crate::{channels, compose, people, source, store};
 
 mod build;
 mod channel;
+mod fallback;
 mod fault;
 mod files;
 mod layers;
@@ -83,6 +84,17 @@ pub struct ChannelSettings {
     pub retry: Vec<std::time::Duration>,
     /// By `type`.
     pub settings: channels::Settings,
+    /// Who hears of what it gives up: `fallback`, else `people.fallback` through this channel, else (a room) nobody.
+    pub fallback: Vec<Instead>,
+}
+
+/// Somebody, or a room, who hears in another's place.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Instead {
+    /// Through which channel.
+    pub channel: Arc<str>,
+    /// Of a person; `None`: the channel is a room.
+    pub address: Option<Arc<str>>,
 }
 
 /// `[log]`.
@@ -192,10 +204,11 @@ fn build(
     let sources = build::sources(reading);
     let store = build::store(reading, state);
     let http = reading.one("http.listen", values::socket);
-    let channels = channel::channels(reading);
+    let mut channels = channel::channels(reading);
     let people = build::people(reading, &lists);
     if let Some(people) = &people {
         build::allowed(reading, people);
+        fallback::fill(reading, &mut channels, &lists, people);
     }
     let log = build::log(reading);
     let brand = build::brand(reading);

@@ -12,10 +12,11 @@ use super::build;
 use super::fault::{Fault, Place};
 use super::files::File;
 use super::reading::Reading;
+use crate::nearest::nearest;
 use crate::people::{self, address};
-use crate::record::Dialect;
+use crate::record::{Dialect, own};
 use crate::rules::parse::Scope;
-use crate::rules::{Rule, To, catalogue, parse};
+use crate::rules::{Rule, To, catalogue, fold, parse};
 use crate::store;
 
 /// Records of which the ledger knows nothing any more are refused a day early (`docs/records.md`), so no rule can tell
@@ -85,12 +86,17 @@ fn between(reading: &mut Reading<'_>, rules: &[Rule], people: Option<&people::Se
 }
 
 fn unused(reading: &mut Reading<'_>, scope: &Scope, policies: &BTreeSet<String>, mut lists: BTreeSet<String>) {
+    let of_channels = build::below(reading, "channel").into_iter().flat_map(|name| {
+        let texts = reading.many(&format!("channel.{name}.fallback"), |text| Ok(text.to_owned()));
+        texts.unwrap_or_default().into_iter().filter_map(|text| text.strip_prefix("list:").map(str::to_owned))
+    });
+    lists.extend(of_channels);
     lists.extend(build::fallback(reading).into_iter().filter_map(|addressee| match addressee {
         build::Addressee::List(name) => Some(name),
         build::Addressee::Address(_) => None,
     }));
     for name in scope.lists.keys().filter(|name| !lists.contains(&***name)) {
-        reading.warn(&format!("list.{name}"), "is used by no rule and is not the fallback");
+        reading.warn(&format!("list.{name}"), "is used by no rule and by no fallback");
     }
     for name in scope.policies.keys().filter(|name| !policies.contains(&***name)) {
         reading.warn(&format!("policy.{name}"), "is used by no rule");
@@ -173,11 +179,17 @@ impl<'a> One<'a> {
             doubts.push(self.fault("to", "tells nobody: the rule's channels are rooms, which are told themselves"));
         }
         let operations = rule.when.on("operation").map_or(&[][..], |test| &test.want);
-        for operation in
-            operations.iter().filter(|operation| rule.on == [Dialect::EntraAudit] && !catalogue::known(operation))
-        {
-            let near =
-                catalogue::nearest(operation).map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        let unseen = |operation: &&Box<str>| match rule.on[..] {
+            [Dialect::EntraAudit] => !catalogue::known(operation),
+            [Dialect::AuditbellDelivery] => !own::OPERATIONS.iter().any(|known| fold(known) == fold(operation)),
+            _ => false,
+        };
+        for operation in operations.iter().filter(unseen) {
+            let near = match rule.on[..] {
+                [Dialect::AuditbellDelivery] => nearest(operation, own::OPERATIONS.iter().copied()),
+                _ => catalogue::nearest(operation),
+            };
+            let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
             doubts.push(self.fault("when", format!("`{operation}` is no operation that anybody has seen{near}")));
         }
         doubts

@@ -226,6 +226,7 @@ const CHANNEL: &[Key] = &[
             phase("dot"),
         ],
     ),
+    many("fallback", Kind::Text, Optional),
     many("retry", Kind::Span { min: SECOND, max: DAY }, Default("30s,1m,2m,5m,10m,15m,30m,1h")),
 ];
 

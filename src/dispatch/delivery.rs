@@ -69,7 +69,7 @@ impl Lane {
 
     /// Ends an expired message of a channel that the configuration no longer has; this lane tells the fallback list.
     pub(super) async fn end_stranded(&self, message: &Loaded) {
-        let outcome = state::stranded(&self.policy, message, &self.name, self.parts.clock.now());
+        let outcome = state::stranded(&self.policy, message, self.parts.clock.now());
         self.settle(message, outcome, None, None).await;
     }
 

@@ -14,6 +14,7 @@ use crate::channels::Verdict;
 use crate::clock::Timestamp;
 use crate::compose::Kind;
 use crate::plan::Recipient;
+use crate::record::own::{self, GivenUp};
 use crate::store::{Escalation, FinalState, Loaded, Settled};
 
 /// From so many crashes on, a message goes out with the built-in template only.
@@ -37,8 +38,20 @@ pub struct Policy {
     pub schedule: Schedule,
     /// `people.wait`.
     pub wait: Duration,
-    /// `people.fallback`.
-    pub fallback: Arc<[Recipient]>,
+    /// Who hears in the place of somebody without an address, and of what a channel left that is there no more:
+    /// `people.fallback` through this channel, or the room that it is.
+    pub stand_ins: Arc<[Way]>,
+    /// Who hears of what this channel gives up: its `fallback`, else the stand-ins of a personal channel.
+    pub fallback: Arc<[Way]>,
+}
+
+/// Whom to tell, and through which channel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// Its name.
+    pub channel: Arc<str>,
+    /// Of a person by address, or the room that the channel is.
+    pub recipient: Recipient,
 }
 
 /// What happened to a claimed message.
@@ -70,11 +83,10 @@ pub fn over(policy: &Policy, message: &Loaded, now: Timestamp) -> Option<Settled
     (now >= message.expires_at).then(|| policy.given_up(message, FinalState::Expired, "undelivered", now))
 }
 
-/// The end of an expired message whose channel is gone: who hears instead is told through `channel`.
+/// The end of an expired message whose channel is gone: `policy` is that of a channel that is there.
 #[must_use]
-pub fn stranded(policy: &Policy, message: &Loaded, channel: &Arc<str>, now: Timestamp) -> Settled {
-    let escalation = policy.escalate(message, Kind::Failed, channel, now);
-    Settled::Never { state: FinalState::Expired, reason: "undelivered", escalation }
+pub fn stranded(policy: &Policy, message: &Loaded, now: Timestamp) -> Settled {
+    never(message, (FinalState::Expired, "undelivered"), (Kind::Failed, &policy.stand_ins), now)
 }
 
 /// Whether the wording says that the message is late. Asked of when it was first claimed for an attempt, so that a copy says
@@ -124,29 +136,66 @@ pub fn settled(policy: &Policy, message: &Loaded, event: Event, now: Timestamp, 
 
 impl Policy {
     fn given_up(&self, message: &Loaded, state: FinalState, reason: &'static str, now: Timestamp) -> Settled {
-        Settled::Never { state, reason, escalation: self.escalate(message, Kind::Failed, &message.claim.channel, now) }
+        never(message, (state, reason), (Kind::Failed, &self.fallback), now)
     }
 
     fn unresolved(&self, message: &Loaded, reason: &'static str, now: Timestamp) -> Settled {
-        let escalation = self.escalate(message, Kind::Unresolved, &message.claim.channel, now);
-        Settled::Never { state: FinalState::Failed, reason, escalation }
+        never(message, (FinalState::Failed, reason), (Kind::Unresolved, &self.stand_ins), now)
     }
+}
 
-    /// The notifications to the fallback list that stand for `message`; none for an escalation or a test mail.
-    fn escalate(&self, message: &Loaded, kind: Kind, channel: &Arc<str>, now: Timestamp) -> Vec<Escalation> {
-        if message.kind != Kind::Normal {
-            return Vec::new();
-        }
-        let escalation = |recipient: &Recipient| Escalation {
-            id: message.key.escalation(kind as i64, recipient, channel),
-            kind,
-            recipient: recipient.clone(),
-            channel: channel.clone(),
-            expires_at: now.plus(ESCALATION_LIFE),
-        };
-        // Somebody on the fallback list has just been told by this very message that failed.
-        self.fallback.iter().filter(|recipient| **recipient != message.recipient).map(escalation).collect()
+/// The end of `message`: who hears of it by which wording, and the record of it.
+fn never(
+    message: &Loaded,
+    (state, reason): (FinalState, &'static str),
+    (kind, ways): (Kind, &[Way]),
+    now: Timestamp,
+) -> Settled {
+    Settled::Never {
+        state,
+        reason,
+        escalation: escalate(message, kind, ways, now),
+        record: record(message, state, reason),
     }
+}
+
+/// The notifications that stand for `message`, one for each of `ways`; none for an escalation or a test mail.
+fn escalate(message: &Loaded, kind: Kind, ways: &[Way], now: Timestamp) -> Vec<Escalation> {
+    if message.kind != Kind::Normal {
+        return Vec::new();
+    }
+    let escalation = |way: &Way| Escalation {
+        id: message.key.escalation(kind as i64, &way.recipient, &way.channel),
+        kind,
+        recipient: way.recipient.clone(),
+        channel: way.channel.clone(),
+        expires_at: now.plus(ESCALATION_LIFE),
+    };
+    // Who has just not been told this way is not told that way of it.
+    let same = |way: &&Way| way.recipient == message.recipient && way.channel == message.claim.channel;
+    ways.iter().filter(|way| !same(way)).map(escalation).collect()
+}
+
+/// What the rules hear of the end of `message`. Nothing of one that itself tells of such a record, or of its escalation: a
+/// dead room that is told of dead rooms would never come to an end.
+fn record(message: &Loaded, state: FinalState, reason: &'static str) -> Option<GivenUp> {
+    let of_ours = message.records.iter().any(|record| own::is_own(&record.position));
+    (!of_ours && message.kind != Kind::Test).then(|| GivenUp {
+        message: message.key.to_string(),
+        state: match state {
+            FinalState::Failed => "failed",
+            FinalState::Expired => "expired",
+        },
+        reason,
+        channel: message.claim.channel.clone(),
+        rule: message.rule.clone(),
+        kind: message.kind.as_str(),
+        severity: message.severity,
+        recipient: message.recipient.to_string(),
+        // The store knows better.
+        attempts: message.claim.attempt,
+        code: None,
+    })
 }
 
 #[cfg(test)]

@@ -111,6 +111,11 @@ fn parts(store: Store, worker: i64, permission: watch::Receiver<Permission>) -> 
     }
 }
 
+fn policy(stand_ins: Vec<state::Way>) -> state::Policy {
+    let schedule = schedule::Schedule::new(Vec::new());
+    state::Policy { schedule, wait: HOUR, stand_ins: stand_ins.into(), fallback: Vec::new().into() }
+}
+
 #[tokio::test]
 async fn a_delivery_that_panics_makes_its_message_suspect_and_does_not_stop_the_lane() {
     let directory = tempfile::tempdir().unwrap();
@@ -118,8 +123,7 @@ async fn a_delivery_that_panics_makes_its_message_suspect_and_does_not_stop_the_
     let store = messages(directory.path().join("a.db"), now, 1).await;
     let worker = store.register("test", now).await.unwrap();
     let (permission, permitted) = watch::channel(Permission::Go);
-    let policy =
-        state::Policy { schedule: schedule::Schedule::new(Vec::new()), wait: HOUR, fallback: Vec::new().into() };
+    let policy = policy(Vec::new());
     let sender = Some(Sender { from: "Bell <bell@example.com>".into(), reply_to: None, redirect_to: None });
     let parts = parts(store.clone(), worker, permitted);
     let lane = Lane::new(parts, opened("email", Arc::new(Panics)), sender, policy);
@@ -142,8 +146,8 @@ async fn a_message_of_a_removed_channel_expires_and_another_lane_tells_the_fallb
     let store = messages(directory.path().join("a.db"), now.minus(73 * HOUR), 1).await;
     let worker = store.register("test", now).await.unwrap();
     let (_permission, permitted) = watch::channel(Permission::Go);
-    let fallback = vec![Recipient::Address("soc@example.com".into())].into();
-    let policy = state::Policy { schedule: schedule::Schedule::new(Vec::new()), wait: HOUR, fallback };
+    let soc = Recipient::Address("soc@example.com".into());
+    let policy = policy(vec![state::Way { channel: "other".into(), recipient: soc }]);
     let sender = Some(Sender { from: "Bell <bell@example.com>".into(), reply_to: None, redirect_to: None });
     let parts = parts(store.clone(), worker, permitted);
     let lane = Lane::new(parts.clone(), opened("other", Arc::new(Panics)), sender, policy);

@@ -102,7 +102,8 @@ pub async fn maintenance(current: impl Fn() -> Arc<Lanes>) {
             Err(StoreError::Damaged(message)) => shutdown.fail(74, message),
             Err(error) => tracing::warn!(%error, "a maintenance round failed; the next one tries again"),
         }
-        if let Some(lane) = lanes.all.first() {
+        // A personal one if there is any: it tells the fallback list.
+        if let Some(lane) = lanes.all.iter().find(|lane| lane.sender.is_some()).or(lanes.all.first()) {
             match store.expired(worker, &run, clock.now(), STRANDED).await {
                 Ok(messages) => {
                     for message in &messages {

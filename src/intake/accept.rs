@@ -45,8 +45,15 @@ impl Accepter {
         Self { source, store, clock, shutdown }
     }
 
-    /// Offers `batch`, decided by `basis`, to the store until it holds. While it does not, the source is held and says why.
-    pub async fn accept(self, batch: Batch, tallies: Vec<Tally>, basis: Arc<Basis>, commands: Commands) -> Outcome {
+    /// Offers `batch`, decided by `basis`, to the store until it holds. While it does not, the source is held and says
+    /// why. `commands`: to the source; our own records have none, they wait in the store itself.
+    pub async fn accept(
+        self,
+        batch: Batch,
+        tallies: Vec<Tally>,
+        basis: Arc<Basis>,
+        commands: Option<Commands>,
+    ) -> Outcome {
         let mut held = Held::new(commands);
         let mut pause = PAUSE;
         let mut tries = 0;
@@ -87,7 +94,7 @@ impl Accepter {
     /// Holds the source until an operator has discarded or replayed the dead letters, or set the position: both write 0
     /// to `position.bad`.
     pub async fn operator(self, (topic, partition): (Arc<str>, i32), commands: Commands) -> Outcome {
-        let mut held = Held::new(commands);
+        let mut held = Held::new(Some(commands));
         held.because(Some("bad-messages")).await;
         tracing::error!(
             source = %self.source, %topic, partition,
@@ -164,12 +171,12 @@ impl Accepter {
 
 /// Why the source is held, if it is; at most one reason at a time.
 struct Held {
-    commands: Commands,
+    commands: Option<Commands>,
     reason: Option<&'static str>,
 }
 
 impl Held {
-    fn new(commands: Commands) -> Self {
+    fn new(commands: Option<Commands>) -> Self {
         Self { commands, reason: None }
     }
 
@@ -177,13 +184,13 @@ impl Held {
         if self.reason == reason {
             return;
         }
-        // A source that has ended needs no holding.
-        if let Some(over) = self.reason.take() {
-            let _ = self.commands.send(Command::Resume { reason: over }).await;
-        }
-        if let Some(reason) = reason {
-            let _ = self.commands.send(Command::Hold { reason }).await;
-        }
+        let over = self.reason.take().map(|reason| Command::Resume { reason });
+        let begun = reason.map(|reason| Command::Hold { reason });
         self.reason = reason;
+        let Some(commands) = &self.commands else { return };
+        for command in over.into_iter().chain(begun) {
+            // A source that has ended needs no holding.
+            let _ = commands.send(command).await;
+        }
     }
 }

@@ -6,6 +6,7 @@
 //! ([`Basis`]) is asked for once per hand-over of the source, so that every batch is decided wholly by one revision.
 
 mod accept;
+mod internal;
 mod positions;
 mod read;
 
@@ -13,6 +14,7 @@ use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 
+pub use internal::Internal;
 pub use read::{Basis, Reader};
 
 use crate::clock::Clock;
@@ -125,7 +127,7 @@ impl Intake {
             batch.dead_letters.extend(message.dead_letters);
             tallies.push(message.tally);
         }
-        Some(Box::pin(self.accepter.clone().accept(batch, tallies, self.basis.clone(), commands.clone())))
+        Some(Box::pin(self.accepter.clone().accept(batch, tallies, self.basis.clone(), Some(commands.clone()))))
     }
 
     /// Takes over what the store said.

@@ -13,7 +13,7 @@ use crate::clock::Timestamp;
 use crate::people::People;
 use crate::plan;
 use crate::record::envelope::{self, Item, Raw};
-use crate::record::{self, Position};
+use crate::record::{self, Position, Record, own};
 use crate::rules::Rules;
 use crate::source::Envelope;
 use crate::store::{DeadLetter, Planned};
@@ -130,29 +130,7 @@ impl Reader {
         };
         let body = Bytes::copy_from_slice(raw.json.as_bytes());
         let record = raw.read(position, envelope.timestamp);
-        let matching = basis.rules.matching(&record);
-        if matching.is_empty() {
-            return one;
-        }
-        one.matches = matching.iter().map(|rule| rule.id.clone()).collect();
-        let context = plan::Context {
-            now,
-            broker_time: envelope.timestamp,
-            rules_seen: &basis.rules_seen,
-            canonical: &|id, upn| basis.people.canonical(id, upn),
-        };
-        let intents = plan::plan(&record, &matching, &context);
-        if !intents.is_empty() {
-            one.planned = Some(Planned {
-                identity: record.identity().0,
-                at: record.time.or(envelope.timestamp).unwrap_or(now),
-                dialect: one.dialect,
-                position: record.position.clone(),
-                body,
-                broker_time: envelope.timestamp,
-                intents,
-            });
-        }
+        (one.matches, one.planned) = basis.decide(&record, body, envelope.timestamp, now);
         one
     }
 
@@ -167,6 +145,52 @@ impl Reader {
             body,
         }
     }
+}
+
+impl Basis {
+    /// The rules that `record` matches, and what they want told.
+    fn decide(
+        &self,
+        record: &Record,
+        body: Bytes,
+        broker_time: Option<Timestamp>,
+        now: Timestamp,
+    ) -> (Vec<Arc<str>>, Option<Planned>) {
+        let matching = self.rules.matching(record);
+        let matches = matching.iter().map(|rule| rule.id.clone()).collect();
+        let context = plan::Context {
+            now,
+            broker_time,
+            rules_seen: &self.rules_seen,
+            canonical: &|id, upn| self.people.canonical(id, upn),
+        };
+        let intents = plan::plan(record, &matching, &context);
+        let planned = (!intents.is_empty()).then(|| Planned {
+            identity: record.identity().0,
+            at: record.time.or(broker_time).unwrap_or(now),
+            dialect: record.dialect.as_str(),
+            position: record.position.clone(),
+            body,
+            broker_time,
+            intents,
+        });
+        (matches, planned)
+    }
+}
+
+/// Reads a record of ours, row `id`. Should it make us panic it is passed over: it tells of what the store holds too.
+pub(super) fn own(basis: &Basis, id: i64, body: &Bytes, now: Timestamp) -> Message {
+    let mut message = Message { topic: own::TOPIC.into(), offset: id, ..Message::default() };
+    let read = || {
+        let record = Record::read(std::str::from_utf8(body).unwrap_or_default(), own::position(id), None);
+        let (matches, planned) = basis.decide(&record, body.clone(), None, now);
+        One { dialect: record.dialect.as_str(), too_old: false, planned, matches }
+    };
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(one) => message.take(one),
+        Err(_) => tracing::error!(id, "reading a record of our own panicked; no rule hears of it"),
+    }
+    message
 }
 
 /// Where and when a record is read.

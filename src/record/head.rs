@@ -73,7 +73,7 @@ impl<'a> Outer<'a> {
         let operation = [own.operation.0, inner.operation.0, own.title.0].into_iter().flatten().find_map(trimmed);
         let (operation, activity) = match dialect {
             Dialect::EntraAudit => (operation.or_else(|| activity.clone()), activity),
-            Dialect::Other => (operation, None),
+            Dialect::AuditbellDelivery | Dialect::Other => (operation, None),
         };
         let activity = activity.filter(|activity| Some(activity) != operation.as_ref());
         Head { dialect, operation, activity }

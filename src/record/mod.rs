@@ -42,6 +42,7 @@ mod head;
 mod identity;
 mod mend;
 mod other;
+pub mod own;
 mod recover;
 pub mod time;
 pub mod view;
@@ -97,8 +98,18 @@ words! {
     Dialect {
         /// Entra directory audit logs.
         EntraAudit = "entra.audit",
+        /// Our own: what became of messages and channels.
+        AuditbellDelivery = "auditbell.delivery",
         /// Everything else; identity and time are still read.
         Other = "other",
+    }
+}
+
+impl Dialect {
+    /// Whether we write it ourselves. A rule sees such records only if it names their dialect.
+    #[must_use]
+    pub const fn is_own(self) -> bool {
+        matches!(self, Self::AuditbellDelivery)
     }
 }
 
@@ -294,13 +305,15 @@ impl Record {
     /// The second phase: the whole view of `raw`, one JSON object. Never fails: what cannot be read becomes a problem.
     #[must_use]
     pub fn read(raw: &str, position: Position, broker_time: Option<Timestamp>) -> Self {
-        let mut record = Self::blank(head(raw), position);
+        let head = if own::is_own(&position) { own::head(raw) } else { head(raw) };
+        let mut record = Self::blank(head, position);
         let tree = record.tree(raw);
         let outer = Fields::of(&tree);
         let properties = outer.get("properties").map(field::opened);
         let properties = properties.as_deref().map_or(Fields::default(), Fields::of);
         let (id, time) = match record.dialect {
             Dialect::EntraAudit => entra_audit::read(&mut record, outer, properties),
+            Dialect::AuditbellDelivery => own::read(&mut record, outer),
             Dialect::Other => other::read(&mut record, outer, properties),
         };
         record.settle(id, &time, broker_time, &tree);

@@ -30,7 +30,7 @@ pub struct Rule {
     pub rank: u32,
     /// For people; also the title on the message row.
     pub description: Arc<str>,
-    /// Dialects; empty = `"any"`.
+    /// Dialects; empty = `"any"`: all but our own.
     pub on: Vec<Dialect>,
     /// Must hold.
     pub when: Condition,
@@ -108,7 +108,7 @@ impl Rule {
     /// Whether `on` fits.
     #[must_use]
     pub fn concerns(&self, dialect: Dialect) -> bool {
-        self.on.is_empty() || self.on.contains(&dialect)
+        if self.on.is_empty() { !dialect.is_own() } else { self.on.contains(&dialect) }
     }
 
     /// Every channel that the rule tells through, rooms last.

@@ -4,7 +4,7 @@ use rusqlite::{ErrorCode, ToSql};
 
 use super::batch::{AcceptError, Accepted, Batch, DeadLetter, Fence, Planned};
 use super::writer::Writer;
-use super::{ledger, origin, sql};
+use super::{internal, ledger, origin, sql};
 use crate::clock::Timestamp;
 
 /// Most rows of the dead-letter table; full means hold.
@@ -20,7 +20,7 @@ pub(super) fn accept(w: &mut Writer, batch: &Batch, now: Timestamp, again: bool)
     if w.disk.is_low() {
         return Err(AcceptError::DiskLow { free: w.disk.free });
     }
-    if !move_positions(w, &batch.fences, now, again)? {
+    if !move_positions(w, &batch.fences, now, again)? || !internal::take(&w.conn, batch, again)? {
         return Ok(Accepted::default());
     }
     let before = w.dead_letters;

@@ -12,8 +12,10 @@ use crate::record::Position;
 /// What intake hands over: whole Kafka messages, one transaction.
 #[derive(Clone, Debug, Default)]
 pub struct Batch {
-    /// One per partition in the batch; compared and moved first. None for internal records.
+    /// One per partition in the batch; compared and moved first.
     pub fences: Vec<Fence>,
+    /// Rows of our own records; deleted first, all of them or none. A fence too.
+    pub internal: Vec<i64>,
     /// Records that gave at least one intent, in order: those of one Kafka message stand together.
     pub records: Vec<Planned>,
     /// What could not be read.

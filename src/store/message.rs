@@ -8,6 +8,7 @@ use bytes::Bytes;
 use crate::clock::Timestamp;
 use crate::compose::Kind;
 use crate::plan::{NotificationId, Recipient};
+use crate::record::own::GivenUp;
 use crate::record::{Position, Severity};
 
 /// Identifies one claim; every verdict but `Sent` is fenced by it.
@@ -97,9 +98,10 @@ pub enum Settled {
     /// It may have arrived: the same bytes again at `due_at`.
     #[expect(missing_docs, reason = "columns of `due` and `message`")]
     Ambiguous { due_at: Timestamp, bytes: Bytes },
-    /// Failed or expired for good; `escalation`: who hears of it instead (nobody for an escalation itself).
+    /// Failed or expired for good; `escalation`: who hears of it instead (nobody for an escalation itself); `record`: what the
+    /// rules hear of it. The store fills in what it knows better: attempts and the last reply's code.
     #[expect(missing_docs, reason = "the enum's text says it")]
-    Never { state: FinalState, reason: &'static str, escalation: Vec<Escalation> },
+    Never { state: FinalState, reason: &'static str, escalation: Vec<Escalation>, record: Option<GivenUp> },
 }
 
 /// A final state other than sent.

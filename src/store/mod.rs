@@ -9,6 +9,7 @@ mod brake;
 pub mod check;
 mod claim;
 mod disk;
+mod internal;
 mod ledger;
 mod load;
 mod lock;
@@ -31,7 +32,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use rusqlite::Connection;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 pub use batch::{AcceptError, Accepted, Batch, DeadLetter, Fence, Planned, Trip};
 pub use lock::holder;
@@ -84,6 +85,8 @@ struct Shared {
     /// Taken out when the store is closed: the threads end when they have done what is queued.
     senders: Mutex<Option<(mpsc::Sender<Command>, mpsc::Sender<Read>)>>,
     expired: Mutex<upkeep::Cursor>,
+    /// A record of ours was written.
+    told: Notify,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -128,6 +131,7 @@ impl Store {
                 settings: settings.clone(),
                 senders: Mutex::new(Some((write, read))),
                 expired: Mutex::default(),
+                told: Notify::new(),
                 threads: Mutex::new(vec![thread]),
             }),
         };
@@ -254,7 +258,12 @@ impl Store {
     /// Writes one verdict (group commit with whatever waits). `false`: the claim was no longer ours (or, for `Sent`, it
     /// was sent before), nothing was written.
     pub async fn settle(&self, settle: Settle) -> Result<bool, StoreError> {
-        self.write(Mark::Settle, move |w| settle::settle(w, &settle)).await
+        let tells = matches!(settle.outcome, Settled::Never { record: Some(_), .. });
+        let written = self.write(Mark::Settle, move |w| settle::settle(w, &settle)).await?;
+        if tells {
+            self.shared.told.notify_one();
+        }
+        Ok(written)
     }
 
     /// Gives claims back untouched (attempt − 1, same due time), those that are still ours.

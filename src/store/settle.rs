@@ -5,11 +5,12 @@
 use rusqlite::{Result, ToSql};
 
 use super::message::severity;
-use super::message::{Claim, Escalation, FinalState, Settle, Settled, State, lane};
+use super::message::{Claim, Escalation, Settle, Settled, State, lane};
 use super::writer::Writer;
-use super::{StoreError, sql};
+use super::{StoreError, internal, sql};
 use crate::clock::Timestamp;
 use crate::crash;
+use crate::record::own::{GivenUp, Own};
 
 /// Fewer crashes than this are forgiven by an attempt that ended with a verdict: it was not this message.
 const FORGIVEN_BELOW: i64 = 3;
@@ -63,7 +64,7 @@ pub(super) fn settle(w: &mut Writer, settle: &Settle) -> Result<bool, StoreError
             }
             mine
         }
-        Settled::Never { state, reason, escalation } => never(w, settle, *state, reason, escalation)?,
+        Settled::Never { .. } => never(w, settle)?,
     };
     // A claim that was not ours any more says nothing of the one that may be in hand now.
     if written {
@@ -120,12 +121,13 @@ fn attempt_row(w: &Writer, settle: &Settle, verdict: Tried) -> Result<()> {
     Ok(())
 }
 
-fn never(w: &mut Writer, settle: &Settle, state: FinalState, reason: &str, escalations: &[Escalation]) -> Result<bool> {
+fn never(w: &mut Writer, settle: &Settle) -> Result<bool> {
+    let Settled::Never { state, reason, escalation, record } = &settle.outcome else { return Ok(false) };
     let claim = &settle.claim;
     if sql::run(&w.conn, sql::DROP_MY_DUE, &mine(claim))? == 0 {
         return Ok(false);
     }
-    let state = State::from(state);
+    let state = State::from(*state);
     // An expired message was claimed only to be ended: that was no attempt.
     let attempts = if state == State::Failed { claim.attempt } else { claim.attempt.saturating_sub(1) };
     let params: [&dyn ToSql; 6] =
@@ -135,8 +137,16 @@ fn never(w: &mut Writer, settle: &Settle, state: FinalState, reason: &str, escal
     if state == State::Failed {
         attempt_row(w, settle, Tried::Never)?;
     }
-    for escalation in escalations {
+    for escalation in escalation {
         escalate(w, claim.message, escalation, settle.at)?;
+    }
+    if let Some(record) = record {
+        // What had no attempt of its own ended for what the last one met.
+        let last = "SELECT code FROM attempt WHERE message=$1 AND code IS NOT NULL ORDER BY n DESC LIMIT 1";
+        let code =
+            settle.code.map_or_else(|| sql::first::<u16>(&w.conn, last, &[&claim.message]), |code| Ok(Some(code)))?;
+        let record = Own::GivenUp(GivenUp { attempts, code, ..record.clone() });
+        internal::write(&w.conn, &record.json(settle.at))?;
     }
     Ok(true)
 }

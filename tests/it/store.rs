@@ -7,6 +7,8 @@ mod claims;
 mod commands;
 mod fence;
 mod file;
+mod internal;
+mod late;
 mod model;
 mod operate;
 mod upkeep;
@@ -89,7 +91,7 @@ fn batch(from: i64, to: i64, intents: &[Intent]) -> Batch {
             intents: vec![intent.clone()],
         }
     });
-    Batch { fences: vec![fence], records: records.collect(), dead_letters: vec![], config: 1 }
+    Batch { fences: vec![fence], records: records.collect(), config: 1, ..Batch::default() }
 }
 
 fn sent(claim: &Claim) -> Settle {
@@ -118,7 +120,7 @@ fn never(claim: &Claim, state: FinalState, tell: &[&str]) -> Settle {
             expires_at: END,
         }
     });
-    let outcome = Settled::Never { state, reason: "recipient-refused", escalation: escalation.collect() };
+    let outcome = Settled::Never { state, reason: "recipient-refused", escalation: escalation.collect(), record: None };
     Settle { outcome, code: Some(550), reply: "550 no".into(), ..sent(claim) }
 }
 

@@ -17,8 +17,14 @@ fn policy() -> Policy {
     Policy {
         schedule: Schedule::new(vec![MINUTE, 5 * MINUTE, 30 * MINUTE]),
         wait: 15 * MINUTE,
-        fallback: vec![Recipient::Address("soc@example.com".into())].into(),
+        stand_ins: [soc("email")].into(),
+        fallback: [soc("email"), Way { channel: "ops-hook".into(), recipient: Recipient::Room("ops-hook".into()) }]
+            .into(),
     }
+}
+
+fn soc(channel: &str) -> Way {
+    Way { channel: channel.into(), recipient: Recipient::Address("soc@example.com".into()) }
 }
 
 fn message(kind: Kind, attempt: u32, suspect: u32) -> Loaded {
@@ -62,7 +68,7 @@ fn said(settled: &Settled) -> String {
         Settled::Later { due_at } => format!("later {}", after(due_at)),
         Settled::Hold { until } => format!("hold {}", after(until)),
         Settled::Ambiguous { due_at, bytes } => format!("ambiguous {} {} bytes", after(due_at), bytes.len()),
-        Settled::Never { state, reason, escalation } => {
+        Settled::Never { state, reason, escalation, .. } => {
             let to: Vec<_> = escalation.iter().map(|one| format!("{:?} {}", one.kind, one.recipient)).collect();
             format!("{state:?} {reason} [{}]", to.join(", "))
         }
@@ -110,7 +116,7 @@ fn every_row_of_the_state_table() {
             normal(1),
             never(),
             early,
-            "Failed recipient-refused [Failed addr:soc@example.com]",
+            "Failed recipient-refused [Failed addr:soc@example.com, Failed room:ops-hook]",
         ),
         (
             "a refused escalation ends in silence",
@@ -170,9 +176,15 @@ fn what_is_over_before_an_attempt() {
     let at = |kind, suspect, now| over(&policy(), &message(kind, 1, suspect), now).map(|settled| said(&settled));
     let end = CREATED.plus(72 * HOUR);
     assert_eq!(at(Kind::Normal, 5, CREATED), None, "five crashes are not yet the end");
-    assert_eq!(at(Kind::Normal, 6, CREATED).unwrap(), "Failed crashed_us [Failed addr:soc@example.com]");
+    assert_eq!(
+        at(Kind::Normal, 6, CREATED).unwrap(),
+        "Failed crashed_us [Failed addr:soc@example.com, Failed room:ops-hook]"
+    );
     assert_eq!(at(Kind::Normal, 0, end.minus(MINUTE)), None, "a minute is left");
-    assert_eq!(at(Kind::Normal, 0, end).unwrap(), "Expired undelivered [Failed addr:soc@example.com]");
+    assert_eq!(
+        at(Kind::Normal, 0, end).unwrap(),
+        "Expired undelivered [Failed addr:soc@example.com, Failed room:ops-hook]"
+    );
     assert_eq!(at(Kind::Failed, 0, end).unwrap(), "Expired undelivered []");
 }
 
@@ -192,9 +204,72 @@ fn the_built_in_template_takes_over_after_an_hour_or_three_crashes() {
 #[test]
 fn nobody_is_told_that_he_was_not_told() {
     let mut to_the_soc = message(Kind::Normal, 1, 0);
-    to_the_soc.recipient = policy().fallback[0].clone();
+    to_the_soc.recipient = soc("email").recipient;
     let refused = settled(&policy(), &to_the_soc, Event::Refused("foreign-domain"), CREATED, 0.5);
     assert_eq!(said(&refused), "Failed foreign-domain []");
+}
+
+/// A record of the message, where it stands.
+fn about(position: crate::record::Position) -> crate::store::LoadedRecord {
+    crate::store::LoadedRecord { position, at: CREATED, broker_time: None, body: None }
+}
+
+#[test]
+fn what_tells_of_our_own_records_is_never_told_of_itself() {
+    let elsewhere = crate::record::Position { source: "entra".into(), ..own::position(1) };
+    for (why, kind, records, told) in [
+        ("a message given up", Kind::Normal, vec![about(elsewhere.clone())], true),
+        ("its escalation given up too", Kind::Failed, vec![about(elsewhere.clone())], true),
+        ("a test mail", Kind::Test, vec![], false),
+        ("a message about a record of ours", Kind::Normal, vec![about(own::position(1))], false),
+        ("its escalation", Kind::Failed, vec![about(own::position(1))], false),
+        (
+            "one that holds such a record among others",
+            Kind::Normal,
+            vec![about(elsewhere), about(own::position(1))],
+            false,
+        ),
+    ] {
+        let message = Loaded { records, ..message(kind, 2, 0) };
+        let ends = [
+            settled(&policy(), &message, attempted(Verdict::Never { reason: "recipient-refused" }), CREATED, 0.5),
+            settled(&policy(), &message, Event::Refused("guest"), CREATED, 0.5),
+            over(&policy(), &message, message.expires_at).unwrap(),
+            stranded(&policy(), &message, message.expires_at),
+        ];
+        for end in ends {
+            let Settled::Never { record, .. } = &end else { panic!("{why}: {end:?}") };
+            assert_eq!(record.is_some(), told, "{why}: {end:?}");
+        }
+    }
+}
+
+#[test]
+fn late_is_more_than_an_hour_between_acceptance_and_the_first_real_attempt() {
+    for (why, first, late) in [
+        ("at once", Duration::ZERO, false),
+        ("an hour", HOUR, false),
+        ("more than an hour", HOUR + Duration::from_millis(1), true),
+    ] {
+        let mut message = message(Kind::Normal, 1, 0);
+        message.claim.first_at = CREATED.plus(first);
+        assert_eq!(super::late(&message), late, "{why}");
+    }
+}
+
+#[test]
+fn another_way_to_the_same_people_is_a_way() {
+    let by_another_channel = Policy { fallback: [soc("second-way")].into(), ..policy() };
+    let mut to_the_soc = message(Kind::Normal, 1, 0);
+    to_the_soc.recipient = soc("email").recipient;
+    let refused = settled(
+        &by_another_channel,
+        &to_the_soc,
+        attempted(Verdict::Never { reason: "content-refused" }),
+        CREATED,
+        0.5,
+    );
+    assert_eq!(said(&refused), "Failed content-refused [Failed addr:soc@example.com]");
 }
 
 fn any_event() -> impl Strategy<Value = Event> {

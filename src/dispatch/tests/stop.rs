@@ -67,8 +67,7 @@ impl Scene {
         let (permission, permitted) = watch::channel(Permission::Go);
         let parts = Parts { clock: Clock::manual(now), ..parts(store.clone(), worker, permitted) };
         let (clock, shutdown, channel) = (parts.clock.clone(), parts.shutdown.clone(), Arc::new(channel));
-        let policy =
-            state::Policy { schedule: schedule::Schedule::new(Vec::new()), wait: HOUR, fallback: Vec::new().into() };
+        let policy = super::policy(Vec::new());
         let sender = Sender { from: "Bell <bell@example.com>".into(), reply_to: None, redirect_to: None };
         let lane = Lane::new(parts, opened("email", channel.clone()), Some(sender), policy);
         let running = tokio::spawn(Arc::new(lane).run());

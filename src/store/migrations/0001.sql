@@ -48,8 +48,8 @@ CREATE INDEX due_suspect ON due(channel, due_at) WHERE suspect > 0;
 CREATE TABLE attempt(message INTEGER NOT NULL, n INTEGER NOT NULL, at INTEGER NOT NULL, verdict INTEGER NOT NULL,
   code INTEGER, reply TEXT, PRIMARY KEY(message, n)) WITHOUT ROWID;
 
--- Our own records that no rule has seen yet; taken out by the transaction that accounts for them.
-CREATE TABLE internal(id INTEGER PRIMARY KEY, body BLOB NOT NULL);
+-- Our own records that no rule has seen yet; taken out by the transaction that accounts for them. No id is given twice.
+CREATE TABLE internal(id INTEGER PRIMARY KEY AUTOINCREMENT, body BLOB NOT NULL);
 
 -- Mailboxes that were refused for good, and until when nothing is sent there. `address` is folded to lower case.
 CREATE TABLE refused(address TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID;
