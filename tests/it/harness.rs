@@ -191,10 +191,16 @@ level = "debug"
         text
     }
 
-    /// The command `auditbell ARGUMENT… -c CONFIG`, its config freshly written.
-    pub fn command(&self, arguments: &[&str]) -> Command {
+    /// Writes the config as it would be now, and gives its place.
+    pub fn write_config(&self) -> PathBuf {
         let config = self.path("config.toml");
         fs::write(&config, self.config()).unwrap();
+        config
+    }
+
+    /// The command `auditbell ARGUMENT… -c CONFIG`, its config freshly written.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let config = self.write_config();
         let wrap = if arguments[0] == "run" { &self.wrap[..] } else { &[] };
         let mut words = wrap.iter().map(OsStr::new).chain([self.binary.as_os_str()]);
         let mut command = Command::new(words.next().unwrap());
@@ -258,8 +264,13 @@ level = "debug"
         daemon.child.wait().unwrap();
     }
 
+    /// The running daemon's process id.
+    pub fn pid(&self) -> u32 {
+        self.daemon.as_ref().unwrap().child.id()
+    }
+
     pub fn signal(&self, name: &str) {
-        let pid = self.daemon.as_ref().unwrap().child.id().to_string();
+        let pid = self.pid().to_string();
         assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
     }
 

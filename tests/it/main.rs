@@ -24,6 +24,7 @@ mod kafka_real_daemon;
 mod layers;
 mod mails;
 mod operators;
+mod reload;
 mod resolve;
 mod retry;
 mod send_test;

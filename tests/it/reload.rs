@@ -1,0 +1,235 @@
+//! A reload: what is good takes over whole, what is not leaves everything as it was; positions and intake are untouched.
+
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use auditbell::clock::Clock;
+
+use crate::harness::{ALICE, BOB, Bench, PATIENCE, RESET, envelope, recipients, reset, reset_of_number, text};
+use crate::smtp_server::{Action, Command, Options, Relay, Tls};
+
+/// A second rule, for another operation.
+const DISABLED: &str = r#"
+[[rule]]
+id = "account-disabled"
+description = "Somebody disabled a user's account"
+on = "entra.audit"
+when = { operation = "Disable account" }
+to = ["target"]
+channels = ["email"]
+template = "account-disabled"
+"#;
+
+/// Exit code and everything said by `auditbell reload`, on the configuration as the bench has it now.
+fn reload(bench: &Bench) -> (Option<i32>, String) {
+    let output = bench.command(&["reload"]).output().unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    (output.status.code(), said)
+}
+
+fn taken_over(bench: &Bench) {
+    let (code, said) = reload(bench);
+    assert!(code == Some(0) && said.starts_with("taken over: revision "), "{code:?}: {said}\n{}", bench.log());
+}
+
+/// A template folder of one's own: a shipped one with another subject.
+fn wording(directory: &Path, template: &str, subject: &str) {
+    let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("templates").join(template);
+    let own = directory.join("templates").join(template);
+    fs::create_dir_all(&own).unwrap();
+    for part in ["html.hbs", "text.hbs"] {
+        fs::copy(shipped.join(part), own.join(part)).unwrap();
+    }
+    fs::write(own.join("subject.hbs"), subject).unwrap();
+}
+
+fn disabled(id: &str) -> serde_json::Value {
+    let mut record = reset(id, BOB);
+    record["operationName"] = "Disable account".into();
+    record["properties"]["activityDisplayName"] = "Disable account".into();
+    record
+}
+
+const SUCCESSFUL: &str = "auditbell_config_last_reload_successful";
+const SINCE: &str = "auditbell_config_last_reload_success_timestamp_seconds";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_rule_and_a_new_wording_count_from_the_reload_on() {
+    let mut bench = Bench::new().await;
+    wording(bench.directory.path(), "password-reset", "The old words\n");
+    bench.replace("[brand]", "[templates]\ndir = \"templates\"\n[brand]");
+    bench.start().await;
+    assert_eq!(bench.metric(SUCCESSFUL, &[]), 1);
+    let hash = bench.metric("auditbell_config_hash", &[]);
+    bench.publish(envelope(&[disabled("before"), reset("one", ALICE)])).await;
+    assert!(text(&bench.relay.wait_for(1).await[0]).starts_with("The old words"));
+
+    wording(bench.directory.path(), "password-reset", "The new words\n");
+    bench.rules.push_str(DISABLED);
+    taken_over(&bench);
+    assert_ne!(bench.metric("auditbell_config_hash", &[]), hash);
+    bench.publish(envelope(&[reset("two", ALICE), disabled("after")])).await;
+    let mails = bench.relay.wait_for(3).await;
+    assert_eq!(recipients(&mails), ["alice@example.com", "alice@example.com", "bob@example.com"]);
+    assert!(mails.iter().any(|mail| text(mail).starts_with("The new words")));
+    assert!(bench.stop().await.success());
+    assert_eq!(bench.relay.accepted().len(), 3, "what the new rule would have matched before it existed is not told");
+    let store = rusqlite::Connection::open(bench.path("auditbell.db")).unwrap();
+    let revisions: Vec<i64> = store
+        .prepare("SELECT DISTINCT config FROM notification ORDER BY config")
+        .and_then(|mut rows| rows.query_map([], |row| row.get(0))?.collect())
+        .unwrap();
+    assert_eq!(revisions, [1, 2]);
+    let seen: i64 =
+        store.query_row("SELECT count(*) FROM rule_seen WHERE rule='account-disabled'", [], |row| row.get(0)).unwrap();
+    let orders: i64 =
+        store.query_row("SELECT count(*) FROM operator WHERE what='reload'", [], |row| row.get(0)).unwrap();
+    assert_eq!((seen, orders), (1, 1));
+    bench.books_balance();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_at_fault_is_said_with_its_place_and_the_old_one_goes_on() {
+    let mut bench = Bench::new().await;
+    bench.start().await;
+    let since = bench.metric(SINCE, &[]);
+    let good = bench.rules.clone();
+    bench.rules = good.replace("template = \"password-reset\"", "template = \"pasword-reset\"\nfoo = 1");
+
+    let (code, said) = reload(&bench);
+    assert_eq!(code, Some(78), "{said}");
+    let named = |said: &str| said.contains("config.toml:") && said.contains("did you mean `password-reset`?");
+    assert!(named(&said) && said.contains("foo"), "every fault, not only the first: {said}");
+    assert_eq!(bench.metric(SUCCESSFUL, &[]), 1, "the daemon was not asked");
+
+    bench.write_config();
+    bench.signal("HUP");
+    bench.until("the refusal", |bench| (bench.metric(SUCCESSFUL, &[]) == 0).then_some(())).await;
+    bench.until("the faults", |bench| (named(&bench.log()) && bench.log().contains("foo")).then_some(())).await;
+    assert_eq!(bench.metric(SINCE, &[]), since);
+    assert!(bench.get("/readyz").starts_with("HTTP/1.1 200"));
+    bench.publish(envelope(&[reset("by the old one", ALICE)])).await;
+    bench.relay.wait_for(1).await;
+
+    bench.rules = good;
+    taken_over(&bench);
+    assert_eq!(bench.metric(SUCCESSFUL, &[]), 1);
+    assert!(bench.metric(SINCE, &[]) >= since);
+    assert!(bench.stop().await.success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_needs_a_restart_is_refused_by_that_word_and_by_name() {
+    let mut bench = Bench::new().await;
+    bench.start().await;
+    for (old, new, name) in [
+        ("group_id = \"auditbell\"", "group_id = \"another\"", "source.entra"),
+        ("[source.entra]", "[source.other]", "source.other"),
+        ("[http]", "ledger = \"80d\"\n[http]", "store"),
+        ("listen = \"127.0.0.1:0\"", "listen = \"127.0.0.1:1\"", "http"),
+        ("level = \"debug\"", "level = \"debug\"\nformat = \"text\"", "log.format"),
+    ] {
+        bench.replace(old, new);
+        let (code, said) = reload(&bench);
+        bench.replace.pop();
+        assert_eq!(code, Some(1), "{name}: {said}");
+        assert!(said.contains(&format!(": {name}: ")) && said.contains("restart"), "{name}: {said}");
+        assert!(said.contains("not taken over, the old one stays: revision 1"), "{said}");
+        assert_eq!(bench.metric(SUCCESSFUL, &[]), 0);
+    }
+    bench.replace("url = \"sqlite:", "url = \"sqlite:/nowhere");
+    assert_eq!(reload(&bench).0, Some(78));
+    bench.replace.pop();
+    taken_over(&bench);
+    assert!(bench.stop().await.success());
+    let (code, said) = reload(&bench);
+    assert_eq!(code, Some(75), "{said}");
+    assert!(said.contains("no daemon runs on this store"), "{said}");
+}
+
+/// `messages{state="orphaned"}`: the rows wait for the channel, or for an operator.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_a_removed_channel_stay_and_go_when_it_is_back() {
+    let mut bench = Bench::new().await;
+    let other = Relay::start().await;
+    other.on(Command::Rcpt, Action::Reply("450 4.2.1 busy"));
+    let channel = format!(
+        "[channel.second]\ntype = \"smtp\"\nrelay = [\"{}\"]\nfrom = \"a@example.com\"\nretry = [\"1s\"]\n",
+        other.url()
+    );
+    let both = RESET.replace("channels = [\"email\"]", "channels = [\"email\", \"second\"]");
+    bench.rules = format!("{channel}{both}");
+    bench.start().await;
+    bench.publish(envelope(&[reset("one", ALICE), reset("two", BOB)])).await;
+    bench.relay.wait_for(2).await;
+    bench.metric_at_least("auditbell_attempts_total", &["channel=\"second\"", "verdict=\"later\""], 2).await;
+
+    bench.rules = RESET.to_owned();
+    taken_over(&bench);
+    let orphaned = ["channel=\"second\"", "state=\"orphaned\""];
+    assert_eq!(bench.metric_at_least("auditbell_messages", &orphaned, 2).await, 2);
+    other.wait_closed().await;
+    other.calm(Command::Rcpt);
+    bench.publish(envelope(&[reset("three", ALICE)])).await;
+    bench.relay.wait_for(3).await;
+    assert_eq!(other.accepted().len(), 0);
+
+    bench.rules = format!("{channel}{both}");
+    taken_over(&bench);
+    assert_eq!(recipients(&other.wait_for(2).await), ["alice@example.com", "bob@example.com"]);
+    bench.until("none is orphaned", |bench| (bench.metric("auditbell_messages", &orphaned) == 0).then_some(())).await;
+    assert!(bench.stop().await.success());
+    assert_eq!((bench.relay.accepted().len(), other.accepted().len()), (3, 2));
+    bench.books_balance();
+}
+
+/// What a removed rule left behind has its own title and severity, in the built-in wording.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_of_a_removed_rule_go_out_with_their_snapshot_in_the_built_in_wording() {
+    let mut bench = Bench::new().await;
+    bench.rules.push_str(DISABLED);
+    bench.relay.on(Command::Rcpt, Action::Reply("450 4.2.1 busy"));
+    bench.start().await;
+    bench.publish(envelope(&[reset("left behind", ALICE), disabled("stays")])).await;
+    bench.metric_at_least("auditbell_attempts_total", &["verdict=\"later\""], 2).await;
+    bench.rules = DISABLED.to_owned();
+    taken_over(&bench);
+    bench.relay.calm(Command::Rcpt);
+    let mails = bench.relay.wait_for(2).await;
+    let of = |to: &str| text(mails.iter().find(|mail| mail.to == [to]).unwrap());
+    let (alice, bob) = (of("alice@example.com"), of("bob@example.com"));
+    assert!(alice.starts_with("Something changed on your account\n"), "{alice}");
+    assert!(alice.contains("Somebody reset a user's password. This is the plain form"), "{alice}");
+    assert!(bob.starts_with("Your account was disabled\n"), "{bob}");
+    assert!(bench.stop().await.success());
+    assert_eq!(bench.relay.accepted().len(), 2);
+    bench.books_balance();
+}
+
+/// The relay's password was wrong: nothing leaves, nothing is lost, and the reload after the file's change logs in at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_file_is_read_again() {
+    let options = Options { tls: Tls::StartTls, account: Some(("bell", "right")), ..Options::default() };
+    let mut bench = Bench::with(1, options).await;
+    let settings = format!(
+        "ca_file = \"{}\"\nauth = {{ user = \"bell\", password_file = \"password\" }}\nfrom = \"Example",
+        bench.relay.ca_file().display()
+    );
+    bench.replace("from = \"Example", &settings);
+    fs::write(bench.path("password"), "wrong").unwrap();
+    bench.start().await;
+    bench.publish(envelope(&[reset("waits", ALICE)])).await;
+    bench.metric_at_least("auditbell_channel_hold_total", &["reason=\"auth\""], 1).await;
+    fs::write(bench.path("password"), "right").unwrap();
+    let began = Instant::now();
+    taken_over(&bench);
+    // What was held for the old login has its time on its row.
+    let store = rusqlite::Connection::open(bench.path("auditbell.db")).unwrap();
+    store.busy_timeout(Duration::from_secs(5)).unwrap();
+    store.execute("UPDATE due SET due_at = 0 WHERE owner = 0", []).unwrap();
+    bench.relay.wait_for(1).await;
+    assert!(began.elapsed() < Duration::from_secs(25), "the rest of the refused login is not waited for");
+    assert!(!bench.log().contains("right"));
+    assert!(bench.stop().await.success());
+}
