@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use auditbell::clock::{Clock, Timestamp};
@@ -14,7 +15,7 @@ use auditbell::store::{Placement, Store};
 use tokio::sync::Notify;
 use tokio::time::timeout;
 
-use crate::harness::{ALICE, BOB, PATIENCE, RESET, envelope, reset};
+use crate::harness::{ALICE, BOB, PATIENCE, RESET, envelope, reset, reset_of_number};
 
 /// A running intake and everything around it.
 struct Fake {
@@ -35,16 +36,20 @@ impl Fake {
         let first = Placement { topic: "t".into(), partition: 0, from: None, next: 10 };
         store.place("entra", "cluster", &[first], clock.now()).await.unwrap();
         let wake = Arc::new(Notify::new());
-        let basis = Arc::new(Basis {
-            revision: store.config_revision(config.hash, clock.now()).await.unwrap(),
-            rules: config.rules.clone(),
-            people: Arc::new(People::load(config.people.clone()).unwrap()),
-            rules_seen: HashMap::new(),
-            wakes: HashMap::from([("email".into(), wake.clone())]),
-        });
         let reader = Reader { source: "entra".into(), remembered: Duration::from_hours(89 * 24) };
         let shutdown = Shutdown::default();
-        let current = Arc::new(move || basis.clone());
+        let (asked, woken) = (AtomicI64::new(0), wake.clone());
+        let people = Arc::new(People::load(config.people.clone()).unwrap());
+        // Whenever it is asked for, it is another one.
+        let current = Arc::new(move || {
+            Arc::new(Basis {
+                revision: asked.fetch_add(1, Ordering::Relaxed),
+                rules: config.rules.clone(),
+                people: people.clone(),
+                rules_seen: HashMap::new(),
+                wakes: HashMap::from([("email".into(), woken.clone())]),
+            })
+        });
         let intake = Intake::new(reader, current, store.clone(), clock, shutdown.clone());
         let (handle, link) = Handle::pair();
         let running = tokio::spawn(intake.run(handle));
@@ -177,6 +182,26 @@ async fn what_is_older_than_the_ledger_remembers_is_refused_and_passed() {
     fake.say(Event::Envelopes(vec![message(10, &payload, Some(old))])).await;
     assert_eq!(fake.accepted().await, 11);
     assert_eq!(fake.waiting().await, 0);
+}
+
+/// A reload falls between two batches, never into one.
+#[tokio::test]
+async fn a_batch_is_decided_wholly_by_one_revision() {
+    let mut fake = Fake::start().await;
+    let people: Vec<_> = (0..40).map(|n| envelope(&[reset_of_number(n)])).collect();
+    let payloads: Vec<&str> = people.iter().map(String::as_str).collect();
+    for (offset, batch) in (10..).step_by(10).zip(payloads.chunks(10)) {
+        fake.give(offset, batch).await;
+        assert_eq!(fake.accepted().await, offset + 10);
+    }
+    let store = rusqlite::Connection::open(fake.directory.path().join("a.db")).unwrap();
+    let decided: Vec<(i64, i64)> = store
+        .prepare("SELECT config, count(*) FROM notification GROUP BY config ORDER BY config")
+        .and_then(|mut rows| rows.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect())
+        .unwrap();
+    let revisions: Vec<i64> = decided.iter().map(|(revision, _)| *revision).collect();
+    assert_eq!(decided.iter().map(|(_, count)| *count).collect::<Vec<_>>(), [10; 4], "{decided:?}");
+    assert!(revisions.is_sorted() && revisions.windows(2).all(|pair| pair[0] != pair[1]), "{decided:?}");
 }
 
 /// T14: a flood of garbage stops at 200 in a row; the position stays there until an operator has looked.
