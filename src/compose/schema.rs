@@ -42,7 +42,7 @@ pub const ROOT: Shape = Object(&[
     ("previous", Object(&[])),
     ("count", Number),
     ("message", Object(&[("key", Ours), ("kind", Ours), ("time", Time), ("late", Flag)])),
-    ("about", Object(&[("recipient", Theirs), ("reason", Ours)])),
+    ("about", Object(&[("recipient", Theirs), ("reason", Ours), ("room", Flag)])),
 ]);
 
 const RECIPIENT: &[(&str, Shape)] =

@@ -55,7 +55,11 @@ pub fn context(draft: &Draft<'_>, brand: &Value) -> Value {
         "links": {},
         "lookup": {},
         "previous": {},
-        "about": { "recipient": about.0, "reason": about.1 },
+        "about": {
+            "recipient": about.0,
+            "reason": about.1,
+            "room": draft.about.map(|about| matches!(about.recipient, Recipient::Room(_))),
+        },
     })
 }
 

@@ -2,6 +2,7 @@
 //! reads of anybody else, and that hostile text stays text.
 
 mod hostile;
+mod rooms;
 mod told;
 
 use std::path::Path;
@@ -83,22 +84,7 @@ fn mail(template: &str, upn: &str, severity: Severity, records: &[Record]) -> Ma
     let people = people();
     let recipient = recipient(&people, upn, records);
     let person = person(upn);
-    let draft = Draft {
-        key: KEY,
-        template,
-        fallback: false,
-        kind: Kind::Normal,
-        rule: "the-rule",
-        title: "Something happened to an account",
-        severity,
-        created_at: Timestamp::from_millis(1_769_105_722_000),
-        late: false,
-        recipient: &recipient,
-        person: Some(&person),
-        people: &people,
-        about: None,
-        records,
-    };
+    let draft = Draft { severity, ..draft(template, &recipient, &person, &people, records) };
     COMPOSER.compose(&sender(), &draft).unwrap()
 }
 
@@ -106,10 +92,58 @@ fn person(upn: &str) -> Person {
     Person { address: upn.into(), name: None, locale: None, time_zone: Some("Europe/Berlin".into()) }
 }
 
+/// What the operators are told of a message that was given up.
+fn mail_of_ours() -> Mail {
+    let people = people();
+    let soc = person("soc@example.com");
+    let records = [rooms::given_up()];
+    let recipient = Recipient::Address("soc@example.com".into());
+    let draft = Draft { title: "A message was given up", ..draft("delivery", &recipient, &soc, &people, &records) };
+    COMPOSER.compose(&sender(), &draft).unwrap()
+}
+
+/// A mail that leaves more than an hour after it was meant to.
+fn late() -> Mail {
+    let (people, alice) = (people(), person("alice@example.com"));
+    let records = about("alice@example.com", records("password-changed-by-self.json"));
+    let recipient = recipient(&people, "alice@example.com", &records);
+    let draft = Draft { late: true, ..draft("password-changed", &recipient, &alice, &people, &records) };
+    COMPOSER.compose(&sender(), &draft).unwrap()
+}
+
+fn draft<'a>(
+    template: &'a str,
+    recipient: &'a Recipient,
+    person: &'a Person,
+    people: &'a People,
+    records: &'a [Record],
+) -> Draft<'a> {
+    Draft {
+        key: KEY,
+        template,
+        fallback: false,
+        kind: Kind::Normal,
+        rule: "the-rule",
+        title: "Something happened to an account",
+        severity: Severity::Medium,
+        created_at: Timestamp::from_millis(1_769_105_722_000),
+        late: false,
+        recipient,
+        person: Some(person),
+        people,
+        about: None,
+        records,
+    }
+}
+
 /// A mail to the security team in the place of somebody who was not reached.
 fn mail_in_place(kind: Kind, reason: &str, upn: &str, records: &[Record]) -> Mail {
+    mail_of(kind, &recipient(&people(), upn, records), reason, records)
+}
+
+/// A mail to the security team in the place of `missed`.
+fn mail_of(kind: Kind, missed: &Recipient, reason: &str, records: &[Record]) -> Mail {
     let people = people();
-    let missed = recipient(&people, upn, records);
     let soc: Arc<str> = "soc@example.com".into();
     let draft = Draft {
         key: KEY,
@@ -124,7 +158,7 @@ fn mail_in_place(kind: Kind, reason: &str, upn: &str, records: &[Record]) -> Mai
         recipient: &Recipient::Address(Arc::clone(&soc)),
         person: Some(&Person { address: soc, name: None, locale: None, time_zone: None }),
         people: &people,
-        about: Some(About { recipient: &missed, reason }),
+        about: Some(About { recipient: missed, reason }),
         records,
     };
     COMPOSER.compose(&sender(), &draft).unwrap()
@@ -258,6 +292,17 @@ fn all_mails() -> Vec<(&'static str, Mail)> {
                 &about(alice, records("admin-password-reset.json")),
             ),
         ),
+        (
+            "failed-room",
+            mail_of(
+                Kind::Failed,
+                &Recipient::Room("ops-hook".into()),
+                "content-refused",
+                &about(alice, records("admin-password-reset.json")),
+            ),
+        ),
+        ("delivery", mail_of_ours()),
+        ("late", late()),
         ("test", mail_in_place(Kind::Test, "", alice, &about(alice, records("admin-password-reset.json")))),
     ]
 }
