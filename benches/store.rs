@@ -120,6 +120,7 @@ fn sent(claim: Claim) -> Settle {
         code: Some(250),
         reply: "250 2.0.0 Ok: queued as 4bXyzQ1234z9rwT".into(),
         address: Some("alice.example@example.com".into()),
+        refused_until: None,
     }
 }
 

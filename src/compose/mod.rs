@@ -261,7 +261,12 @@ impl Composer {
     /// The mail of `draft`. The same input gives the same bytes.
     pub fn compose(&self, sender: &Sender, draft: &Draft<'_>) -> Result<Mail, ComposeError> {
         let address = &draft.person.ok_or(ComposeError::Address)?.address;
-        let context = view::context(draft, &self.brand);
+        let mut context = view::context(draft, &self.brand);
+        // The plain form is for a template that fails and for a mail that is too big: it is as small as can be.
+        let logo = self.logo.as_ref().filter(|_| !draft.fallback);
+        if logo.is_none() {
+            context["brand"]["logo"] = Value::Null;
+        }
         let mut parts = self.templates.render(&self.template(draft), &context)?;
         let to = match &sender.redirect_to {
             None => Arc::clone(address),
@@ -270,7 +275,7 @@ impl Composer {
                 crate::people::address::parse(redirected).map_err(|_| ComposeError::Address)?
             }
         };
-        let bytes = mime::message(draft, sender, &to, &parts, self.logo.as_ref())?;
+        let bytes = mime::message(draft, sender, &to, &parts, logo)?;
         let digest = *blake3::hash(&bytes).as_bytes();
         Ok(Mail { to, bytes: bytes.into(), subject: parts.subject, digest })
     }

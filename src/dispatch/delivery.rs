@@ -43,13 +43,13 @@ impl Lane {
         if let Some(over) = state::over(&self.policy, &message, now) {
             return self.settle(&message, over, None, None).await;
         }
-        let ready = match self.prepare(&message, now) {
+        let mut ready = match self.prepare(&message, now) {
             Ok(ready) => ready,
-            Err(event) => {
-                let outcome = state::settled(&self.policy, &message, event, now, jitter());
-                return self.settle(&message, outcome, None, None).await;
-            }
+            Err(event) => return self.untried(&message, event, None).await,
         };
+        if self.refused_before(&ready, now).await {
+            return self.untried(&message, Event::RefusedBefore, ready.address).await;
+        }
         let Some(slot) = self.slot().await else {
             return self.release(vec![message.claim]).await;
         };
@@ -59,12 +59,52 @@ impl Lane {
             return self.settle(&message, over, None, None).await;
         }
         let mut attempt = self.attempt(&message, &ready).await;
+        if let Some(compact) = self.compact(&message, &ready, &attempt) {
+            ready = compact;
+            attempt = self.attempt(&message, &ready).await;
+        }
         drop(slot); // the session may go on while the outcome is written; the receipt bounds how far
         let receipt = attempt.receipt.take();
         let event = Event::Attempted { verdict: attempt.verdict.clone(), bytes: ready.bytes, digest: ready.digest };
         let outcome = state::settled(&self.policy, &message, event, self.parts.clock.now(), jitter());
         self.settle(&message, outcome, Some(attempt), ready.address).await;
         drop(receipt);
+    }
+
+    /// Settles what came to its end, or to a wait, without an attempt.
+    async fn untried(&self, message: &Loaded, event: Event, address: Option<Arc<str>>) {
+        let outcome = state::settled(&self.policy, message, event, self.parts.clock.now(), jitter());
+        self.settle(message, outcome, None, address).await;
+    }
+
+    /// Whether the mailbox was refused for good not long ago. A store that cannot say so now costs one attempt more.
+    async fn refused_before(&self, ready: &Ready, now: Timestamp) -> bool {
+        let (Some(address), false) = (&ready.address, self.is_redirected()) else { return false };
+        match self.parts.store.is_refused(&self.name, address, now).await {
+            Ok(refused) => refused,
+            Err(error) => {
+                tracing::warn!(channel = %self.name, %error, "whether a mailbox was refused before is not known");
+                false
+            }
+        }
+    }
+
+    /// Every mail goes to the try-out address, whose refusal says nothing of the people.
+    fn is_redirected(&self) -> bool {
+        self.sender.as_ref().is_some_and(|sender| sender.redirect_to.is_some())
+    }
+
+    /// The plain form of a message that was too big, to be tried at once in its place; `None` where it is no smaller, or where
+    /// the bytes are frozen, since other bytes would be a second mail to whoever has got the first.
+    fn compact(&self, message: &Loaded, ready: &Ready, attempt: &Attempt) -> Option<Ready> {
+        let too_big = matches!(attempt.verdict, Verdict::Never { reason: state::TOO_BIG });
+        if !too_big || message.frozen.is_some() {
+            return None;
+        }
+        let compact = self.composed(message, true).ok()?;
+        let smaller = compact.bytes.len() < ready.bytes.len();
+        tracing::warn!(message = %message.key, bytes = ready.bytes.len(), smaller, "too big: the plain form is tried");
+        smaller.then_some(compact)
     }
 
     /// Ends an expired message of a channel that the configuration no longer has; this lane tells the fallback list.
@@ -96,14 +136,23 @@ impl Lane {
             let digest = *blake3::hash(bytes).as_bytes();
             return Ok(Ready { address, to, bytes: bytes.clone(), digest });
         }
-        // The text of a record is foreign: should it make us panic, this message waits and its neighbours go.
-        catch_unwind(AssertUnwindSafe(|| self.compose(message, now))).unwrap_or_else(|_| {
+        match self.composed(message, falls_back(message, false, now)) {
+            Err(Event::TemplateFailed) if falls_back(message, true, now) => self.composed(message, true),
+            composed => composed,
+        }
+    }
+
+    /// Composes, `plain`ly or in the message's own words. The text of a record is foreign: should it make us panic, this
+    /// message waits as for a broken template, and its neighbours go.
+    fn composed(&self, message: &Loaded, plain: bool) -> Result<Ready, Event> {
+        catch_unwind(AssertUnwindSafe(|| self.compose(message, plain))).unwrap_or_else(|_| {
             tracing::error!(message = %message.key, template = %message.template, "composing panicked");
+            metrics::template_errors(message.template.clone()).increment(1);
             Err(Event::TemplateFailed)
         })
     }
 
-    fn compose(&self, message: &Loaded, now: Timestamp) -> Result<Ready, Event> {
+    fn compose(&self, message: &Loaded, plain: bool) -> Result<Ready, Event> {
         let records: Vec<Record> = message.records.iter().filter_map(read).collect();
         let person = match (&message.recipient, &self.sender) {
             (Recipient::Room(_), None) => None,
@@ -112,16 +161,13 @@ impl Lane {
             (_, Some(_)) => Some(self.person(message, &records)?),
         };
         let key = message.key.to_string();
-        let render = |fallback| self.render(message, &key, fallback, person.as_ref(), &records);
         // Without the records' bodies (content retention) only the built-in template can say anything; and the one of a rule
         // that is gone may now be worded for another.
-        let orphan = !self.parts.rules.contains(&message.rule);
-        let without_own = falls_back(message, false, now) || records.is_empty() || orphan;
-        render(without_own).or_else(|error| {
+        let plain = plain || records.is_empty() || !self.parts.rules.contains(&message.rule);
+        self.render(message, &key, plain, person.as_ref(), &records).map_err(|error| {
             tracing::error!(message = %message.key, template = %message.template, "the template does not render: {error:#}");
             metrics::template_errors(message.template.clone()).increment(1);
-            let give_up_own = !without_own && falls_back(message, true, now);
-            if give_up_own { render(true).map_err(|_| Event::TemplateFailed) } else { Err(Event::TemplateFailed) }
+            Event::TemplateFailed
         })
     }
 
@@ -251,13 +297,17 @@ impl Lane {
 
     /// Writes the outcome, as often as it takes until the stop cannot wait any longer.
     async fn settle(&self, message: &Loaded, outcome: Settled, attempt: Option<Attempt>, address: Option<Arc<str>>) {
+        let at = self.parts.clock.now();
+        let refusal = Verdict::Never { reason: state::MAILBOX_REFUSED };
+        let refused = !self.is_redirected() && attempt.as_ref().is_some_and(|attempt| attempt.verdict == refusal);
         let settle = Settle {
             claim: message.claim.clone(),
-            at: self.parts.clock.now(),
+            at,
             outcome,
             code: attempt.as_ref().and_then(|attempt| attempt.code),
             reply: attempt.map(|attempt| attempt.reply).unwrap_or_default(),
             address,
+            refused_until: refused.then(|| at.plus(state::REFUSED_FOR)),
         };
         loop {
             match self.parts.store.settle(settle.clone()).await {

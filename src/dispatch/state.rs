@@ -28,6 +28,12 @@ const TEMPLATE_AGAIN: Duration = Duration::from_mins(5);
 const TEMPLATE_PATIENCE: Duration = Duration::from_hours(1);
 /// What leaves so much later than it was accepted says so.
 const LATE: Duration = Duration::from_hours(1);
+/// The reason of a `Never` that says that there is no such mailbox, whoever asks.
+pub const MAILBOX_REFUSED: &str = "mailbox-refused";
+/// How long such a mailbox is not tried again: relays count what is sent to nobody against whoever sends it.
+pub const REFUSED_FOR: Duration = Duration::from_hours(7 * 24);
+/// The reason of a `Never` that a smaller form of the message may avoid.
+pub const TOO_BIG: &str = "too-big";
 /// An escalation has as long as the usual `max_age` to be told.
 const ESCALATION_LIFE: Duration = Duration::from_hours(3 * 24);
 
@@ -72,6 +78,8 @@ pub enum Event {
     Refused(&'static str),
     /// The template does not render.
     TemplateFailed,
+    /// The mailbox was refused for good not long ago: it is not tried again.
+    RefusedBefore,
 }
 
 /// Whether the message is over before anything is tried: too late, or it has crashed us too often.
@@ -116,7 +124,8 @@ pub fn settled(policy: &Policy, message: &Loaded, event: Event, now: Timestamp, 
     match event {
         Event::Attempted { verdict: Verdict::Sent { reference }, digest, .. } => Settled::Sent { reference, digest },
         Event::Attempted { verdict: Verdict::Later, .. } => {
-            Settled::Later { due_at: again(now.plus(policy.schedule.after(attempt, jitter))) }
+            let first_at = message.claim.first_at;
+            Settled::Later { due_at: again(policy.schedule.next(attempt, first_at, now, jitter)) }
         }
         Event::Attempted { verdict: Verdict::Ambiguous, bytes, .. } => {
             Settled::Ambiguous { due_at: again(now.plus(after_ambiguous(attempt))), bytes }
@@ -131,6 +140,7 @@ pub fn settled(policy: &Policy, message: &Loaded, event: Event, now: Timestamp, 
         Event::Unknown => policy.unresolved(message, "unresolved", now),
         Event::Refused(reason) => policy.unresolved(message, reason, now),
         Event::TemplateFailed => hold(now.plus(TEMPLATE_AGAIN)),
+        Event::RefusedBefore => policy.given_up(message, FinalState::Failed, MAILBOX_REFUSED, now),
     }
 }
 

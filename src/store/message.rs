@@ -81,6 +81,8 @@ pub struct Settle {
     pub reply: String,
     /// The address used, kept from the first attempt.
     pub address: Option<Arc<str>>,
+    /// The mailbox was refused for good: nothing more goes to `address` through this channel before then.
+    pub refused_until: Option<Timestamp>,
 }
 
 /// The verdict's row of the state table in `docs/store.md`.

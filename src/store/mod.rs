@@ -20,6 +20,7 @@ mod origin;
 mod position;
 mod purge;
 mod readers;
+mod refused;
 mod settle;
 mod sql;
 mod sqlite;
@@ -87,6 +88,7 @@ struct Shared {
     expired: Mutex<upkeep::Cursor>,
     /// A record of ours was written.
     told: Notify,
+    refused: refused::Suspects,
     threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
@@ -123,6 +125,7 @@ impl Store {
         let conn = sqlite::create_or_open(path, daemon)?;
         let (write, commands) = mpsc::channel(writer::QUEUE);
         let (read, reads) = mpsc::channel(readers::QUEUE);
+        let refused = refused::Suspects::load(&conn).map_err(StoreError::from)?;
         let writer = Writer::new(conn, path, read.downgrade())?;
         let thread = std::thread::Builder::new().name("store-writer".into());
         let thread = thread.spawn(move || writer.serve(commands, lock)).map_err(anyhow::Error::from)?;
@@ -132,6 +135,7 @@ impl Store {
                 senders: Mutex::new(Some((write, read))),
                 expired: Mutex::default(),
                 told: Notify::new(),
+                refused,
                 threads: Mutex::new(vec![thread]),
             }),
         };
@@ -259,7 +263,11 @@ impl Store {
     /// was sent before), nothing was written.
     pub async fn settle(&self, settle: Settle) -> Result<bool, StoreError> {
         let tells = matches!(settle.outcome, Settled::Never { record: Some(_), .. });
+        let refused = settle.refused_until.and_then(|_| Some((settle.claim.channel.clone(), settle.address.clone()?)));
         let written = self.write(Mark::Settle, move |w| settle::settle(w, &settle)).await?;
+        if let Some((channel, address)) = refused.filter(|_| written) {
+            self.shared.refused.add(&channel, &address);
+        }
         if tells {
             self.shared.told.notify_one();
         }

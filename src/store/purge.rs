@@ -178,7 +178,7 @@ fn messages(w: &Writer, plan: &Plan, from: i64) -> Result<Step> {
     Ok(ids.last().map_or(Step::Records, |last| Step::Messages { from: last + 1 }))
 }
 
-/// Dead letters, operators' rows, throttle counters.
+/// Dead letters, operators' rows, throttle counters, refusals that are over.
 fn rest(w: &mut Writer, plan: &Plan) -> Result<Option<Step>> {
     let mut gone = 0;
     for text in [
@@ -188,6 +188,9 @@ fn rest(w: &mut Writer, plan: &Plan) -> Result<Option<Step>> {
     ] {
         gone += sql::run(&w.conn, text, &[&plan.ledger, &SLICE])?;
     }
+    let over = "DELETE FROM refused WHERE (channel,address) IN \
+        (SELECT channel, address FROM refused WHERE until<$1 LIMIT $2)";
+    gone += sql::run(&w.conn, over, &[&w.now, &SLICE])?;
     w.dead_letters = super::writer::usage(&w.conn)?;
     Ok((gone > 0).then_some(Step::Rest))
 }

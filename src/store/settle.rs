@@ -7,7 +7,7 @@ use rusqlite::{Result, ToSql};
 use super::message::severity;
 use super::message::{Claim, Escalation, Settle, Settled, State, lane};
 use super::writer::Writer;
-use super::{StoreError, internal, sql};
+use super::{StoreError, internal, refused, sql};
 use crate::clock::Timestamp;
 use crate::crash;
 use crate::record::own::{GivenUp, Own};
@@ -66,6 +66,9 @@ pub(super) fn settle(w: &mut Writer, settle: &Settle) -> Result<bool, StoreError
         }
         Settled::Never { .. } => never(w, settle)?,
     };
+    if let (true, Some(address), Some(until)) = (written, &settle.address, settle.refused_until) {
+        refused::write(&w.conn, &claim.channel, address, until)?;
+    }
     // A claim that was not ours any more says nothing of the one that may be in hand now.
     if written {
         w.out_of_hand(claim.message);

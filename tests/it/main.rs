@@ -25,6 +25,7 @@ mod layers;
 mod mails;
 mod operators;
 mod reload;
+mod refusals;
 mod resolve;
 mod retry;
 mod send_test;

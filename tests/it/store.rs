@@ -102,6 +102,7 @@ fn sent(claim: &Claim) -> Settle {
         code: Some(250),
         reply: "250 ok".into(),
         address: Some("alice@example.com".into()),
+        refused_until: None,
     }
 }
 

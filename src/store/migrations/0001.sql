@@ -51,8 +51,10 @@ CREATE TABLE attempt(message INTEGER NOT NULL, n INTEGER NOT NULL, at INTEGER NO
 -- Our own records that no rule has seen yet; taken out by the transaction that accounts for them. No id is given twice.
 CREATE TABLE internal(id INTEGER PRIMARY KEY AUTOINCREMENT, body BLOB NOT NULL);
 
--- Mailboxes that were refused for good, and until when nothing is sent there. `address` is folded to lower case.
-CREATE TABLE refused(address TEXT PRIMARY KEY, until INTEGER NOT NULL) WITHOUT ROWID;
+-- Mailboxes that were refused for good through a channel, and until when nothing is sent there. `address` is folded to
+-- lower case.
+CREATE TABLE refused(channel TEXT NOT NULL, address TEXT NOT NULL, until INTEGER NOT NULL,
+  PRIMARY KEY(channel, address)) WITHOUT ROWID;
 
 -- How many messages of a (rule, channel) began since `since`.
 CREATE TABLE throttle(key TEXT PRIMARY KEY, since INTEGER NOT NULL, count INTEGER NOT NULL) WITHOUT ROWID;

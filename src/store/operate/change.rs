@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::super::message::{self, State};
 use super::super::writer::{Mark, Writer};
-use super::super::{Store, StoreError, sql};
+use super::super::{Store, StoreError, refused, sql};
 use super::{leave_row, outbox};
 use crate::clock::Timestamp;
 use crate::plan::{NotificationId, Recipient};
@@ -194,6 +194,9 @@ fn change(w: &Writer, action: &Action, id: NotificationId, now: Timestamp) -> Re
             return relocate(w, message, &standing, (to, *room), now);
         }
         (_, state) => return Ok(Change::Ended(state)),
+    }
+    if matches!(action, Action::Retry) {
+        refused::lift(&w.conn, message)?;
     }
     Ok(Change::Done)
 }

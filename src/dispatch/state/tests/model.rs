@@ -92,7 +92,11 @@ impl ReferenceStateMachine for Model {
             What::Unknown => waits((now + 60).min(WAIT)),
             What::Hold(seconds) => waits(now + seconds),
             What::TemplateFailed => waits(now + 300),
-            What::Later => Stand { attempts, ..waits(now + [60, 300, 1_800][was.attempts.min(2) as usize]) },
+            What::Later => {
+                let due = now + [60, 300, 1_800][was.attempts.min(2) as usize];
+                // Whatever the list says, a try falls between five and ten minutes after the first.
+                Stand { attempts, ..waits(if now < 300 && due > 600 { 450 } else { due }) }
+            }
             What::Ambiguous => Stand { attempts, ..waits(now + (60 << was.attempts.min(6)).min(3_600)) },
             What::Crash => Stand { attempts, crashes: was.crashes + 1, ..was },
         }
