@@ -25,6 +25,11 @@ impl<'a> Fields<'a> {
             .filter(|value| !value.is_null())
     }
 
+    /// Every name with its value, nulls left out.
+    pub(super) fn iter(self) -> impl Iterator<Item = (&'a str, &'a Value)> {
+        self.0.into_iter().flatten().map(|(name, value)| (name.as_str(), value)).filter(|(_, value)| !value.is_null())
+    }
+
     /// The object behind `name`; an empty one where there is none.
     pub(super) fn object(self, name: &str) -> Self {
         Self(self.get(name).and_then(Value::as_object))

@@ -43,12 +43,15 @@ impl Record {
         own.and_then(|at| u32::try_from(at.day()).ok()).unwrap_or(0)
     }
 
-    /// Design invariant 4: dialect, tenant, id, activity and the record's own time, since distinct records share an id;
-    /// no offset and no time of processing. Where there is no time, the content stands in for it.
+    /// Design invariant 4: no offset and no time of processing. Of an event dialect, tenant, id, activity and the record's
+    /// own time, since distinct records share an id; where there is no time, the content stands in for it. Of a thing, which
+    /// is written again and again, dialect, tenant, id and revision alone: a count that changed is no news.
     #[must_use]
     pub fn identity(&self) -> Identity {
-        let moment = self.own_time().map_or_else(|| of_content(&self.raw), |at| at.as_millis().to_string());
-        let activity = self.activity.as_deref().or(self.operation.as_deref());
+        let event = !self.dialect.is_of_things();
+        let moment = || self.own_time().map_or_else(|| of_content(&self.raw), |at| at.as_millis().to_string());
+        let moment = event.then(moment);
+        let activity = self.activity.as_deref().or(self.operation.as_deref()).filter(|_| event);
         let mut hasher = blake3::Hasher::new();
         for part in [
             Some(self.dialect.as_str()),
@@ -56,7 +59,7 @@ impl Record {
             Some(&self.id),
             Some(&self.revision),
             activity,
-            Some(&moment),
+            moment.as_deref(),
         ] {
             // The length before each part keeps ("ab", "c") and ("a", "bc") apart, and nothing from the empty text.
             let part = part.map(str::as_bytes);

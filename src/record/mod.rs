@@ -35,41 +35,6 @@ macro_rules! visit_numbers_as {
     };
 }
 
-mod entra_audit;
-pub mod envelope;
-mod field;
-mod head;
-mod identity;
-mod mend;
-mod other;
-pub mod own;
-mod recover;
-pub mod time;
-pub mod view;
-
-pub use head::{Head, head};
-pub use identity::Identity;
-
-use field::Fields;
-
-/// How many characters of a bad value a problem shows.
-const DETAIL: usize = 80;
-
-/// Where a record came from. For a file or stdin `topic` and `partition` are `None` and `source` is the path or `-`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Position {
-    /// The configured source's name, or the path as given.
-    pub source: Arc<str>,
-    /// Kafka topic.
-    pub topic: Option<Arc<str>>,
-    /// Kafka partition.
-    pub partition: Option<i32>,
-    /// Kafka offset of the envelope; with `--lines` the line number from 0.
-    pub offset: Option<i64>,
-    /// Which record of the envelope, from 0.
-    pub index: u32,
-}
-
 /// Defines a closed set with one spelling per member, for text and JSON alike.
 macro_rules! words {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $member:ident = $word:literal),+ $(,)? }) => {
@@ -93,34 +58,45 @@ macro_rules! words {
     };
 }
 
-words! {
-    /// A family of records with one schema.
-    Dialect {
-        /// Entra directory audit logs.
-        EntraAudit = "entra.audit",
-        /// Our own: what became of messages and channels.
-        AuditbellDelivery = "auditbell.delivery",
-        /// Everything else; identity and time are still read.
-        Other = "other",
-    }
-}
+mod azure_activity;
+mod by_self;
+mod defender;
+mod dialect;
+mod elastic_alert;
+mod entra;
+pub mod envelope;
+mod field;
+mod head;
+mod identity;
+mod mend;
+mod other;
+pub mod own;
+mod recover;
+pub mod time;
+pub mod view;
 
-impl Dialect {
-    /// Whether we write it ourselves. A rule sees such records only if it names their dialect.
-    #[must_use]
-    pub const fn is_own(self) -> bool {
-        matches!(self, Self::AuditbellDelivery)
-    }
-}
+pub use dialect::Dialect;
+pub use head::{Head, head};
+pub use identity::Identity;
 
-impl std::str::FromStr for Dialect {
-    type Err = anyhow::Error;
+use field::Fields;
 
-    /// The word of `on = …`.
-    fn from_str(word: &str) -> Result<Self, Self::Err> {
-        let known = Self::ALL.iter().copied().find(|dialect| dialect.as_str() == word);
-        known.ok_or_else(|| anyhow::anyhow!("not a dialect"))
-    }
+/// How many characters of a bad value a problem shows.
+const DETAIL: usize = 80;
+
+/// Where a record came from. For a file or stdin `topic` and `partition` are `None` and `source` is the path or `-`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Position {
+    /// The configured source's name, or the path as given.
+    pub source: Arc<str>,
+    /// Kafka topic.
+    pub topic: Option<Arc<str>>,
+    /// Kafka partition.
+    pub partition: Option<i32>,
+    /// Kafka offset of the envelope; with `--lines` the line number from 0.
+    pub offset: Option<i64>,
+    /// Which record of the envelope, from 0.
+    pub index: u32,
 }
 
 words! {
@@ -191,6 +167,8 @@ words! {
         TextCleaned = "text-cleaned",
         /// The result is a word we do not know; it is shown in lower case.
         ResultUnknown = "result-unknown",
+        /// The severity is a word we do not know.
+        SeverityUnknown = "severity-unknown",
         /// A user without id and user principal name.
         TargetWithoutIdentity = "target-without-identity",
         /// A word or mask in the place of an address.
@@ -305,17 +283,30 @@ impl Record {
     /// The second phase: the whole view of `raw`, one JSON object. Never fails: what cannot be read becomes a problem.
     #[must_use]
     pub fn read(raw: &str, position: Position, broker_time: Option<Timestamp>) -> Self {
-        let head = if own::is_own(&position) { own::head(raw) } else { head(raw) };
+        let head = if own::is_own(&position) { own::head(raw) } else { head::first(raw) };
         let mut record = Self::blank(head, position);
         let tree = record.tree(raw);
         let outer = Fields::of(&tree);
         let properties = outer.get("properties").map(field::opened);
         let properties = properties.as_deref().map_or(Fields::default(), Fields::of);
+        if record.dialect == Dialect::ElasticAlert && !elastic_alert::is_alert(&elastic_alert::document(&tree)) {
+            record.dialect = Dialect::Other; // some other document of Elasticsearch
+        }
         let (id, time) = match record.dialect {
-            Dialect::EntraAudit => entra_audit::read(&mut record, outer, properties),
+            Dialect::EntraAudit => entra::audit::read(&mut record, outer, properties),
+            Dialect::EntraSignIn => entra::signin::read(&mut record, outer, properties),
+            Dialect::EntraRisk => entra::risk::read(&mut record, outer, properties),
+            Dialect::AzureActivity => azure_activity::read(&mut record, outer, properties),
+            Dialect::DefenderAlert => defender::alert::read(&mut record, outer, properties),
+            Dialect::DefenderAssessment | Dialect::DefenderFinding => {
+                defender::posture::assessment(&mut record, outer, properties)
+            }
+            Dialect::DefenderCompliance => defender::posture::compliance(&mut record, outer, properties),
+            Dialect::ElasticAlert => elastic_alert::read(&mut record, &tree),
             Dialect::AuditbellDelivery => own::read(&mut record, outer),
             Dialect::Other => other::read(&mut record, outer, properties),
         };
+        record.by_self = by_self::by_self(record.actor.as_ref(), &record.targets);
         record.settle(id, &time, broker_time, &tree);
         record.raw = tree;
         record

@@ -288,6 +288,29 @@ fn the_dialect_is_told_by_content() {
         (
             "sign-ins share the resource",
             json!({"category": "SignInLogs", "resourceId": "/tenants/a/providers/Microsoft.aadiam", "properties": {"id": "1"}}),
+            Dialect::EntraSignIn,
+        ),
+        ("a table of Log Analytics", json!({"Type": "AADRiskyUsers", "OperationName": "x"}), Dialect::EntraRisk),
+        (
+            "a resource log has the Activity log's form and a category of its own",
+            json!({"category": "StorageRead", "resourceId": "/subscriptions/a", "operationName": "x", "identity": {}}),
+            Dialect::Other,
+        ),
+        (
+            "an alert in the Activity log",
+            json!({"category": "Security", "resourceId": "/SUBSCRIPTIONS/A", "operationName": "MICROSOFT.SECURITY/LOCATIONS/ALERTS/ACTIVATE/ACTION"}),
+            Dialect::DefenderAlert,
+        ),
+        ("a score of Defender", json!({"type": "Microsoft.Security/secureScores", "id": "1"}), Dialect::Other),
+        ("types in any case", json!({"Type": "microsoft.security/ASSESSMENTS"}), Dialect::DefenderAssessment),
+        (
+            "an alert of Elastic inside an envelope",
+            json!({"_source": {"kibana.alert.uuid": "1"}}),
+            Dialect::ElasticAlert,
+        ),
+        (
+            "another document of Elasticsearch",
+            json!({"_index": "x", "_source": {"kibana": {"version": 1}}}),
             Dialect::Other,
         ),
         (
@@ -381,9 +404,17 @@ fn records_that_differ_in_what_counts_have_different_identities() {
     ] {
         assert_eq!(read(&record).identity(), base, "{what}");
     }
-    let timeless =
-        |name: &str| read(&json!({"id": "1", "type": "Microsoft.Security/assessments", "name": name})).identity();
+    let timeless = |name: &str| read(&json!({"id": "1", "type": "Microsoft.Security/x", "name": name})).identity();
     assert_ne!(timeless("a"), timeless("b"), "without a time the content stands in for it");
+    let control = |state: &str, failed: u64| {
+        let properties = json!({"state": state, "failedResources": failed});
+        read(
+            &json!({"id": "1", "type": "Microsoft.Security/regulatoryComplianceStandards/x", "properties": properties}),
+        )
+        .identity()
+    };
+    assert_eq!(control("Failed", 1), control("Failed", 2), "a count that changed is no news of a thing");
+    assert_ne!(control("Failed", 1), control("Passed", 1), "its state is")
 }
 
 #[test]
@@ -506,4 +537,26 @@ fn two_of_our_own_records_are_never_one() {
         .collect();
     let different: std::collections::BTreeSet<_> = identities.iter().collect();
     assert_eq!(different.len(), identities.len(), "a channel that stops a second time is told a second time");
+}
+
+#[test]
+fn the_head_of_every_fixture_names_it_as_its_view_does() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/records");
+    let mut seen = std::collections::BTreeSet::new();
+    for file in folder.read_dir().unwrap() {
+        let bytes = std::fs::read(file.unwrap().path()).unwrap();
+        for item in envelope::decode(Some(&bytes)) {
+            let envelope::Item::Record(raw) = item else { continue };
+            let (head, record) = (head(&raw.json), Record::read(&raw.json, position(), None));
+            assert_eq!(
+                (head.dialect, head.operation.as_deref(), head.activity.as_deref()),
+                (record.dialect, record.operation.as_deref(), record.activity.as_deref()),
+                "{}",
+                raw.json
+            );
+            seen.insert(record.dialect);
+        }
+    }
+    let own = [Dialect::AuditbellDelivery];
+    assert!(Dialect::ALL.iter().all(|dialect| seen.contains(dialect) || own.contains(dialect)), "{seen:?}");
 }

@@ -4,11 +4,16 @@
 
 use serde_json::Value;
 
-use super::field::{self, Fields, decoded, opened};
-use super::{Actor, Change, EntityKind, Moment, Problem, ProblemCode, Record, Target};
+use super::tenant;
+use crate::record::field::{self, Fields, decoded, opened};
+use crate::record::{Actor, Change, EntityKind, Moment, Problem, ProblemCode, Record, Target};
 
 /// Fills the view; returns the producer's id and time.
-pub(super) fn read<'a>(record: &mut Record, outer: Fields<'a>, properties: Fields<'a>) -> (Option<String>, Moment) {
+pub(in crate::record) fn read<'a>(
+    record: &mut Record,
+    outer: Fields<'a>,
+    properties: Fields<'a>,
+) -> (Option<String>, Moment) {
     // Log Analytics and Graph have no `properties`: there the record is its own inside.
     let inner = if properties.is_empty() { outer } else { properties };
     record.category = inner.first_text(&["category", "auditEventCategory"]).or_else(|| outer.text("category"));
@@ -19,7 +24,6 @@ pub(super) fn read<'a>(record: &mut Record, outer: Fields<'a>, properties: Field
     read_details(record, outer, inner);
     read_targets(record, inner);
     record.actor = actor(record, outer, inner);
-    record.by_self = by_self(record.actor.as_ref(), &record.targets);
     let time = Moment::first([
         inner.get("activityDateTime"),
         outer.get("time"),
@@ -27,21 +31,6 @@ pub(super) fn read<'a>(record: &mut Record, outer: Fields<'a>, properties: Field
         outer.get("createdDateTime"),
     ]);
     (inner.text("id"), time)
-}
-
-/// The log's tenant. In Log Analytics `TenantId` is the workspace's, and the directory's has a column of its own.
-fn tenant(outer: Fields<'_>, inner: Fields<'_>) -> Option<String> {
-    let workspace = outer.get("Type").and_then(Value::as_str).is_some_and(|table| table == "AuditLogs");
-    let written = outer
-        .text("AADTenantId")
-        .or_else(|| outer.text("tenantId").filter(|_| !workspace))
-        .or_else(|| inner.text("tenantId").filter(|_| !workspace));
-    written
-        .or_else(|| {
-            let resource = outer.text("resourceId")?.to_ascii_lowercase();
-            resource.strip_prefix("/tenants/")?.split('/').next().map(str::to_owned)
-        })
-        .map(|tenant| tenant.to_ascii_lowercase())
 }
 
 fn read_result(record: &mut Record, outer: Fields<'_>, inner: Fields<'_>) {
@@ -198,26 +187,4 @@ fn preview_target(inner: Fields<'_>) -> Option<Target> {
     let kind = if user { EntityKind::User } else { EntityKind::Other };
     let target = Target { kind, id: part("ObjectID"), upn: part("UPN"), name: None };
     (target.id.is_some() || target.upn.is_some()).then_some(target)
-}
-
-/// `None` without an actor or a user among the targets, and where they share no kind of name.
-fn by_self(actor: Option<&Actor>, targets: &[Target]) -> Option<bool> {
-    let actor = actor?;
-    let mut users = targets.iter().filter(|target| target.kind == EntityKind::User).peekable();
-    users.peek()?;
-    if actor.kind != EntityKind::User {
-        return Some(false);
-    }
-    let mut all = Some(true);
-    for user in users {
-        let same = |one: &Option<String>, other: &Option<String>| {
-            Some(one.as_deref()?.eq_ignore_ascii_case(other.as_deref()?))
-        };
-        match same(&actor.id, &user.id).or_else(|| same(&actor.upn, &user.upn)) {
-            Some(true) => {}
-            Some(false) => return Some(false),
-            None => all = None,
-        }
-    }
-    all
 }

@@ -1,0 +1,148 @@
+//! Owns `defender.alert`: alerts and incidents, in every form they come in. As Defender for Cloud exports them (one bare
+//! object), as rows of Log Analytics (`SecurityAlert`), as records of the Activity log, and as Graph's `alert` (v2 and
+//! legacy) and `incident`.
+//! Reference: learn.microsoft.com/azure/defender-for-cloud/alerts-schemas, learn.microsoft.com/graph/api/resources/security-alert
+
+mod entities;
+
+use serde_json::Value;
+
+use super::{add_detail, add_details, read_severity};
+use crate::record::azure_activity::subscription;
+use crate::record::field::{self, Fields, opened};
+use crate::record::{Flag, Moment, Record};
+
+/// The table of Log Analytics.
+pub(in crate::record) const TABLE: &str = "SecurityAlert";
+
+/// Longest text of a detail: remediation steps and descriptions can be pages.
+const LONGEST_DETAIL: usize = 2_000;
+
+/// (operation, activity): the title for people, and the type's code for rules.
+pub(in crate::record) fn names(outer: Fields<'_>, properties: Fields<'_>) -> (Option<String>, Option<String>) {
+    let title = outer
+        .first_text(&["AlertDisplayName", "DisplayName", "AlertName", "title"])
+        .or_else(|| outer.object("eventName").text("value"))
+        .or_else(|| properties.first_text(&["alertDisplayName", "displayName", "eventName", "threatName"]));
+    let code = outer.first_text(&["AlertType", "detectorId"]).or_else(|| properties.text("alertType"));
+    let activity = code.or_else(|| outer.text("operationName")).or_else(|| outer.object("operationName").text("value"));
+    (title.or_else(|| activity.clone()), activity)
+}
+
+/// Fills the view; returns the producer's id and time.
+pub(in crate::record) fn read<'a>(
+    record: &mut Record,
+    outer: Fields<'a>,
+    properties: Fields<'a>,
+) -> (Option<String>, Moment) {
+    (record.operation, record.activity) = names(outer, properties);
+    record.activity = record.activity.take().filter(|activity| Some(activity) != record.operation.as_ref());
+    let either = |names: &[&str]| outer.first_text(names).or_else(|| properties.first_text(names));
+    record.service = either(&["ProductName", "ProviderName", "serviceSource"]);
+    record.category = outer.text("category").or_else(|| outer.object("category").text("value"));
+    record.correlation_id = outer.first_text(&["correlationId", "CorrelationKey"]);
+    record.state = outer.first_text(&["status", "resultType"]).or_else(|| outer.object("status").text("value"));
+    let end = outer.first_text(&["EndTimeUtc", "EndTime", "lastUpdateDateTime", "lastModifiedDateTime"]);
+    record.revision = [record.state.clone(), end].into_iter().flatten().collect::<Vec<_>>().join(" ");
+    read_severity(record, either(&["Severity", "AlertSeverity"]));
+    record.resource =
+        outer.first_text(&["AzureResourceId", "resourceId", "_ResourceId"]).or_else(|| either(&["azureResourceId"]));
+    record.subscription = record
+        .resource
+        .as_deref()
+        .and_then(subscription)
+        .or_else(|| outer.first_text(&["AzureResourceSubscriptionId", "azureSubscriptionId", "subscriptionId"]));
+    record.tenant = tenant(outer);
+    record.tactics = tactics(outer, properties);
+    record.flags = flags(outer, record.operation.as_deref());
+    read_details(record, outer, properties);
+    entities::read(record, outer, properties);
+    let id = outer
+        .first_text(&["SystemAlertId", "eventDataId", "id"])
+        .or_else(|| properties.first_text(&["systemAlertId", "eventDataId"]));
+    (id, time(outer))
+}
+
+fn time<'a>(outer: Fields<'a>) -> Moment {
+    let names = [
+        "StartTimeUtc",
+        "StartTime",
+        "firstActivityDateTime",
+        "eventDateTime",
+        "createdDateTime",
+        "eventTimestamp",
+        "time",
+        "TimeGenerated",
+    ];
+    Moment::first(names.map(|name| outer.get(name)))
+}
+
+fn tenant(outer: Fields<'_>) -> Option<String> {
+    // In Log Analytics `TenantId` is the workspace's.
+    let workspace = outer.get("Type").and_then(Value::as_str) == Some(TABLE);
+    let written = outer.first_text(&["AadTenantId"]).or_else(|| outer.text("tenantId").filter(|_| !workspace));
+    written.map(|tenant| tenant.to_ascii_lowercase())
+}
+
+/// Names of tactics, however they are packed: a list, JSON in a string, or words between commas.
+fn tactics(outer: Fields<'_>, properties: Fields<'_>) -> Vec<String> {
+    let value = ["Intent", "Tactics"].iter().find_map(|name| outer.get(name).or_else(|| properties.get(name)));
+    let mut tactics: Vec<String> = match value.map(opened).as_deref() {
+        Some(Value::Array(list)) => list.iter().filter_map(field::text).collect(),
+        Some(Value::String(text)) => text.split(',').map(|word| word.trim().to_owned()).collect(),
+        _ => Vec::new(),
+    };
+    tactics.retain(|tactic| !tactic.is_empty() && !tactic.eq_ignore_ascii_case("unknown"));
+    tactics.dedup();
+    tactics
+}
+
+fn flags(outer: Fields<'_>, title: Option<&str>) -> Vec<Flag> {
+    let incident = outer.text("IsIncident").is_some_and(|text| text.eq_ignore_ascii_case("true"));
+    // Graph's incident holds its alerts; a Graph alert only names its incident.
+    let graph = outer.get("incidentWebUrl").is_some() && outer.get("alertWebUrl").is_none();
+    let graph = graph && outer.get("providerAlertId").is_none();
+    let sample = title.is_some_and(|title| title.to_ascii_uppercase().starts_with("[SAMPLE ALERT]"));
+    let flags = [(sample, Flag::Sample), (incident || graph, Flag::Incident)];
+    flags.into_iter().filter_map(|(set, flag)| set.then_some(flag)).collect()
+}
+
+fn read_details(record: &mut Record, outer: Fields<'_>, properties: Fields<'_>) {
+    let cut = |text: String| text.chars().take(LONGEST_DETAIL).collect::<String>();
+    let steps = |fields: Fields<'_>| {
+        let value = fields.get("RemediationSteps").or_else(|| fields.get("recommendedActions"))?;
+        match &*opened(value) {
+            Value::Array(steps) => Some(steps.iter().filter_map(field::text).collect::<Vec<_>>().join("\n"))
+                .filter(|text| !text.is_empty()),
+            other => field::text(other),
+        }
+    };
+    for (name, value) in [
+        ("description", outer.text("description").or_else(|| properties.text("description"))),
+        ("remediation", steps(outer).or_else(|| steps(properties))),
+        ("link", outer.first_text(&["AlertUri", "AlertLink", "alertWebUrl", "incidentWebUrl"])),
+        ("compromisedEntity", outer.text("CompromisedEntity").or_else(|| properties.text("compromisedEntity"))),
+        ("confidenceLevel", outer.text("ConfidenceLevel")),
+        ("techniques", list(outer, &["Techniques", "mitreTechniques"])),
+        ("assignedTo", outer.text("assignedTo")),
+        ("incidentId", outer.text("incidentId")),
+        ("classification", outer.text("classification")),
+        ("determination", outer.text("determination")),
+    ] {
+        add_detail(record, name, value.map(cut));
+    }
+    let more = outer.get("ExtendedProperties").map(opened);
+    add_details(record, more.as_deref().map_or(Fields::default(), Fields::of));
+    add_details(record, properties);
+}
+
+/// A list as one text, its values between commas.
+fn list(outer: Fields<'_>, names: &[&str]) -> Option<String> {
+    let value = names.iter().find_map(|name| outer.get(name))?;
+    match &*opened(value) {
+        Value::Array(list) => {
+            Some(list.iter().filter_map(field::text).collect::<Vec<_>>().join(", ")).filter(|text| !text.is_empty())
+        }
+        other => field::text(other),
+    }
+}

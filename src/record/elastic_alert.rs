@@ -1,0 +1,158 @@
+//! Owns `elastic.alert`: alerts of Elastic's detection engine and of ordinary Kibana rules, active and recovered. The
+//! fields come as dotted names, as objects, or as both mixed; in the `fields` form every value is a list; a pipeline may
+//! have wrapped the document.
+//! Reference: elastic.co/docs/reference/security/fields-and-object-schemas/alert-schema
+
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+use super::field::{self, Fields, opened};
+use super::{EntityKind, Moment, Problem, ProblemCode, Record, Severity, Target};
+
+/// What a rule may want to look at: the name of the detail and where it stands.
+const DETAILS: &[(&str, &str)] = &[
+    ("reason", "kibana.alert.reason"),
+    ("description", "kibana.alert.rule.description"),
+    ("riskScore", "kibana.alert.risk_score"),
+    ("workflowStatus", "kibana.alert.workflow_status"),
+    ("actionGroup", "kibana.alert.action_group"),
+    ("instance", "kibana.alert.instance.id"),
+    ("link", "kibana.alert.url"),
+    ("space", "kibana.space_ids"),
+    ("tags", "kibana.alert.rule.tags"),
+    ("buildingBlock", "kibana.alert.building_block_type"),
+    ("end", "kibana.alert.end"),
+    ("eventAction", "event.action"),
+    ("userAgent", "user_agent.original"),
+];
+
+/// The document inside whatever a pipeline put around it.
+pub(super) fn document(tree: &Value) -> Cow<'_, Value> {
+    let outer = Fields::of(tree);
+    let inside = ["_source", "fields", "message"].iter().filter_map(|name| outer.get(name)).map(opened);
+    inside.into_iter().find(|inside| inside.is_object() && is_alert(inside)).unwrap_or(Cow::Borrowed(tree))
+}
+
+/// Whether these are the fields of an alert.
+pub(super) fn is_alert(document: &Value) -> bool {
+    ["kibana.alert.uuid", "kibana.alert.rule.name", "kibana.alert.rule.uuid"]
+        .iter()
+        .any(|path| value(document, path).is_some())
+}
+
+/// (operation, activity): the rule's name for people, and its stable id.
+pub(super) fn names(document: &Value) -> (Option<String>, Option<String>) {
+    let code = ["kibana.alert.rule.rule_id", "kibana.alert.rule.rule_type_id"];
+    (text(document, "kibana.alert.rule.name"), code.iter().find_map(|path| text(document, path)))
+}
+
+/// Fills the view; returns the producer's id and time.
+pub(super) fn read(record: &mut Record, tree: &Value) -> (Option<String>, Moment) {
+    let document = document(tree);
+    let at = |path: &str| text(&document, path);
+    (record.operation, record.activity) = names(&document);
+    record.state = at("kibana.alert.status");
+    record.category = at("kibana.alert.rule.category");
+    record.service = at("kibana.alert.rule.producer").or_else(|| at("kibana.alert.rule.consumer"));
+    record.tenant = at("cloud.account.id");
+    record.correlation_id = at("kibana.alert.group.id");
+    // One alert is written again when it ends, and when somebody works on it.
+    let ended = at("kibana.alert.end");
+    record.revision = [record.state.clone(), at("kibana.alert.workflow_status"), ended]
+        .into_iter()
+        .flatten()
+        .collect::<Vec<_>>()
+        .join(" ");
+    read_severity(record, at("kibana.alert.severity").or_else(|| at("kibana.alert.rule.parameters.severity")));
+    let details = DETAILS.iter().filter_map(|(name, path)| Some(((*name).to_owned(), joined(&document, path)?)));
+    record.details.extend(details);
+    record.tactics = tactics(&document);
+    record.targets = targets(&document);
+    let times = ["kibana.alert.original_time", "kibana.alert.start", "@timestamp"].map(|path| value(&document, path));
+    (at("kibana.alert.uuid"), Moment::first(times))
+}
+
+fn read_severity(record: &mut Record, word: Option<String>) {
+    let Some(word) = word.map(|word| word.to_lowercase()) else { return };
+    record.severity = Severity::ALL.iter().copied().find(|severity| severity.as_str() == word);
+    if record.severity.is_none() {
+        record.problems.push(Problem::at(ProblemCode::SeverityUnknown, "severity", &word));
+    }
+}
+
+/// The first value at `path`, whichever of its dots are part of a name and which lead into an object.
+fn value<'a>(document: &'a Value, path: &str) -> Option<&'a Value> {
+    all(document, path).into_iter().next()
+}
+
+/// Every value at `path`; of a list its elements.
+fn all<'a>(document: &'a Value, path: &str) -> Vec<&'a Value> {
+    match document {
+        Value::Array(list) => list.iter().flat_map(|element| all(element, path)).collect(),
+        Value::Null => Vec::new(),
+        _ if path.is_empty() => vec![document],
+        Value::Object(map) => {
+            // The longest name first: "kibana.alert.rule.name" as one name, then "kibana" as an object.
+            let ends = path.match_indices('.').map(|(at, _)| at).chain([path.len()]);
+            let mut ends: Vec<usize> = ends.collect();
+            ends.reverse();
+            let below = |end: usize| {
+                let found = all(map.get(&path[..end])?, path[end..].trim_start_matches('.'));
+                (!found.is_empty()).then_some(found)
+            };
+            ends.into_iter().find_map(below).unwrap_or_default()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn text(document: &Value, path: &str) -> Option<String> {
+    all(document, path).into_iter().find_map(field::text)
+}
+
+/// All values as one text.
+fn joined(document: &Value, path: &str) -> Option<String> {
+    let values: Vec<String> = all(document, path).into_iter().filter_map(field::text).collect();
+    (!values.is_empty()).then(|| values.join(", "))
+}
+
+fn tactics(document: &Value) -> Vec<String> {
+    let paths = [
+        "kibana.alert.rule.threat.tactic.name",
+        "kibana.alert.rule.parameters.threat.tactic.name",
+        "threat.tactic.name",
+    ];
+    let found = paths.iter().map(|path| all(document, path)).find(|found| !found.is_empty()).unwrap_or_default();
+    let mut tactics: Vec<String> = Vec::new();
+    for tactic in found.into_iter().filter_map(field::text) {
+        if !tactics.contains(&tactic) {
+            tactics.push(tactic);
+        }
+    }
+    tactics
+}
+
+/// The person first, then the things of the source event.
+fn targets(document: &Value) -> Vec<Target> {
+    let at = |path: &str| text(document, path);
+    let (name, mail) = (at("user.name"), at("user.email"));
+    let upn = mail.or_else(|| name.clone().filter(|name| name.contains('@')));
+    let id = at("user.id");
+    let person = (id.is_some() || upn.is_some() || name.is_some()).then(|| Target {
+        kind: EntityKind::User,
+        id,
+        upn,
+        name: at("user.full_name").or(name),
+    });
+    let thing = |kind, path: &str| Some(Target { kind, id: None, upn: None, name: Some(at(path)?) });
+    let host = thing(EntityKind::Host, "host.name").map(|host| Target { id: at("host.id"), ..host });
+    let things = [
+        host,
+        thing(EntityKind::Ip, "source.ip"),
+        thing(EntityKind::File, "file.path"),
+        thing(EntityKind::Process, "process.name"),
+        thing(EntityKind::Url, "url.full"),
+    ];
+    person.into_iter().chain(things.into_iter().flatten()).collect()
+}

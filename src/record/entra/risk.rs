@@ -1,0 +1,94 @@
+//! Owns `entra.risk`: detections of Identity Protection, and the state of risky users and service principals.
+//! Reference: learn.microsoft.com/graph/api/resources/riskdetection and …/riskyuser
+
+use super::tenant;
+use crate::record::field::{self, Fields, opened};
+use crate::record::{EntityKind, Moment, Problem, ProblemCode, Record, Severity, Target};
+
+/// Categories of a diagnostic setting.
+pub(in crate::record) const CATEGORIES: &[&str] =
+    &["UserRiskEvents", "RiskyUsers", "ServicePrincipalRiskEvents", "RiskyServicePrincipals"];
+/// Tables of Log Analytics.
+pub(in crate::record) const TABLES: &[&str] =
+    &["AADUserRiskEvents", "AADRiskyUsers", "AADServicePrincipalRiskEvents", "AADRiskyServicePrincipals"];
+
+/// What a rule may want to look at, under the producer's own name.
+const DETAILS: &[&str] = &[
+    "riskDetail",
+    "riskEventType",
+    "detectionTimingType",
+    "activity",
+    "ipAddress",
+    "requestId",
+    "tokenIssuerType",
+    "userType",
+    "mitreTechniqueId",
+    "isGuest",
+    "isDeleted",
+];
+
+/// Fills the view; returns the producer's id and time.
+pub(in crate::record) fn read<'a>(
+    record: &mut Record,
+    outer: Fields<'a>,
+    properties: Fields<'a>,
+) -> (Option<String>, Moment) {
+    let inner = if properties.is_empty() { outer } else { properties };
+    record.category = outer.text("category").or_else(|| outer.text("Type"));
+    record.service = inner.text("source");
+    record.tenant = tenant(outer, inner);
+    // The outer one is a hash or the user's id here.
+    record.correlation_id = inner.text("correlationId");
+    record.state = inner.text("riskState");
+    read_severity(record, inner);
+    read_details(record, inner);
+    record.targets.extend(target(inner));
+    let updated = inner.get("riskLastUpdatedDateTime");
+    record.revision = inner.text("riskLastUpdatedDateTime").unwrap_or_default();
+    let time = Moment::first([
+        inner.get("activityDateTime"),
+        updated,
+        inner.get("detectedDateTime"),
+        outer.get("time"),
+        outer.get("TimeGenerated"),
+    ]);
+    (inner.text("id"), time)
+}
+
+/// `hidden` (no licence) and `none` are no severity.
+fn read_severity(record: &mut Record, inner: Fields<'_>) {
+    let Some(level) = inner.text("riskLevel").map(|level| level.to_lowercase()) else { return };
+    record.severity = Severity::ALL.iter().copied().find(|severity| severity.as_str() == level);
+    if record.severity.is_none() && level != "hidden" {
+        record.problems.push(Problem::at(ProblemCode::SeverityUnknown, "severity", &level));
+    }
+}
+
+fn read_details(record: &mut Record, inner: Fields<'_>) {
+    let details = &mut record.details;
+    details.extend(DETAILS.iter().filter_map(|name| Some(((*name).to_owned(), inner.text(name)?))));
+    let place = inner.get("location").map(opened);
+    let place = place.as_deref().map_or(Fields::default(), Fields::of);
+    for name in ["city", "state", "countryOrRegion"] {
+        details.extend(place.text(name).map(|value| (name.to_owned(), value)));
+    }
+    let more = inner.get("additionalInfo").map(opened);
+    for pair in more.as_deref().and_then(|pairs| pairs.as_array()).into_iter().flatten().map(Fields::of) {
+        let (Some(key), Some(value)) = (pair.text("Key"), pair.get("Value")) else { continue };
+        if let Some(text) = field::text(value).or_else(|| (!value.is_string()).then(|| value.to_string())) {
+            details.entry(key).or_insert(text);
+        }
+    }
+}
+
+/// The one at risk. A risky user's record is its user, so there `id` is the user's.
+fn target(inner: Fields<'_>) -> Option<Target> {
+    let upn = inner.text("userPrincipalName");
+    let user = inner.text("userId").or_else(|| inner.text("id").filter(|_| upn.is_some()));
+    if user.is_some() || upn.is_some() {
+        return Some(Target { kind: EntityKind::User, id: user, upn, name: inner.text("userDisplayName") });
+    }
+    let name = inner.first_text(&["servicePrincipalDisplayName", "displayName"]);
+    let id = inner.text("servicePrincipalId").or_else(|| inner.text("id").filter(|_| name.is_some()));
+    id.is_some().then_some(Target { kind: EntityKind::App, id, upn: None, name })
+}

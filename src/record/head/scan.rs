@@ -1,0 +1,325 @@
+//! Owns the scan of a record's text for the few fields that name it, without a tree.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use super::owned;
+use crate::record::Dialect;
+
+/// The fields by which a record is known, of the record itself or of its `properties`.
+#[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a field that was seen or was not")]
+pub(super) struct Known<'a> {
+    pub(super) operation: Text<'a>,
+    /// What other dialects call the operation.
+    pub(super) title: Text<'a>,
+    pub(super) activity: Text<'a>,
+    pub(super) category: Text<'a>,
+    pub(super) resource: Text<'a>,
+    /// A table of Log Analytics, or a resource type.
+    pub(super) kind: Text<'a>,
+    /// What was detected about somebody at risk.
+    pub(super) risk: Text<'a>,
+    /// Whose fields these are, where one of them tells.
+    pub(super) whose: Option<Dialect>,
+    /// When, as the REST form of the Activity log calls it.
+    pub(super) rest: bool,
+    /// `loggedByService`, even if it is null.
+    pub(super) service: bool,
+    /// `initiatedBy` or `targetResources`.
+    pub(super) parties: bool,
+    /// `auditEventCategory`, of the 2018 preview.
+    pub(super) preview: bool,
+    /// Any field that only records have.
+    pub(super) record: bool,
+}
+
+#[derive(Default)]
+pub(super) struct Outer<'a> {
+    pub(super) own: Known<'a>,
+    pub(super) inner: Known<'a>,
+}
+
+#[derive(Clone, Copy)]
+enum Key {
+    Operation,
+    Title,
+    Activity,
+    Category,
+    Resource,
+    Service,
+    Parties,
+    Preview,
+    Properties,
+    Record,
+    Kind,
+    Risk,
+    Rest,
+    Whose(Dialect),
+    /// What a pipeline wraps a text in; it may be a document of Elasticsearch.
+    Message,
+    Other,
+}
+
+/// Names are compared without regard to case: products write `operationName`, `OperationName` and `operationname`.
+const KEYS: [(&str, Key); 31] = [
+    ("operationName", Key::Operation),
+    ("OperationNameValue", Key::Title),
+    ("AlertDisplayName", Key::Title),
+    ("activityDisplayName", Key::Activity),
+    ("category", Key::Category),
+    ("resourceId", Key::Resource),
+    ("loggedByService", Key::Service),
+    ("initiatedBy", Key::Parties),
+    ("targetResources", Key::Parties),
+    ("auditEventCategory", Key::Preview),
+    ("properties", Key::Properties),
+    ("time", Key::Record),
+    ("TimeGenerated", Key::Record),
+    ("@timestamp", Key::Record),
+    ("eventTimestamp", Key::Rest),
+    ("CreatedDateTime", Key::Record),
+    ("type", Key::Kind),
+    ("riskEventType", Key::Risk),
+    ("riskType", Key::Risk),
+    ("SystemAlertId", Key::Whose(Dialect::DefenderAlert)),
+    // Graph's alerts, of two generations, and incidents.
+    ("alertWebUrl", Key::Whose(Dialect::DefenderAlert)),
+    ("providerAlertId", Key::Whose(Dialect::DefenderAlert)),
+    ("vendorInformation", Key::Whose(Dialect::DefenderAlert)),
+    ("incidentWebUrl", Key::Whose(Dialect::DefenderAlert)),
+    // Graph's sign-ins and risks.
+    ("conditionalAccessStatus", Key::Whose(Dialect::EntraSignIn)),
+    ("riskLastUpdatedDateTime", Key::Whose(Dialect::EntraRisk)),
+    ("detectionTimingType", Key::Whose(Dialect::EntraRisk)),
+    // Whatever a pipeline wraps a document of Elasticsearch in, and an alert's own name.
+    ("_source", Key::Whose(Dialect::ElasticAlert)),
+    ("_index", Key::Whose(Dialect::ElasticAlert)),
+    ("kibana", Key::Whose(Dialect::ElasticAlert)),
+    ("message", Key::Message),
+];
+
+impl<'a> Known<'a> {
+    fn take<A: MapAccess<'a>>(&mut self, key: Key, map: &mut A) -> Result<(), A::Error> {
+        self.record |= matches!(
+            key,
+            Key::Operation
+                | Key::Title
+                | Key::Activity
+                | Key::Properties
+                | Key::Record
+                | Key::Rest
+                | Key::Whose(Dialect::DefenderAlert | Dialect::ElasticAlert)
+        );
+        let text = match key {
+            Key::Message => {
+                let text = map.next_value::<Text<'a>>()?;
+                if text.as_str().starts_with('{') && text.as_str().contains("kibana.alert") {
+                    self.whose = self.whose.or(Some(Dialect::ElasticAlert));
+                }
+                return Ok(());
+            }
+            Key::Operation => &mut self.operation,
+            Key::Title => &mut self.title,
+            Key::Activity => &mut self.activity,
+            Key::Category => &mut self.category,
+            Key::Resource => &mut self.resource,
+            Key::Kind => &mut self.kind,
+            Key::Risk => &mut self.risk,
+            Key::Service
+            | Key::Parties
+            | Key::Preview
+            | Key::Properties
+            | Key::Record
+            | Key::Rest
+            | Key::Whose(_)
+            | Key::Other => {
+                if let Key::Whose(dialect) = key {
+                    self.whose = self.whose.or(Some(dialect));
+                }
+                self.rest |= matches!(key, Key::Rest);
+                self.service |= matches!(key, Key::Service);
+                self.parties |= matches!(key, Key::Parties);
+                self.preview |= matches!(key, Key::Preview);
+                return map.next_value::<IgnoredAny>().map(drop);
+            }
+        };
+        // Of a repeated key the last wins, as in the tree; but null does not hide a value in another case.
+        let found = map.next_value::<Text<'a>>()?;
+        if found.0.is_some() {
+            *text = found;
+        }
+        Ok(())
+    }
+}
+
+impl<'de> Deserialize<'de> for Outer<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OuterVisitor;
+        impl<'de> Visitor<'de> for OuterVisitor {
+            type Value = Outer<'de>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a record")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+                let mut outer = Outer::default();
+                while let Some(key) = map.next_key_seed(KeySeed)? {
+                    if let Key::Properties = key {
+                        outer.own.record = true;
+                        outer.inner = map.next_value::<Inner<'de>>()?.0;
+                    } else {
+                        outer.own.take(key, &mut map)?;
+                    }
+                }
+                Ok(outer)
+            }
+        }
+        deserializer.deserialize_map(OuterVisitor)
+    }
+}
+
+struct KeySeed;
+
+impl<'de> DeserializeSeed<'de> for KeySeed {
+    type Value = Key;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Key, D::Error> {
+        deserializer.deserialize_identifier(self)
+    }
+}
+
+impl Visitor<'_> for KeySeed {
+    type Value = Key;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E>(self, name: &str) -> Result<Key, E> {
+        let known = KEYS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, key)| *key);
+        let elastic = || name.starts_with("kibana.alert.").then_some(Key::Whose(Dialect::ElasticAlert));
+        Ok(known.or_else(elastic).unwrap_or(Key::Other))
+    }
+}
+
+/// `properties`: an object, or one inside a string.
+struct Inner<'a>(Known<'a>);
+
+impl<'de> Deserialize<'de> for Inner<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(InnerVisitor).map(Self)
+    }
+}
+
+struct InnerVisitor;
+
+impl<'de> Visitor<'de> for InnerVisitor {
+    type Value = Known<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("properties")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut known = Known::default();
+        while let Some(key) = map.next_key_seed(KeySeed)? {
+            known.take(key, &mut map)?;
+        }
+        Ok(known)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        if !text.trim_start().starts_with('{') {
+            return Ok(Known::default());
+        }
+        // What is no JSON in there is nothing to us; whatever it is stays in the record.
+        let Outer { own, .. } = serde_json::from_str(text).unwrap_or_default();
+        Ok(Known {
+            operation: own.operation.into_owned(),
+            activity: own.activity.into_owned(),
+            title: Text::default(),
+            category: Text::default(),
+            resource: Text::default(),
+            kind: Text::default(),
+            risk: own.risk.into_owned(),
+            ..own
+        })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Known::default())
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Known::default())
+    }
+
+    visit_numbers_as!(Known::default());
+}
+
+/// A string, or the `value` of `{"value":…,"localizedValue":…}`; borrowed where JSON has no escape in it.
+#[derive(Default)]
+pub(super) struct Text<'a>(pub(super) Option<Cow<'a, str>>);
+
+impl Text<'_> {
+    /// Empty where there is none.
+    pub(super) fn as_str(&self) -> &str {
+        self.0.as_deref().unwrap_or_default().trim()
+    }
+
+    fn into_owned(self) -> Text<'static> {
+        Text(self.0.map(owned))
+    }
+}
+
+impl<'de> Deserialize<'de> for Text<'de> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextVisitor)
+    }
+}
+
+struct TextVisitor;
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Text<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("text")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Text(Some(Cow::Borrowed(text))))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Text(Some(Cow::Owned(text.to_owned()))))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let mut value = Text(None);
+        while let Some(key) = map.next_key::<Cow<'de, str>>()? {
+            if key.eq_ignore_ascii_case("value") {
+                value = map.next_value()?;
+            } else {
+                map.next_value::<IgnoredAny>()?;
+            }
+        }
+        Ok(value)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Text(None))
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Text(None))
+    }
+
+    visit_numbers_as!(Text(None));
+}
