@@ -9,7 +9,7 @@ use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use hmac::{Hmac, KeyInit, Mac};
 use reqwest::Method;
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use sha2::Sha256;
 use url::Url;
 
@@ -33,6 +33,7 @@ const OURS: &[&str] = &[
     "webhook-timestamp",
     "webhook-signature",
     "content-type",
+    "authorization",
     "content-length",
     "transfer-encoding",
     "connection",
@@ -69,28 +70,31 @@ impl Settings {
         self.web.files()
     }
 
-    /// What the secrets say now. The error names the key and repeats nothing of its value.
-    fn read(&self) -> Result<Target, String> {
-        let of = |key: &'static str| move |what: String| format!("{key} {what}");
+    /// Whether URL, keys and headers are such that a request can be made. The fault: which key, and what is wrong with it.
+    pub fn check(&self) -> Result<(), (String, String)> {
+        self.read().map(drop)
+    }
+
+    /// What the secrets say now. The error repeats nothing of a value.
+    fn read(&self) -> Result<Target, (String, String)> {
+        let of = |key: &'static str| move |what: String| (key.to_owned(), what);
+        let read = |source: Option<&secret::Source>, key| source.map(secret::Source::read).transpose().map_err(of(key));
         let text = self.url.read().map_err(of("url"))?;
         let url = url(text.expose(), self.web.allow_http).map_err(of("url"))?;
-        let secret = self.secret.as_ref().map(secret::Source::read).transpose().map_err(of("secret"))?;
+        let secret = read(self.secret.as_ref(), "secret")?;
         let keys = secret.map(|secret| keys(secret.expose())).transpose().map_err(of("secret"))?.unwrap_or_default();
         let mut headers = HeaderMap::new();
-        let mut add = |key: &str, name: &str, value: &str| {
-            let (name, value) = header(name, value).map_err(|what| format!("{key} {what}"))?;
-            headers.insert(name, value);
-            Ok::<_, String>(())
-        };
         for (name, value) in &self.headers {
-            add(&format!("headers.{name}"), name, value.expose())?;
+            let header = header(name, value.expose());
+            let (name, value) = header.map_err(|what| (format!("headers.{name}"), what.to_owned()))?;
+            headers.insert(name, value);
         }
-        if let Some(source) = &self.authorization {
-            add("authorization", "authorization", source.read().map_err(of("authorization"))?.expose())?;
+        if let Some(value) = read(self.authorization.as_ref(), "authorization")? {
+            let value = web::value(value.expose()).map_err(|what| ("authorization".into(), what.to_owned()))?;
+            headers.insert(AUTHORIZATION, value);
         }
-        let (name, value) =
-            web::header("content-type", &self.content_type).map_err(|what| format!("content_type {what}"))?;
-        headers.insert(name, value);
+        let value = web::value(&self.content_type).map_err(|what| ("content_type".into(), what.to_owned()))?;
+        headers.insert(CONTENT_TYPE, value);
         Ok(Target { url, keys, headers })
     }
 }
@@ -112,7 +116,7 @@ impl Webhook {
     /// The channel `name` (for logs and metrics). Fails on what the settings' files, URL, keys or headers do not allow.
     /// Connects to nobody yet.
     pub fn new(name: Arc<str>, settings: &Settings, limits: web::Limits) -> anyhow::Result<Self> {
-        settings.read().map_err(anyhow::Error::msg)?;
+        settings.check().map_err(|(key, what)| anyhow::anyhow!("{key} {what}"))?;
         let client = Client::new(&settings.web, limits, settings.connections)?;
         Ok(Self { endpoint: Endpoint::new(name, client), settings: settings.clone() })
     }
@@ -124,7 +128,7 @@ impl Webhook {
         };
         let judged = match self.settings.read() {
             Ok(target) => self.ask(&target, outgoing, now).await,
-            Err(what) => Judged::ours("auth", Lasting, what),
+            Err((key, what)) => Judged::ours("auth", Lasting, format!("{key} {what}")),
         };
         self.endpoint.conclude(pass, judged, now)
     }
@@ -219,7 +223,8 @@ pub fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), &'st
     if OURS.iter().any(|ours| ours.eq_ignore_ascii_case(name)) {
         return Err("is set by auditbell: leave it out");
     }
-    web::header(name, value)
+    let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| "is no name of an HTTP header")?;
+    Ok((name, web::value(value)?))
 }
 
 impl Channel for Webhook {
@@ -242,7 +247,7 @@ impl Channel for Webhook {
     /// Connects and secures the connection; nothing is posted.
     fn probe(&self) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send + '_>> {
         Box::pin(async {
-            let target = self.settings.read().map_err(anyhow::Error::msg)?;
+            let target = self.settings.read().map_err(|(key, what)| anyhow::anyhow!("{key} {what}"))?;
             self.endpoint.client.probe(&target.url).await
         })
     }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use super::ChannelSettings;
 use super::build::{below, integer, span};
 use super::reading::Reading;
-use super::values;
+use super::{azure, values};
 use crate::channels::tls::Identity;
-use crate::channels::{self, smtp};
+use crate::channels::{self, graph, smtp, webhook};
 use crate::compose;
+use crate::secret::Secret;
 
 /// `[channel.*]`.
 pub(super) fn channels(reading: &mut Reading<'_>) -> Vec<ChannelSettings> {
@@ -35,6 +36,14 @@ pub(super) fn rooms(reading: &mut Reading<'_>) -> Vec<Arc<str>> {
 }
 
 fn one_channel(reading: &mut Reading<'_>, name: &str) -> Option<ChannelSettings> {
+    match reading.text(&format!("channel.{name}.type"))?.as_str() {
+        "graph-mail" => graph_mail(reading, name),
+        "webhook" => webhook(reading, name),
+        _ => smtp(reading, name),
+    }
+}
+
+fn smtp(reading: &mut Reading<'_>, name: &str) -> Option<ChannelSettings> {
     let at = |key: &str| format!("channel.{name}.{key}");
     let relays = reading.many(&at("relay"), values::relay);
     if relays.as_ref().is_some_and(|relays| relays.len() > 1) {
@@ -45,15 +54,10 @@ fn one_channel(reading: &mut Reading<'_>, name: &str) -> Option<ChannelSettings>
     if auth.is_some() && relay.as_ref().is_some_and(|relay| relay.security == smtp::Security::Plain) {
         reading.fault(&at("auth"), "would send the password in the clear: use an smtps:// or smtp:// relay");
     }
-    let from = reading.text(&at("from"));
     let envelope_from = reading
         .one(&at("envelope_from"), values::envelope_from)
         .or_else(|| reading.one(&at("from"), values::mailbox).map(|address| address.to_string()));
-    let reply_to = reading.text(&at("reply_to"));
-    let redirect_to = reading.text(&at("redirect_to"));
-    if redirect_to.is_some() {
-        reading.warn(&at("redirect_to"), "is set: every mail goes there and none to the person concerned");
-    }
+    let sender = sender(reading, name);
     let ca_file = reading.file(&at("ca_file"));
     let identity = identity(reading, &format!("channel.{name}"));
     let hello = reading.one(&at("hello"), values::host);
@@ -62,7 +66,6 @@ fn one_channel(reading: &mut Reading<'_>, name: &str) -> Option<ChannelSettings>
     let age = reading.one(&at("connection_age"), span);
     let idle = reading.one(&at("connection_idle"), span);
     let retry = reading.many(&at("retry"), span);
-    let sender = compose::Sender { from: from?, reply_to, redirect_to };
     let settings = smtp::Settings {
         relay: relay?,
         auth,
@@ -76,11 +79,68 @@ fn one_channel(reading: &mut Reading<'_>, name: &str) -> Option<ChannelSettings>
     };
     Some(ChannelSettings {
         name: name.into(),
-        sender: Some(sender),
+        sender: Some(sender?),
         retry: retry?,
         settings: channels::Settings::Smtp(settings),
         fallback: Vec::new(),
     })
+}
+
+fn graph_mail(reading: &mut Reading<'_>, name: &str) -> Option<ChannelSettings> {
+    let at = |key: &str| format!("channel.{name}.{key}");
+    let mailbox = reading.text(&at("mailbox")).or_else(|| {
+        let from = reading.one(&at("from"), values::mailbox)?;
+        Some(from.to_string())
+    });
+    let auth = azure::oauth2(reading, &at("auth.oauth2"));
+    let connections = reading.one(&at("connections"), integer);
+    let sender = sender(reading, name);
+    let retry = reading.many(&at("retry"), span);
+    let settings = graph::Settings { mailbox: mailbox?, auth: auth?, connections: connections? };
+    let settings = channels::Settings::GraphMail(settings);
+    Some(ChannelSettings { name: name.into(), sender: Some(sender?), retry: retry?, settings })
+}
+
+fn webhook(reading: &mut Reading<'_>, name: &str) -> Option<ChannelSettings> {
+    let path = format!("channel.{name}");
+    let at = |key: &str| format!("{path}.{key}");
+    let web = azure::reach(reading, &path);
+    let url = reading.secret_source(&at("url"));
+    let mut optional = |key: &str| {
+        let (here, file) = (at(key), at(&format!("{key}_file")));
+        (reading.is_set(&here) || reading.is_set(&file)).then(|| reading.secret_source(&here)).flatten()
+    };
+    let (secret, authorization) = (optional("secret"), optional("authorization"));
+    let headers = reading.map(&at("headers")).into_iter().map(|(name, value)| (name, Secret::new(value))).collect();
+    let content_type = reading.text(&at("content_type"));
+    let connections = reading.one(&at("connections"), integer);
+    let retry = reading.many(&at("retry"), span);
+    let settings = webhook::Settings {
+        url: url?,
+        secret,
+        authorization,
+        headers,
+        content_type: content_type?,
+        web,
+        connections: connections?,
+    };
+    if let Err((key, what)) = settings.check() {
+        reading.fault(&at(&key), what);
+    }
+    let settings = channels::Settings::Webhook(settings);
+    Some(ChannelSettings { name: name.into(), sender: None, retry: retry?, settings })
+}
+
+/// What is the same in every mail of a personal channel.
+fn sender(reading: &mut Reading<'_>, name: &str) -> Option<compose::Sender> {
+    let at = |key: &str| format!("channel.{name}.{key}");
+    let from = reading.text(&at("from"));
+    let reply_to = reading.text(&at("reply_to"));
+    let redirect_to = reading.text(&at("redirect_to"));
+    if redirect_to.is_some() {
+        reading.warn(&at("redirect_to"), "is set: every mail goes there and none to the person concerned");
+    }
+    Some(compose::Sender { from: from?, reply_to, redirect_to })
 }
 
 fn smtp_auth(reading: &mut Reading<'_>, path: &str) -> Option<smtp::Auth> {
@@ -93,7 +153,7 @@ fn smtp_auth(reading: &mut Reading<'_>, path: &str) -> Option<smtp::Auth> {
 }
 
 /// A client certificate: both files or none.
-fn identity(reading: &mut Reading<'_>, path: &str) -> Option<Identity> {
+pub(super) fn identity(reading: &mut Reading<'_>, path: &str) -> Option<Identity> {
     let [cert_file, key_file] = ["cert_file", "key_file"].map(|key| format!("{path}.{key}"));
     match (reading.is_set(&cert_file), reading.is_set(&key_file)) {
         (true, false) => reading.fault(&cert_file, "needs its key: add `key_file = \"…\"`"),

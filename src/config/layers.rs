@@ -7,6 +7,7 @@ use config::{Environment, Map, Source, Value, ValueKind};
 
 use super::fault::{Fault, Place};
 use super::schema::{self, Form, Key, Kind, Need, Shape};
+use super::walk::kind_of;
 
 /// What our variables begin with.
 pub(super) const PREFIX: &str = "AUDITBELL__";
@@ -76,14 +77,14 @@ fn find(rest: &str) -> Result<(String, Shape), String> {
         return unknown(first, &known);
     };
     let mut path = first.to_owned();
-    if section.form == Form::Named {
+    if section.has_names() {
         let name = words.next().unwrap_or_default().replace('_', "-");
         if !schema::is_name(&name) {
             return Err(format!("`{name}` {}", schema::NAME_FORM));
         }
         path = format!("{path}.{name}");
     }
-    let mut keys: &[Key] = section.keys;
+    let mut keys = section.every_key();
     loop {
         let word = words.next().unwrap_or_default();
         let Some(key) = keys.iter().find(|key| key.name == word) else {
@@ -91,7 +92,7 @@ fn find(rest: &str) -> Result<(String, Shape), String> {
         };
         path = format!("{path}.{word}");
         match key.shape {
-            Shape::Table(below) => keys = below,
+            Shape::Table(below) => keys = below.iter().collect(),
             Shape::Map => return Err(format!("`{word}` can be set only in a file")),
             Shape::One(_) | Shape::Many(_) => {
                 return words
@@ -144,9 +145,13 @@ fn defaults(above: &Map<String, Value>) -> Map<String, Value> {
     for section in schema::SECTIONS {
         match section.form {
             Form::Single => drop(root.insert(section.name.into(), of(section.keys))),
-            Form::Named => {
+            Form::Named | Form::Typed(_) => {
                 if let Some(ValueKind::Table(tables)) = above.get(section.name).map(|value| &value.kind) {
-                    let tables = tables.keys().map(|name| (name.clone(), of(section.keys)));
+                    let keys = |value: &Value| match &value.kind {
+                        ValueKind::Table(table) => section.keys_of(kind_of(table)).unwrap_or_default(),
+                        _ => &[],
+                    };
+                    let tables = tables.iter().map(|(name, value)| (name.clone(), of(keys(value))));
                     root.insert(section.name.into(), Value::from(tables.collect::<Map<String, Value>>()));
                 }
             }

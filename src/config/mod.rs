@@ -13,6 +13,7 @@ use crate::rules::Rules;
 use crate::rules::parse::Scope;
 use crate::{channels, compose, people, source, store};
 
+mod azure;
 mod build;
 mod channel;
 mod fallback;
@@ -177,7 +178,14 @@ fn read(
     let hash = hash(&files, &walked.secrets, &ours);
     let rules = std::mem::take(&mut walked.rules);
     let places = fault::Places { main: path.display().to_string(), files: walked.places, variables: ours.names };
-    let mut reading = reading::Reading { root, main: path, places: &places, faults: Vec::new(), warnings: Vec::new() };
+    let mut reading = reading::Reading {
+        root,
+        main: path,
+        places: &places,
+        environment: variables,
+        faults: Vec::new(),
+        warnings: Vec::new(),
+    };
     let state = variables.get("STATE_DIRECTORY").and_then(|paths| paths.split(':').next()).map(PathBuf::from);
     let config = build(&mut reading, state, hash, &files, &rules);
     faults.append(&mut reading.faults);

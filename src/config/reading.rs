@@ -16,6 +16,8 @@ pub(super) struct Reading<'a> {
     /// The main file; relative paths start at its directory.
     pub main: &'a Path,
     pub places: &'a Places,
+    /// All variables of the environment: some that are not ours say what need not be written.
+    pub environment: &'a BTreeMap<String, String>,
     pub faults: Vec<Fault>,
     pub warnings: Vec<Fault>,
 }

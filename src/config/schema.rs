@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use super::values;
 
+mod web;
+
 /// A table at the top of a file.
 #[derive(Debug)]
 pub(super) struct Section {
@@ -18,14 +20,16 @@ pub(super) struct Section {
 pub(super) enum Form {
     /// `[store]`: the keys.
     Single,
-    /// `[channel.NAME]`: tables with the keys.
+    /// `[source.NAME]`: tables with the keys.
     Named,
+    /// `[channel.NAME]`: tables whose keys are those of their `type`.
+    Typed(&'static [(&'static str, &'static [Key])]),
     /// `[list]`: keys of the user's choice, all of one kind.
     Free,
 }
 
 /// One key.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Key {
     pub name: &'static str,
     pub shape: Shape,
@@ -33,7 +37,7 @@ pub(super) struct Key {
 }
 
 /// A key's value, from outside in.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
     One(Kind),
     /// At least one; a text without brackets is a list of one.
@@ -53,7 +57,7 @@ pub(super) enum Need {
 }
 
 /// What a text means.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Text,
     /// Never repeated in a fault.
@@ -85,6 +89,35 @@ pub(super) enum Kind {
     Addressee,
     /// A record field that groups may be made by.
     GroupField,
+    /// `true` or `false`.
+    Bool,
+    /// Of IP addresses.
+    Network,
+}
+
+impl Section {
+    /// The keys of a table of this `type`; `None`: there is no such type.
+    pub fn keys_of(&self, kind: Option<&str>) -> Option<&'static [Key]> {
+        let Form::Typed(types) = self.form else { return Some(self.keys) };
+        types.iter().find(|(name, _)| Some(*name) == kind).map(|(_, keys)| *keys)
+    }
+
+    /// The keys of all types, each name once: what can be said of a key before the type is known.
+    pub fn every_key(&self) -> Vec<&'static Key> {
+        let Form::Typed(types) = self.form else { return self.keys.iter().collect() };
+        let mut all: Vec<&'static Key> = Vec::new();
+        for key in types.iter().flat_map(|(_, keys)| keys.iter()) {
+            if !all.iter().any(|known| known.name == key.name) {
+                all.push(key);
+            }
+        }
+        all
+    }
+
+    /// Whether tables with names stand below it.
+    pub fn has_names(&self) -> bool {
+        matches!(self.form, Form::Named | Form::Typed(_))
+    }
 }
 
 impl Kind {
@@ -119,7 +152,14 @@ impl Kind {
             Self::LogFilter => values::log_filter(text),
             Self::Addressee => values::addressee(text).map(drop),
             Self::GroupField => values::one_of(text, crate::rules::GROUP_BY),
+            Self::Bool => values::flag(text).map(drop),
+            Self::Network => values::network(text).map(drop),
         }
+    }
+
+    /// Is it written as `true` or `false` in TOML?
+    pub fn is_bool(self) -> bool {
+        matches!(self, Self::Bool)
     }
 
     /// Is it written as a number in TOML?
@@ -188,7 +228,7 @@ const STORE: &[Key] = &[
 /// `retry`: the waits before the second, third … attempt, the last one again and again, each times 0.8 to 1.2. Shorter
 /// first steps than RFC 5321 4.5.4.1 recommends (30 minutes), because this is a security notice and the peer our relay.
 const CHANNEL: &[Key] = &[
-    one("type", Kind::OneOf(&["smtp"]), Required),
+    one("type", TYPE, Required),
     many("relay", Kind::Relay, Required),
     one("from", Kind::Mailbox, Required),
     one("reply_to", Kind::Address, Optional),
@@ -200,6 +240,7 @@ const CHANNEL: &[Key] = &[
             one("user", Kind::Text, Required),
             one("password", Kind::Secret, Optional),
             one("password_file", Kind::Path, Optional),
+            web::OAUTH2,
         ],
     ),
     one("ca_file", Kind::Path, Optional),
@@ -229,6 +270,10 @@ const CHANNEL: &[Key] = &[
     many("fallback", Kind::Text, Optional),
     many("retry", Kind::Span { min: SECOND, max: DAY }, Default("30s,1m,2m,5m,10m,15m,30m,1h")),
 ];
+
+/// `[channel.NAME] type`, and the keys that each has.
+const TYPES: &[(&str, &[Key])] = &[("smtp", CHANNEL), ("graph-mail", web::GRAPH_MAIL), ("webhook", web::WEBHOOK)];
+const TYPE: Kind = Kind::OneOf(&["smtp", "graph-mail", "webhook"]);
 
 const PEOPLE: &[Key] = &[
     many("allow_domains", Kind::Domain, Required),
@@ -270,7 +315,8 @@ pub(super) const SECTIONS: &[Section] = &[
     Section { name: "source", form: Form::Named, keys: SOURCE },
     Section { name: "store", form: Form::Single, keys: STORE },
     Section { name: "http", form: Form::Single, keys: &[one("listen", Kind::Socket, Default("127.0.0.1:7410"))] },
-    Section { name: "channel", form: Form::Named, keys: CHANNEL },
+    Section { name: "channel", form: Form::Typed(TYPES), keys: &[] },
+    Section { name: "azure", form: Form::Single, keys: web::AZURE },
     Section { name: "people", form: Form::Single, keys: PEOPLE },
     Section { name: "templates", form: Form::Single, keys: &[one("dir", Kind::Path, Optional)] },
     Section {

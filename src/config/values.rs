@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::channels::smtp::{Relay, Security};
+use crate::channels::web::guard::Network;
 use crate::clock::{Timestamp, parse_duration};
 use crate::nearest::nearest;
 use crate::people::address;
@@ -26,6 +27,14 @@ pub(super) fn span(text: &str, min: Duration, max: Duration) -> Result<Duration,
     } else {
         Err(format!("must be from {} to {}", in_words(min), in_words(max)))
     }
+}
+
+pub(super) fn flag(text: &str) -> Result<bool, String> {
+    text.parse().map_err(|_| "must be true or false".into())
+}
+
+pub(super) fn network(text: &str) -> Result<Network, String> {
+    text.parse().map_err(str::to_owned)
 }
 
 fn in_words(span: Duration) -> String {

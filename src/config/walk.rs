@@ -81,17 +81,17 @@ impl<'f> Walker<'_, 'f> {
 
     fn section(&mut self, section: &'static schema::Section, at: Range<usize>, value: &DeValue<'f>) {
         let Some(table) = value.as_table() else {
-            let form = if section.form == Form::Named { ".NAME" } else { "" };
+            let form = if section.has_names() { ".NAME" } else { "" };
             return self.fault(&at, section.name, format!("must be a table: write [{}{form}]", section.name));
         };
         match section.form {
             Form::Single => {
                 if self.claim(section.name, &at) {
-                    let map = self.table(section.name, section.keys, table);
+                    let map = self.table(section.name, &section.every_key(), table);
                     self.walked.tree.insert(section.name.into(), value_of(ValueKind::Table(map)));
                 }
             }
-            Form::Named | Form::Free => {
+            Form::Named | Form::Typed(_) | Form::Free => {
                 let mut map = Map::new();
                 for (name, value) in table {
                     let path = format!("{}.{}", section.name, name.get_ref());
@@ -116,7 +116,7 @@ impl<'f> Walker<'_, 'f> {
             self.fault(&value.span(), path, format!("must be a table: write [{}.NAME]", section.name));
             return None;
         };
-        Some(value_of(ValueKind::Table(self.table(path, section.keys, table))))
+        Some(value_of(ValueKind::Table(self.table(path, &section.every_key(), table))))
     }
 
     /// Notes where `path` stands; the second place of one path is a fault.
@@ -138,7 +138,7 @@ impl<'f> Walker<'_, 'f> {
         }
     }
 
-    fn table(&mut self, path: &str, keys: &'static [schema::Key], table: &DeTable<'f>) -> Map<String, Value> {
+    fn table(&mut self, path: &str, keys: &[&'static schema::Key], table: &DeTable<'f>) -> Map<String, Value> {
         let mut map = Map::new();
         for (name, value) in table {
             let below = format!("{path}.{}", name.get_ref());
@@ -169,7 +169,7 @@ impl<'f> Walker<'_, 'f> {
             // One text stands for a list of one, as in rules. Laid out as an array: its commas separate nothing.
             (Shape::Many(kind), _) => self.scalar(path, kind, value).map(|only| value_of(ValueKind::Array(vec![only]))),
             (Shape::Table(keys), DeValue::Table(table)) => {
-                Some(value_of(ValueKind::Table(self.table(path, keys, table))))
+                Some(value_of(ValueKind::Table(self.table(path, &keys.iter().collect::<Vec<_>>(), table))))
             }
             (Shape::Map, DeValue::Table(table)) => Some(value_of(ValueKind::Table(self.map(path, table)))),
             (Shape::Table(_) | Shape::Map, _) => {
@@ -210,8 +210,10 @@ impl<'f> Walker<'_, 'f> {
 fn text_of(kind: Kind, value: &DeValue<'_>) -> Result<String, String> {
     match value {
         DeValue::Integer(number) if kind.is_number() && number.radix() == 10 => Ok(number.as_str().to_owned()),
-        DeValue::String(text) if !kind.is_number() => Ok(text.to_string()),
+        DeValue::Boolean(flag) if kind.is_bool() => Ok(flag.to_string()),
+        DeValue::String(text) if !kind.is_number() && !kind.is_bool() => Ok(text.to_string()),
         _ if kind.is_number() => Err("must be a whole number, without quotes".into()),
+        _ if kind.is_bool() => Err("must be true or false, without quotes".into()),
         other => Err(format!("must be text in quotes, not {}", other.type_str())),
     }
 }
@@ -229,11 +231,15 @@ pub(super) fn missing(root: &Map<String, Value>, present: &dyn Fn(&str) -> bool,
         };
         match section.form {
             Form::Single => missing_in(section.name, section.keys, Some(table), present, fault, true),
-            Form::Named => {
+            Form::Named | Form::Typed(_) => {
                 for (name, value) in table {
-                    if let ValueKind::Table(table) = &value.kind {
-                        let path = format!("{}.{name}", section.name);
-                        missing_in(&path, section.keys, Some(table), present, fault, true);
+                    let path = format!("{}.{name}", section.name);
+                    let ValueKind::Table(table) = &value.kind else { continue };
+                    if let Some(keys) = section.keys_of(kind_of(table)) {
+                        missing_in(&path, keys, Some(table), present, fault, true);
+                        strange_in(&path, keys, table, fault);
+                    } else if !present(&format!("{path}.type")) {
+                        fault(&format!("{path}.type"), "is missing: add `type = …`".into());
                     }
                 }
             }
@@ -258,6 +264,35 @@ fn missing_in(
         }
         if let (Shape::Table(keys), Some(ValueKind::Table(table))) = (key.shape, value.map(|value| &value.kind)) {
             missing_in(&below, keys, Some(table), present, fault, true);
+        }
+    }
+}
+
+/// The `type` of a table, if it has one.
+pub(super) fn kind_of(table: &Map<String, Value>) -> Option<&str> {
+    match table.get("type").map(|value| &value.kind) {
+        Some(ValueKind::String(kind)) => Some(kind),
+        _ => None,
+    }
+}
+
+/// Every key of a table that another type has and its own has not, and every value that its own type does not allow.
+fn strange_in(path: &str, keys: &[schema::Key], table: &Map<String, Value>, fault: &mut dyn FnMut(&str, String)) {
+    for (name, value) in table {
+        let below = format!("{path}.{name}");
+        let Some(key) = keys.iter().find(|key| key.name == name) else {
+            let known: Vec<&str> = keys.iter().map(|key| key.name).collect();
+            fault(&below, format!("is no key of this type; known here: {}", known.join(", ")));
+            continue;
+        };
+        match (key.shape, &value.kind) {
+            (Shape::Table(keys), ValueKind::Table(table)) => strange_in(&below, keys, table, fault),
+            (Shape::One(kind), ValueKind::String(text)) => {
+                if let Err(message) = kind.check(text) {
+                    fault(&below, message);
+                }
+            }
+            _ => {}
         }
     }
 }

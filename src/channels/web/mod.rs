@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use bytes::{Bytes, BytesMut};
-use reqwest::header::{HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
+use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{Method, redirect, retry};
 use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -229,12 +229,11 @@ pub fn may_ask(url: &Url, allow_http: bool) -> Result<(), String> {
     Ok(())
 }
 
-/// A header of the configuration: its name and value as HTTP takes them. The error repeats nothing of the value.
-pub fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), &'static str> {
-    let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| "is no name of an HTTP header")?;
-    let mut value = HeaderValue::from_str(value).map_err(|_| "holds what no HTTP header may hold")?;
+/// A header's value, not to be printed. The reason repeats nothing of it.
+pub fn value(text: &str) -> Result<HeaderValue, &'static str> {
+    let mut value = HeaderValue::from_str(text).map_err(|_| "holds what no HTTP header may hold")?;
     value.set_sensitive(true);
-    Ok((name, value))
+    Ok(value)
 }
 
 impl Answer {
