@@ -221,7 +221,7 @@ fn key(secret: &str) -> Result<Hmac<Sha256>, String> {
 /// A header of the configuration, none of ours among them. The reason repeats nothing of the value.
 pub fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), &'static str> {
     if OURS.iter().any(|ours| ours.eq_ignore_ascii_case(name)) {
-        return Err("is set by auditbell: leave it out");
+        return Err("is set by auditbell, or has a key of its own: leave it out");
     }
     let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| "is no name of an HTTP header")?;
     Ok((name, web::value(value)?))

@@ -98,7 +98,7 @@ fn graph_mail(reading: &mut Reading<'_>, name: &str) -> Option<ChannelSettings> 
     let retry = reading.many(&at("retry"), span);
     let settings = graph::Settings { mailbox: mailbox?, auth: auth?, connections: connections? };
     let settings = channels::Settings::GraphMail(settings);
-    Some(ChannelSettings { name: name.into(), sender: Some(sender?), retry: retry?, settings })
+    Some(ChannelSettings { name: name.into(), sender: Some(sender?), retry: retry?, fallback: Vec::new(), settings })
 }
 
 fn webhook(reading: &mut Reading<'_>, name: &str) -> Option<ChannelSettings> {
@@ -128,7 +128,7 @@ fn webhook(reading: &mut Reading<'_>, name: &str) -> Option<ChannelSettings> {
         reading.fault(&at(&key), what);
     }
     let settings = channels::Settings::Webhook(settings);
-    Some(ChannelSettings { name: name.into(), sender: None, retry: retry?, settings })
+    Some(ChannelSettings { name: name.into(), sender: None, retry: retry?, fallback: Vec::new(), settings })
 }
 
 /// What is the same in every mail of a personal channel.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use tempfile::TempDir;
 use toml::{Table, Value};
@@ -13,7 +14,15 @@ use crate::channels::smtp::{Auth, Limits, Proof, Timeouts};
 use crate::rules::parse;
 use crate::secret::{Secret, Source};
 
-const EXAMPLE: &str = include_str!("../../config.example.toml");
+/// The example with all its sections in force: of those that are not, one `#` is taken from each line.
+static EXAMPLE: LazyLock<String> = LazyLock::new(|| {
+    let mut out_of_force = false;
+    let lines = include_str!("../../config.example.toml").lines().map(|line| {
+        out_of_force = line.starts_with("#[") || out_of_force && !line.is_empty();
+        if out_of_force { &line[1..] } else { line }
+    });
+    lines.collect::<Vec<_>>().join("\n")
+});
 const MINIMAL: &str = include_str!("../../tests/configs/good/minimal.toml");
 
 /// A directory with `text` as its configuration, and every file and folder that the example names.
@@ -31,9 +40,18 @@ fn directory(text: &str) -> TempDir {
         "relay-client.key",
         "people.csv",
         "logo.png",
+        "graph-secret",
+        "azure-token",
+        "azure-ca.pem",
+        "hook-authorization",
+        "hook-ca.pem",
+        "hook-client.pem",
+        "hook-client.key",
     ] {
         fs::write(directory.path().join(name), "content").unwrap();
     }
+    fs::write(directory.path().join("hook-url"), "https://hooks.example.com/T0/canary").unwrap();
+    fs::write(directory.path().join("hook-secret"), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
     fs::create_dir(directory.path().join("templates")).unwrap();
     fs::create_dir(directory.path().join("rules.d")).unwrap();
     directory
@@ -79,20 +97,26 @@ fn keys_of(section: &str, table: &Table) -> Vec<String> {
             let path = format!("{section}.{key}");
             let below = value
                 .as_table()
-                .filter(|_| !["source.entra.kafka", "rule.when", "rule.unless"].contains(&path.as_str()))
+                .filter(|_| {
+                    !["source.entra.kafka", "channel.hook.headers", "rule.when", "rule.unless"].contains(&path.as_str())
+                })
                 .map(|table| keys_of(&path, table));
             below.unwrap_or_default().into_iter().chain([path])
         })
         .collect()
 }
 
-/// The section's dotted prefix with the example's own table names.
-fn prefix(section: &schema::Section) -> String {
-    match section.name {
-        "source" => "source.entra".into(),
-        "channel" => "channel.email".into(),
-        "policy" => "policy.personal".into(),
-        name => name.into(),
+/// The example's own tables of a section, with the keys of each.
+fn tables(section: &schema::Section) -> Vec<(String, &'static [Key])> {
+    match (section.name, section.form) {
+        ("source", _) => vec![("source.entra".into(), section.keys)],
+        ("policy", _) => vec![("policy.personal".into(), section.keys)],
+        (_, Form::Typed(types)) => {
+            let names = ["email", "m365", "hook"].map(|name| format!("channel.{name}"));
+            assert_eq!(types.len(), names.len());
+            names.into_iter().zip(types.iter().map(|(_, keys)| *keys)).collect()
+        }
+        (name, _) => vec![(name.into(), section.keys)],
     }
 }
 
@@ -109,8 +133,8 @@ fn expected(prefix: &str, keys: &[Key], into: &mut BTreeMap<String, Need>) {
 #[test]
 fn the_example_shows_every_key_and_no_other() {
     let mut known = BTreeMap::from([(".include".to_owned(), Need::Optional), ("list.soc".to_owned(), Need::Optional)]);
-    for section in schema::SECTIONS.iter().filter(|section| section.form != Form::Free) {
-        expected(&prefix(section), section.keys, &mut known);
+    for (prefix, keys) in schema::SECTIONS.iter().filter(|section| section.form != Form::Free).flat_map(tables) {
+        expected(&prefix, keys, &mut known);
     }
     known.extend(parse::KEYS.iter().map(|key| (format!("rule.{key}"), Need::Optional)));
     let known: BTreeSet<String> = known.into_keys().collect();
@@ -121,8 +145,8 @@ fn the_example_shows_every_key_and_no_other() {
 #[test]
 fn the_example_shows_the_defaults_of_the_code() {
     let mut known = BTreeMap::new();
-    for section in schema::SECTIONS {
-        expected(&prefix(section), section.keys, &mut known);
+    for (prefix, keys) in schema::SECTIONS.iter().flat_map(tables) {
+        expected(&prefix, keys, &mut known);
     }
     let text = |value: &Value| match value {
         Value::Array(items) => items.iter().map(|item| item.as_str().unwrap().to_owned()).collect::<Vec<_>>().join(","),
@@ -153,16 +177,24 @@ fn the_example_shows_the_defaults_of_the_code() {
 
 #[test]
 fn the_example_loads_as_it_is_and_with_each_commented_line_in_force() {
-    assert_eq!(load(EXAMPLE, &[]).faults, []);
+    assert_eq!(load(&EXAMPLE, &[]).faults, []);
+    assert_eq!(load(include_str!("../../config.example.toml"), &[]).faults, []);
     // A certificate and its key only go together.
     let half = |table: &Table| table.contains_key("cert_file") || table.contains_key("key_file");
     let shown = shown();
     let halves: Vec<usize> = shown.iter().filter(|line| half(&line.table)).map(|line| line.line).collect();
     for line in shown.iter().filter(|line| line.commented) {
         let in_force = |number| number == line.line || half(&line.table) && halves.contains(&number);
+        // A key takes the place of what is in force in its section: of itself, or of the file of the same secret.
+        let key = |shown: &Shown| shown.table.keys().next().unwrap().trim_end_matches("_file").to_owned();
+        let replaced = |number| {
+            let other = shown.iter().find(|other| other.line == number && !other.commented);
+            other.is_some_and(|other| other.section == line.section && key(other) == key(line))
+        };
         let text: Vec<&str> = EXAMPLE
             .lines()
             .enumerate()
+            .filter(|(number, _)| !replaced(*number))
             .map(|(number, text)| if in_force(number) { text.trim_start_matches("# ") } else { text })
             .collect();
         assert_eq!(load(&text.join("\n"), &[]).faults, [], "line {}", line.line + 1);
@@ -175,7 +207,7 @@ fn the_example_shows_the_limits_of_smtp_as_they_are() {
     let line = shown.iter().find(|line| line.table.contains_key("timeouts")).unwrap();
     let written = load(&EXAMPLE.replacen("# timeouts", "timeouts", 1), &[]).config.unwrap();
     assert_eq!(line.table["timeouts"].as_table().unwrap().len(), 11);
-    for config in [load(EXAMPLE, &[]).config.unwrap(), written] {
+    for config in [load(&EXAMPLE, &[]).config.unwrap(), written] {
         assert_eq!(smtp(&config, 0).timeouts, Timeouts::default());
         assert_eq!(smtp(&config, 0).limits, Limits::default());
     }
@@ -183,7 +215,7 @@ fn the_example_shows_the_limits_of_smtp_as_they_are() {
 
 #[test]
 fn the_examples_rules_watch_only_operations_that_were_seen() {
-    let report = load(EXAMPLE, &[]);
+    let report = load(&EXAMPLE, &[]);
     assert_eq!(report.warnings, []);
     assert_eq!(report.config.unwrap().rules.iter().count(), 13);
 }

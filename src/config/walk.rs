@@ -116,7 +116,10 @@ impl<'f> Walker<'_, 'f> {
             self.fault(&value.span(), path, format!("must be a table: write [{}.NAME]", section.name));
             return None;
         };
-        Some(value_of(ValueKind::Table(self.table(path, &section.every_key(), table))))
+        // The `type` may also come from another layer; what it does not have is found when the layers are together.
+        let kind = table.get("type").and_then(|kind| kind.get_ref().as_str());
+        let keys = section.keys_of(kind).map_or_else(|| section.every_key(), |keys| keys.iter().collect());
+        Some(value_of(ValueKind::Table(self.table(path, &keys, table))))
     }
 
     /// Notes where `path` stands; the second place of one path is a fault.

@@ -42,6 +42,7 @@ pub(super) const GRAPH_MAIL: &[Key] = &[
     one("reply_to", Kind::Address, Optional),
     one("redirect_to", Kind::Address, Optional),
     Key { name: "auth", shape: Shape::Table(&[OAUTH2]), need: Required },
+    many("fallback", Kind::Text, Optional),
     one("connections", Kind::Integer { min: 1, max: MOST_CONNECTIONS as u64 }, Default("4")),
     many("retry", Kind::Span { min: SECOND, max: DAY }, Default("30s,1m,2m,5m,10m,15m,30m,1h")),
 ];
@@ -56,6 +57,7 @@ pub(super) const WEBHOOK: &[Key] = &[
     one("authorization", Kind::Secret, Optional),
     one("authorization_file", Kind::Path, Optional),
     Key { name: "headers", shape: Shape::Map, need: Optional },
+    many("fallback", Kind::Text, Optional),
     one("content_type", Kind::Text, Default("application/json")),
     ALLOW_HTTP,
     ALLOW_PRIVATE,
