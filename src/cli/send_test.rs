@@ -24,9 +24,9 @@ pub(crate) struct Args {
     /// Table name of the channel: `email` for `[channel.email]`
     #[arg(long, value_name = "NAME")]
     channel: String,
-    /// To whom; must be within the allowed domains of `[people]`
+    /// To whom; must be within the allowed domains of `[people]`. Not for a room, such as a webhook
     #[arg(long, value_name = "ADDRESS")]
-    to: String,
+    to: Option<String>,
 }
 
 /// What came of it; printed as it is with `-o json`.
@@ -76,14 +76,9 @@ fn send(config: &Config, args: &Args) -> anyhow::Result<Outcome> {
         format!("there is no [channel.{}]; there is: {}", args.channel, known.join(", "))
     })?;
     let people = People::load(config.people.clone())?;
-    let recipient = Recipient::Address(args.to.as_str().into());
-    let person = match people.resolve(&recipient, &[]) {
-        Resolution::Found(person) => person,
-        Resolution::Refused(refusal) => anyhow::bail!("{} may not be mailed: {}", args.to, refusal.as_str()),
-        Resolution::Unknown => anyhow::bail!("{} is not known", args.to),
-    };
+    let (recipient, person) = recipient(settings, &people, args.to.as_deref())?;
     let now = Clock::system().now();
-    let outgoing = message(config, settings, &people, &recipient, &person, now)?;
+    let outgoing = message(config, settings, &people, &recipient, person.as_ref(), now)?;
     let channel = channels::open(&settings.name, &settings.settings)?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let attempt = runtime.block_on(async {
@@ -107,13 +102,34 @@ fn send(config: &Config, args: &Args) -> anyhow::Result<Outcome> {
     })
 }
 
-/// The mail, composed as the daemon composes it.
+/// The person whom `to` names, or the room that the channel is.
+fn recipient(
+    settings: &ChannelSettings,
+    people: &People,
+    to: Option<&str>,
+) -> anyhow::Result<(Recipient, Option<Person>)> {
+    match (&settings.sender, to) {
+        (None, None) => Ok((Recipient::Room(settings.name.clone()), None)),
+        (None, Some(_)) => anyhow::bail!("[channel.{}] is a room: leave --to out", settings.name),
+        (Some(_), None) => anyhow::bail!("[channel.{}] tells people: add --to ADDRESS", settings.name),
+        (Some(_), Some(to)) => {
+            let recipient = Recipient::Address(to.into());
+            match people.resolve(&recipient, &[]) {
+                Resolution::Found(person) => Ok((recipient, Some(person))),
+                Resolution::Refused(refusal) => anyhow::bail!("{to} may not be mailed: {}", refusal.as_str()),
+                Resolution::Unknown => anyhow::bail!("{to} is not known"),
+            }
+        }
+    }
+}
+
+/// The mail or document, composed as the daemon composes it.
 fn message(
     config: &Config,
     settings: &ChannelSettings,
     people: &People,
     recipient: &Recipient,
-    person: &Person,
+    person: Option<&Person>,
     now: Timestamp,
 ) -> anyhow::Result<Outgoing> {
     let composer = Composer::load(config.templates.as_deref(), &config.brand)
@@ -132,17 +148,22 @@ fn message(
         created_at: now,
         late: false,
         recipient,
-        person: Some(person),
+        person,
         people,
         about: None,
         records: &[],
     };
-    let sender = settings.sender.as_ref().context("a room cannot be sent a test mail yet")?;
-    let mail = composer.compose(sender, &draft)?;
+    let (to, bytes) = match &settings.sender {
+        Some(sender) => {
+            let mail = composer.compose(sender, &draft)?;
+            (Some(mail.to), mail.bytes)
+        }
+        None => (None, composer.document(&draft)?.bytes),
+    };
     // Nobody takes the permission back: the command ends with the attempt.
     let permission = watch::Sender::new(Permission::Go).subscribe();
     let handover = Handover::default();
-    Ok(Outgoing { key: key.into(), to: Some(mail.to), bytes: mail.bytes, urgent: false, permission, handover })
+    Ok(Outgoing { key: key.into(), to, bytes, urgent: false, permission, handover })
 }
 
 fn print(outcome: &Outcome) {

@@ -50,7 +50,7 @@ impl Dns {
     }
 
     /// The questions so far: `name A`.
-    fn asked(&self) -> Vec<String> {
+    pub fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
     }
 
