@@ -231,7 +231,7 @@ const CHANNEL: &[Key] = &[
     one("type", TYPE, Required),
     many("relay", Kind::Relay, Required),
     one("from", Kind::Mailbox, Required),
-    one("reply_to", Kind::Address, Optional),
+    one("reply_to", Kind::Mailbox, Optional),
     one("envelope_from", Kind::EnvelopeFrom, Optional),
     one("redirect_to", Kind::Address, Optional),
     table(

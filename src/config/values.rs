@@ -152,15 +152,16 @@ pub(super) fn envelope_from(text: &str) -> Result<String, String> {
     const KEY: &str = "0123456789abcdef0123456789abcdef";
     let fits = |filled: &str| address::parse(filled).ok().map(|filled| filled.replace(KEY, "{id}"));
     let (local, _) = text.rsplit_once('@').unwrap_or_default();
-    let once = local.matches("{id}").count() == text.matches("{id}").count().min(1);
-    fits(&text.replace("{id}", KEY))
-        .filter(|_| once)
-        .ok_or_else(|| "must be an address, {id} at most once before the @, e.g. \"bounce+{id}@example.com\"".into())
+    let once = local.is_ascii() && local.matches("{id}").count() == text.matches("{id}").count().min(1);
+    fits(&text.replace("{id}", KEY)).filter(|_| once).ok_or_else(|| {
+        "must be an address, ASCII before the @, {id} in there at most once, e.g. \"bounce+{id}@example.com\"".into()
+    })
 }
 
-/// `Name <address>` or an address: the address alone.
+/// `Name <address>` or an address: the address alone. It is ours, so every relay must understand it.
 pub(super) fn mailbox(text: &str) -> Result<Arc<str>, String> {
-    address::mailbox(text).map(|mailbox| mailbox.address).map_err(|_| {
+    let ours = address::mailbox(text).ok().map(|mailbox| mailbox.address).filter(|address| address.is_ascii());
+    ours.ok_or_else(|| {
         "must be an address or \"Name <address>\", e.g. \"Example Security <security@example.com>\"".into()
     })
 }

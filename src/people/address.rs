@@ -3,7 +3,11 @@
 //! Stricter than RFC 5322 on purpose: an address comes from a directory or from a record, and what a relay could
 //! read in two ways (quoted local parts, literals, comments, source routes) is never needed for a person's mailbox.
 
+use std::borrow::Cow;
 use std::sync::Arc;
+
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
 
 /// Longest local part and longest address, RFC 5321 4.5.3.1.1 and 4.5.3.1.3 (256 with the angle brackets).
 const MAX_LOCAL: usize = 64;
@@ -55,10 +59,12 @@ pub struct Mailbox {
     pub address: Arc<str>,
 }
 
-/// An address of any domain: the local part as written, the domain in lower-case A-labels.
+/// An address of any domain: the local part as written (in NFC), the domain in lower-case A-labels. Letters outside ASCII in
+/// the local part are for relays that speak SMTPUTF8 (RFC 6531); which one does is known when it is asked.
 pub fn parse(text: &str) -> Result<Arc<str>, Refusal> {
     let (local, host) = text.trim().rsplit_once('@').ok_or(Refusal::Undeliverable)?;
     let host = domain(host)?;
+    let local = if local.is_ascii() { Cow::Borrowed(local) } else { Cow::Owned(local.nfc().collect()) };
     if local.len() > MAX_LOCAL || local.len() + 1 + host.len() > MAX_ADDRESS || !local.split('.').all(is_atom) {
         return Err(Refusal::Undeliverable);
     }
@@ -94,9 +100,16 @@ pub fn mailbox(text: &str) -> Result<Mailbox, Refusal> {
     Ok(Mailbox { name: (!name.is_empty()).then(|| name.to_owned()), address })
 }
 
-/// RFC 5322 3.2.3 `1*atext`. ASCII only: SMTPUTF8 is not spoken.
+/// RFC 5322 3.2.3 `1*atext`, and of what RFC 6531 3.3 adds to it the letters and digits of all scripts: nothing that cannot be
+/// seen, and no space or punctuation that another program may take for its own.
 fn is_atom(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte))
+    let is_atext = |c: char| match c {
+        // Hangul fillers are letters without a shape.
+        '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' => false,
+        c if c.is_ascii() => c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c),
+        c => c.is_alphanumeric() || is_combining_mark(c),
+    };
+    text.chars().all(is_atext) && !text.is_empty() && !text.starts_with(is_combining_mark)
 }
 
 #[cfg(test)]
@@ -126,7 +139,15 @@ mod tests {
             ("a source route", "<@x.example:a@example.com>", Err(Refusal::Undeliverable)),
             ("a header in disguise", "a@example.com\r\nBcc: b@example.com", Err(Refusal::Undeliverable)),
             ("a second recipient", "a@example.com,b@example.com", Err(Refusal::Undeliverable)),
-            ("a local part that needs SMTPUTF8", "müller@example.com", Err(Refusal::Undeliverable)),
+            ("letters outside ASCII need SMTPUTF8", "müller@example.com", Ok("müller@example.com")),
+            ("however they are put together", "mu\u{308}ller@example.com", Ok("müller@example.com")),
+            ("of a script with vowel signs", "हिन्दी@example.com", Ok("हिन्दी@example.com")),
+            ("a mark that stands on nothing", "\u{308}a@example.com", Err(Refusal::Undeliverable)),
+            ("what nobody sees", "ali\u{200b}ce@example.com", Err(Refusal::Undeliverable)),
+            ("a letter that nobody sees", "ali\u{3164}ce@example.com", Err(Refusal::Undeliverable)),
+            ("what turns the direction", "\u{202e}alice@example.com", Err(Refusal::Undeliverable)),
+            ("a space of another kind", "a\u{a0}b@example.com", Err(Refusal::Undeliverable)),
+            ("an at sign of another kind", "alice\u{ff20}evil.org@example.com", Err(Refusal::Undeliverable)),
             ("65 characters before the at sign", &long, Err(Refusal::Undeliverable)),
             ("nothing before the at sign", "@example.com", Err(Refusal::Undeliverable)),
             ("nothing", "", Err(Refusal::Undeliverable)),

@@ -182,3 +182,34 @@ async fn a_template_that_fails_at_send_waits_an_hour_for_its_author_and_then_giv
     assert!(bench.stop().await.success());
     bench.books_balance();
 }
+
+/// T73: letters outside ASCII before the `@` go only where SMTPUTF8 is spoken, else the fallback list hears; a domain goes
+/// anywhere, in its ASCII form.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_outside_ascii_goes_where_smtputf8_is_spoken_and_nowhere_else() {
+    let speaks = vec!["PIPELINING", "8BITMIME", "SMTPUTF8"];
+    for (capabilities, expected) in [
+        (speaks, ["j\u{f6}rg@example.com", "user@xn--bcher-kva.example"]),
+        (vec!["PIPELINING", "8BITMIME"], ["soc@example.com", "user@xn--bcher-kva.example"]),
+        (vec!["SMTPUTF8"], ["soc@example.com", "user@xn--bcher-kva.example"]),
+    ] {
+        let mut bench = Bench::with(1, Options { capabilities: capabilities.clone(), ..Options::default() }).await;
+        let rows = "upn,mail\nalice@example.com,jo\u{308}rg@example.com\nbob@example.com,user@b\u{fc}cher.example\n";
+        fs::write(bench.path("people.csv"), rows).unwrap();
+        let allowed = "allow_domains = [\"example.com\"";
+        let also = format!("csv = \"people.csv\"\n{allowed}, \"b\u{fc}cher.example\"");
+        bench.replace(allowed, &also);
+        bench.start().await;
+        bench.publish(envelope(&[reset("to-joerg", ALICE), reset("to-a-domain", BOB)])).await;
+        let mails = bench.relay.wait_for(2).await;
+        assert_eq!(recipients(&mails), expected, "{capabilities:?}");
+        let asked = bench.relay.count("MAIL FROM:<security@example.com> BODY=8BITMIME SMTPUTF8");
+        assert_eq!(asked, usize::from(expected[0] != "soc@example.com"), "{capabilities:?}");
+        if asked == 0 {
+            let failed = ["verdict=\"failed\"", "reason=\"no-smtputf8\""];
+            bench.metric_at_least("auditbell_notifications_total", &failed, 1).await;
+        }
+        assert!(bench.stop().await.success());
+        bench.books_balance();
+    }
+}

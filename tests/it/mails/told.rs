@@ -204,3 +204,36 @@ fn a7_three_people_get_what_the_directory_says() {
     assert_eq!(resolve("bob@example.com"), "bob@example.com");
     assert_eq!(resolve("jo_partner.example#EXT#@example.com"), "guest");
 }
+
+/// T73: the header names the address as it is, which is what SMTPUTF8 is for; all else stays ASCII.
+#[test]
+fn an_address_outside_ascii_stands_in_the_header_as_it_is_and_a_domain_in_its_ascii_form() {
+    let records = about("alice@example.com", records("password-changed-by-self.json"));
+    let people = people();
+    let recipient = recipient(&people, "alice@example.com", &records);
+    for (address, ascii) in [("j\u{f6}rg@example.com", false), ("user@xn--bcher-kva.example", true)] {
+        let person = person(address);
+        let draft = Draft {
+            key: KEY,
+            template: "password-changed",
+            fallback: false,
+            kind: Kind::Normal,
+            rule: "r",
+            title: "t",
+            severity: Severity::Low,
+            created_at: Timestamp::from_millis(0),
+            late: false,
+            recipient: &recipient,
+            person: Some(&person),
+            people: &people,
+            about: None,
+            records: &records,
+        };
+        let mail = COMPOSER.compose(&sender(), &draft).unwrap();
+        assert_eq!(mail.bytes.is_ascii(), ascii, "{address}");
+        let parsed = parse(&mail);
+        assert_eq!(parsed.to().unwrap().first().unwrap().address(), Some(address));
+        let rest = String::from_utf8(mail.bytes.to_vec()).unwrap().replace(&format!("To: {address}\r\n"), "");
+        assert!(rest.is_ascii(), "{rest}");
+    }
+}
