@@ -33,6 +33,8 @@ use crate::shutdown::{DRAIN, Shutdown};
 use crate::store::Store;
 use revision::Revision;
 
+pub use start::remembered;
+
 /// A lane that has not turned for so long is stuck; it turns every two seconds.
 const STUCK: Duration = Duration::from_secs(30);
 /// After the hard order outcomes are written; a store that does not take them now is left behind.

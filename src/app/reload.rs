@@ -110,12 +110,7 @@ impl App {
 }
 
 /// What the store knows of `config`; it learns what is new: the revision, and that rules are active `since`.
-pub(super) async fn known(
-    store: &Store,
-    config: &Config,
-    now: Timestamp,
-    since: Timestamp,
-) -> Result<Known, StoreError> {
+pub async fn known(store: &Store, config: &Config, now: Timestamp, since: Timestamp) -> Result<Known, StoreError> {
     let number = store.config_revision(config.hash, now).await?;
     let ids: Vec<Arc<str>> = config.rule_ids().iter().cloned().collect();
     // Last, so that no rule counts as active that is not taken over.

@@ -24,7 +24,7 @@ pub(super) struct Revision {
 }
 
 /// What the store knows of a configuration.
-pub(super) struct Known {
+pub struct Known {
     /// The number of its revision.
     pub number: i64,
     /// When each rule was first active.

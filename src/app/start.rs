@@ -96,14 +96,20 @@ fn rules_active_since(config: &Config, store_empty: bool, now: Timestamp) -> Tim
     if lost && store_empty { Timestamp::from_millis(0) } else { now }
 }
 
+/// How old by Kafka's time a record may be: those before are refused, since the ledger may have forgotten that they were
+/// told.
+#[must_use]
+pub fn remembered(config: &Config) -> Duration {
+    config.store.ledger.saturating_sub(FORGETTING_MARGIN)
+}
+
 /// The loops of the sources, which no reload changes.
 fn intakes(current: &Arc<ArcSwap<Revision>>, store_empty: bool) -> Result<Vec<(Intake, source::Handle)>, Ending> {
     let revision = current.load_full();
     let dispatch::Parts { store, clock, shutdown, .. } = &revision.lanes.parts;
     let mut intakes = Vec::new();
     for settings in revision.config.sources.clone() {
-        let remembered = revision.config.store.ledger.saturating_sub(FORGETTING_MARGIN);
-        let reader = Reader { source: settings.name.clone(), remembered };
+        let reader = Reader { source: settings.name.clone(), remembered: remembered(&revision.config) };
         let handle =
             source::start(settings, store.clone(), store_empty, clock.clone(), tokio::runtime::Handle::current())
                 .map_err(|error| ending(78, &error))?;

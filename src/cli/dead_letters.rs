@@ -1,5 +1,7 @@
 //! `dead-letters`: what could not be read, with its bytes and its place.
 
+mod replay;
+
 use std::process::ExitCode;
 
 use base64::Engine as _;
@@ -34,6 +36,15 @@ enum Command {
         /// From the list
         number: i64,
     },
+    /// Read dead letters again, by this version and this configuration; tell what was not told yet
+    Replay {
+        /// From the list
+        #[arg(required_unless_present = "all")]
+        numbers: Vec<i64>,
+        /// All of them, oldest first
+        #[arg(long, conflicts_with = "numbers")]
+        all: bool,
+    },
     /// Delete dead letters; a partition that was held for too many bad messages goes on
     Discard {
         /// From the list
@@ -51,6 +62,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
     let done = match command {
         Command::List { before, limit } => list(&options, before, limit),
         Command::Show { number } => show(&options, number),
+        Command::Replay { numbers, all } => replay::run(&options, (!all).then_some(numbers)),
         Command::Discard { numbers, all } => discard(&options, (!all).then_some(numbers)),
     };
     done.unwrap_or_else(|code| code)

@@ -9,6 +9,7 @@ mod accept;
 mod internal;
 mod positions;
 mod read;
+mod replay;
 
 use std::collections::VecDeque;
 use std::pin::Pin;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 pub use internal::Internal;
 pub use read::{Basis, Reader};
+pub use replay::replay;
 
 use crate::clock::Clock;
 use crate::shutdown::Shutdown;

@@ -113,8 +113,16 @@ mod tests {
         let mut message = Message { topic: topic.clone(), partition, offset, ..Message::default() };
         if bad {
             let body = bytes::Bytes::new();
-            message.dead_letters =
-                vec![DeadLetter { source: "s".into(), topic, partition, offset, item: -1, error: "not-json", body }];
+            message.dead_letters = vec![DeadLetter {
+                source: "s".into(),
+                topic,
+                partition,
+                offset,
+                item: -1,
+                broker_time: None,
+                error: "not-json",
+                body,
+            }];
         } else {
             message.tally = Tally { records: [("other", 1)].into(), ..Tally::default() };
         }

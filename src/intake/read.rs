@@ -76,6 +76,13 @@ impl Message {
 impl Reader {
     /// Reads one message. A panic on foreign text condemns the record, not the process.
     pub(super) fn read(&self, basis: &Basis, envelope: &Envelope, now: Timestamp) -> Message {
+        self.read_from(basis, envelope, None, now)
+    }
+
+    /// Reads one message, or what was kept of it: its records from the `first` on.
+    pub(super) fn read_from(&self, basis: &Basis, envelope: &Envelope, first: Option<u32>, now: Timestamp) -> Message {
+        // A message that is one dead letter has no record to count from.
+        let whole = first.map_or(WHOLE, i64::from);
         let mut message = Message {
             topic: envelope.topic.clone(),
             partition: envelope.partition,
@@ -85,16 +92,15 @@ impl Reader {
         let payload = envelope.payload.as_deref();
         let Ok(items) = catch_unwind(AssertUnwindSafe(|| envelope::decode(payload))) else {
             let body = envelope.payload.clone().unwrap_or_default();
-            message.dead_letters.push(self.dead_letter(envelope, WHOLE, "panicked", body));
+            message.dead_letters.push(self.dead_letter(envelope, whole, "panicked", body));
             return message;
         };
         let too_old = envelope.timestamp.is_some_and(|at| now.since(at) > self.remembered);
-        let whole = items.len() == 1;
-        for (index, item) in items.into_iter().enumerate() {
+        let alone = items.len() == 1;
+        for (index, item) in (first.unwrap_or(0)..).zip(items) {
             match item {
                 Item::Dead(dead) => {
-                    // A message that is one dead letter has no record to count from.
-                    let item = if whole { WHOLE } else { i64::try_from(index).unwrap_or(i64::MAX) };
+                    let item = if alone { whole } else { i64::from(index) };
                     let body = Bytes::copy_from_slice(&dead.bytes);
                     message.dead_letters.push(self.dead_letter(envelope, item, dead.reason.as_str(), body));
                 }
@@ -105,8 +111,7 @@ impl Reader {
                         message.take(read);
                     } else {
                         let body = Bytes::copy_from_slice(json.as_bytes());
-                        let index = i64::try_from(index).unwrap_or(i64::MAX);
-                        message.dead_letters.push(self.dead_letter(envelope, index, "panicked", body));
+                        message.dead_letters.push(self.dead_letter(envelope, i64::from(index), "panicked", body));
                     }
                 }
             }
@@ -126,7 +131,7 @@ impl Reader {
             topic: Some(envelope.topic.clone()),
             partition: Some(envelope.partition),
             offset: Some(envelope.offset),
-            index: u32::try_from(index).unwrap_or(u32::MAX),
+            index,
         };
         let body = Bytes::copy_from_slice(raw.json.as_bytes());
         let record = raw.read(position, envelope.timestamp);
@@ -141,6 +146,7 @@ impl Reader {
             partition: envelope.partition,
             offset: envelope.offset,
             item,
+            broker_time: envelope.timestamp,
             error,
             body,
         }
@@ -197,7 +203,7 @@ pub(super) fn own(basis: &Basis, id: i64, body: &Bytes, now: Timestamp) -> Messa
 struct At<'a> {
     envelope: &'a Envelope,
     /// Over the whole message, from 0.
-    index: usize,
+    index: u32,
     now: Timestamp,
     /// The message is older than the ledger remembers.
     too_old: bool,

@@ -31,7 +31,8 @@ pub(super) fn accept(w: &mut Writer, batch: &Batch, now: Timestamp, again: bool)
     result
 }
 
-fn insert(w: &mut Writer, batch: &Batch, now: Timestamp) -> Result<Accepted, AcceptError> {
+/// The rows of `batch`. Whoever rolls back takes `w.dead_letters` back, too.
+pub(super) fn insert(w: &mut Writer, batch: &Batch, now: Timestamp) -> Result<Accepted, AcceptError> {
     let mut accepted = Accepted::default();
     for letter in &batch.dead_letters {
         accepted.dead_letters += u64::from(bury(w, letter, now)?);
@@ -132,6 +133,7 @@ fn refuse(w: &mut Writer, envelope: &[Planned], now: Timestamp, accepted: &mut A
             partition: place.partition.unwrap_or(-1),
             offset: place.offset.unwrap_or(-1),
             item: i64::from(place.index),
+            broker_time: record.broker_time,
             error: REFUSED,
             body: record.body.clone(),
         };
@@ -147,13 +149,14 @@ fn bury(w: &mut Writer, letter: &DeadLetter, now: Timestamp) -> Result<bool, Acc
     if used.rows >= DEAD_LETTER_ROWS || used.bytes.saturating_add(bytes) > DEAD_LETTER_BYTES {
         return Err(AcceptError::DeadLettersFull);
     }
-    let params: [&dyn ToSql; 8] = [
+    let params: [&dyn ToSql; 9] = [
         &letter.source,
         &letter.topic,
         &letter.partition,
         &letter.offset,
         &letter.item,
         &now,
+        &letter.broker_time,
         &letter.error,
         &&letter.body[..],
     ];
@@ -208,6 +211,7 @@ mod tests {
             partition: 0,
             offset,
             item: -1,
+            broker_time: None,
             error: "not-json",
             body: bytes::Bytes::from_static(b"x"),
         };

@@ -56,7 +56,7 @@ pub struct Planned {
     pub intents: Vec<Intent>,
 }
 
-/// Bytes we could not read, with the place they came from. `item` is −1 for a whole message.
+/// Bytes we could not read, with the place they came from. `item` is −1 for a whole message; `broker_time` is Kafka's.
 #[derive(Clone, Debug)]
 #[expect(missing_docs, reason = "columns of `dead_letter`")]
 pub struct DeadLetter {
@@ -65,6 +65,7 @@ pub struct DeadLetter {
     pub partition: i32,
     pub offset: i64,
     pub item: i64,
+    pub broker_time: Option<Timestamp>,
     pub error: &'static str,
     pub body: Bytes,
 }

@@ -38,8 +38,8 @@ pub(super) const MESSAGE: &str = "INSERT INTO message(id,key,channel,recipient,r
     created_at,expires_at,state,attempts,open_key) VALUES($1,$2,$3,$4,$5,$6,$7,$8,$9,$10,$11,$12,$13,0,$14)";
 pub(super) const DUE: &str = "INSERT INTO due(channel,lane,due_at,message,owner,attempt,suspect,open_key,joined) \
     VALUES($1,$2,$3,$4,0,0,0,NULL,1)";
-pub(super) const DEAD_LETTER: &str = "INSERT INTO dead_letter(source,topic,part,offset_,item,at,error,body) \
-    VALUES($1,$2,$3,$4,$5,$6,$7,$8) ON CONFLICT(source,topic,part,offset_,item) DO NOTHING";
+pub(super) const DEAD_LETTER: &str = "INSERT INTO dead_letter(source,topic,part,offset_,item,at,broker_at,error,body) \
+    VALUES($1,$2,$3,$4,$5,$6,$7,$8,$9) ON CONFLICT(source,topic,part,offset_,item) DO NOTHING";
 
 /// MATERIALIZED: PostgreSQL may run a bare subquery with LIMIT more than once and claim too much.
 pub(super) const CLAIM: &str = "WITH c AS MATERIALIZED (SELECT channel,lane,due_at,message FROM due \

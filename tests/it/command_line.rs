@@ -25,6 +25,7 @@ const COMMANDS: &[(&[&str], bool, bool)] = &[
     (&["messages", "discard"], true, true),
     (&["dead-letters", "list"], true, true),
     (&["dead-letters", "show"], true, true),
+    (&["dead-letters", "replay"], true, true),
     (&["dead-letters", "discard"], true, true),
     (&["positions", "list"], true, true),
     (&["store", "check"], true, true),

@@ -9,7 +9,7 @@ mod places;
 use rusqlite::Result;
 
 pub use change::{Action, Change, Waiting, Which};
-pub use letters::DeadLetterRow;
+pub use letters::{DeadLetterRow, Reread};
 pub use outbox::{Detail, Filter, Kept, Message, Notification, Relative, Try};
 
 use super::sql;

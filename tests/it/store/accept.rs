@@ -144,6 +144,7 @@ async fn a_dead_letter_is_kept_once_with_its_bytes() {
         partition: 0,
         offset: 0,
         item: -1,
+        broker_time: None,
         error: "not-json",
         body: Bytes::from_static(b"\xff\x00"),
     };
@@ -171,6 +172,7 @@ async fn full_dead_letters_hold_the_partition_and_write_nothing() {
         partition: 0,
         offset: 0,
         item: -1,
+        broker_time: None,
         error: "not-json",
         body: Bytes::new(),
     };

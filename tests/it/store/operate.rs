@@ -180,6 +180,7 @@ async fn discarding_dead_letters_lets_a_held_partition_go_on() {
         partition: 0,
         offset,
         item: -1,
+        broker_time: None,
         error: "not-json",
         body: Bytes::from_static(b"{"),
     };
