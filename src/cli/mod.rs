@@ -17,6 +17,7 @@ mod reload;
 mod run;
 mod schema;
 mod send_test;
+mod status;
 mod store;
 
 /// Reads audit-log and alert records from Kafka and tells the person concerned, once.
@@ -70,12 +71,14 @@ enum Command {
     Explain(explain::Args),
     /// Send one marked message through a real channel
     SendTest(send_test::Args),
-    /// The outbox: list, show, retry, cancel
+    /// The outbox: list, show, retry, cancel, move, release, discard
     Messages(messages::Args),
-    /// Unreadable records: list, show, discard
+    /// Unreadable records: list, show, replay, discard
     DeadLetters(dead_letters::Args),
-    /// Where each partition is read
+    /// Where each partition is read: list, set
     Positions(positions::Args),
+    /// How things stand: positions and lag, holds, channels and queues, worker, configuration, store
+    Status(status::Args),
     /// The accountant
     Store(store::Args),
     /// JSON Schemas
@@ -109,6 +112,7 @@ pub fn main() -> ExitCode {
         Command::Messages(args) => messages::run(args),
         Command::DeadLetters(args) => dead_letters::run(args),
         Command::Positions(args) => positions::run(args),
+        Command::Status(args) => status::run(&args),
         Command::Store(args) => store::run(args),
         Command::Schema(args) => schema::run(args),
     }

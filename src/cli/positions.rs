@@ -1,5 +1,7 @@
 //! `positions`: where each partition is read.
 
+mod set;
+
 use std::process::ExitCode;
 
 use super::store::{configured, print_json, with};
@@ -18,12 +20,21 @@ pub(crate) struct Args {
 enum Command {
     /// List the next offset of every partition
     List,
+    /// Read a partition from another offset on; prints what that means, and does it with --apply
+    Set(set::Args),
 }
 
 /// Runs the command.
 pub(crate) fn run(args: Args) -> ExitCode {
-    let Args { options, command: Command::List } = args;
-    let positions = match configured(&options)
+    let Args { options, command } = args;
+    match command {
+        Command::List => list(&options),
+        Command::Set(args) => set::run(&options, &args).unwrap_or_else(|code| code),
+    }
+}
+
+fn list(options: &Options) -> ExitCode {
+    let positions = match configured(options)
         .and_then(|config| with(&config, |store| async move { store.all_positions().await }))
     {
         Ok(positions) => positions,

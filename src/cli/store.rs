@@ -73,6 +73,21 @@ pub(super) fn with<T, F>(config: &Config, work: impl FnOnce(Store) -> F) -> Resu
 where
     F: Future<Output = Result<T, StoreError>>,
 {
+    opened(config, false, work)
+}
+
+/// As [`with`], but in the daemon's place: 75 while one runs, and none can start meanwhile.
+pub(super) fn alone<T, F>(config: &Config, work: impl FnOnce(Store) -> F) -> Result<T, ExitCode>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    opened(config, true, work)
+}
+
+fn opened<T, F>(config: &Config, alone: bool, work: impl FnOnce(Store) -> F) -> Result<T, ExitCode>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
     let settings = &config.store;
     if !settings.path.exists() {
         eprintln!("{}: there is no store; `auditbell run` makes it", settings.path.display());
@@ -82,7 +97,7 @@ where
     let runtime = runtime.map_err(|error| failed(&StoreError::Other(error.into())))?;
     runtime
         .block_on(async {
-            let store = Store::open(settings, false)?;
+            let store = Store::open(settings, alone)?;
             let answer = work(store.clone()).await;
             store.close().await;
             answer

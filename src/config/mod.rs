@@ -30,6 +30,7 @@ mod walk;
 mod tests;
 
 pub use fault::{Fault, Place};
+pub use values::start;
 
 /// A whole and valid configuration. It cannot be had otherwise.
 #[derive(Clone, Debug)]

@@ -56,7 +56,8 @@ pub(super) fn one_of(text: &str, words: &[&str]) -> Result<(), String> {
     })
 }
 
-pub(super) fn start(text: &str) -> Result<Start, String> {
+/// A place to read from, in the words of `[source.*] start`: `earliest`, `latest`, `-1h`, or a time.
+pub fn start(text: &str) -> Result<Start, String> {
     match text {
         "earliest" => return Ok(Start::Earliest),
         "latest" => return Ok(Start::Latest),

@@ -4,6 +4,7 @@
 //! turns settings into librdkafka's, `context` says what goes wrong in words, `hand` is the bounded hand-over, `consumer`
 //! the thread itself. Nothing here knows what a record is; the store is asked only for positions.
 
+mod ask;
 mod client;
 mod consumer;
 mod context;
@@ -26,6 +27,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::secret::Secret;
 use crate::store::Store;
 
+pub use ask::{Extent, extents, offset_at};
 pub use client::{RESERVED, Refusal, examine, properties};
 pub use probe::probe;
 

@@ -14,14 +14,17 @@ use super::context::{Fault, clean};
 use super::{Settings, client};
 
 /// How long to wait for an answer before looking whether the client has given up meanwhile.
-const SLICE: Duration = Duration::from_secs(1);
+pub(super) const SLICE: Duration = Duration::from_secs(1);
 
 /// How long the client may take to hand over its errors.
 const POLL: Duration = Duration::from_millis(100);
 
 /// Keeps the client's errors off the log: they are the answer. Without them a wrong password reads "timed out".
 #[derive(Default)]
-struct Listener(Mutex<Heard>);
+pub(super) struct Listener(Mutex<Heard>);
+
+/// A client that only asks.
+pub(super) type Asker = BaseConsumer<Listener>;
 
 #[derive(Default)]
 struct Heard {
@@ -77,12 +80,7 @@ pub fn probe(settings: &Settings, limit: Duration) -> anyhow::Result<()> {
 }
 
 /// The error names the setting to look at, and repeats what the client or the broker said.
-fn metadata(
-    consumer: &BaseConsumer<Listener>,
-    settings: &Settings,
-    topic: &str,
-    end: Instant,
-) -> anyhow::Result<Metadata> {
+pub(super) fn metadata(consumer: &Asker, settings: &Settings, topic: &str, end: Instant) -> anyhow::Result<Metadata> {
     loop {
         let left = end.saturating_duration_since(Instant::now());
         let error = match consumer.fetch_metadata(Some(topic), left.min(SLICE)) {

@@ -8,12 +8,14 @@ use rusqlite::{Result, ToSql};
 
 use super::batch::{Accepted, Trip};
 use super::ledger::{Entry, Place};
-use super::sql;
 use super::writer::Writer;
+use super::{internal, sql};
 use crate::clock::Timestamp;
+use crate::record::own::Own;
 
 /// Holds those of `entries`, given in the order in which they would leave, that open a message beyond the limit of their
-/// rule. Only those count: whatever joins a message is no message of its own.
+/// rule. Only those count: whatever joins a message is no message of its own. Once per
+/// window the rules are told that a brake holds, by a record of our own.
 pub(super) fn hold(w: &Writer, entries: &mut [Entry<'_>], now: Timestamp, accepted: &mut Accepted) -> Result<()> {
     // Sorted, so that two stores on one database cannot lock each other out.
     let mut braked: BTreeMap<(Arc<str>, Arc<str>), Vec<&mut Entry<'_>>> = BTreeMap::new();
@@ -34,10 +36,17 @@ pub(super) fn hold(w: &Writer, entries: &mut [Entry<'_>], now: Timestamp, accept
         if held == 0 {
             continue;
         }
+        // Whatever stems from a record of our own never causes another.
+        let mut foreign = false;
         for entry in entries.into_iter().skip(free) {
             entry.place = Place::Held;
+            foreign |= !entry.record.dialect.starts_with("auditbell.");
         }
         if before <= i64::from(throttle.max) {
+            if foreign {
+                let held = Own::Held { channel: channel.clone(), rule: rule.clone() };
+                internal::write(&w.conn, &held.json(now))?;
+            }
             accepted.trips.push(Trip { rule: rule.clone(), channel: channel.clone(), throttle });
         }
         accepted.held.push((rule, channel, held));

@@ -17,6 +17,7 @@ use crate::plan::{Fate, Intent, Recipient, Verdict};
 /// A notification that is new and to be sent, on its way to a message.
 pub(super) struct Entry<'a> {
     pub intent: &'a Intent,
+    pub record: &'a Planned,
     /// The number its message has if it gets one of its own.
     message: i64,
     due_at: Timestamp,
@@ -66,7 +67,7 @@ pub(super) fn write(
             }
             Fate::Send { due_at, expires_at, group } => {
                 let (due_at, expires_at, group) = (*due_at, *expires_at, group.as_ref());
-                entries.push(Entry { intent, message, due_at, expires_at, group, place: Place::Opens });
+                entries.push(Entry { intent, record, message, due_at, expires_at, group, place: Place::Opens });
             }
         }
     }

@@ -194,14 +194,18 @@ impl Store {
         let batch = Arc::new(batch);
         let batch = if crash::planted("position-first") { self.position_first(batch, now).await? } else { batch };
         let first = batch.clone();
-        match self.write(Mark::Accept, move |w| accept::accept(w, &first, now, false)).await {
+        let accepted = match self.write(Mark::Accept, move |w| accept::accept(w, &first, now, false)).await {
             // The reply to COMMIT may be all that was lost: the same batch finds its position moved if so.
             Err(AcceptError::Store(StoreError::Other(error))) => {
                 tracing::warn!(%error, "accepting once more");
                 self.write(Mark::Accept, move |w| accept::accept(w, &batch, now, true)).await
             }
             answer => answer,
+        }?;
+        if !accepted.trips.is_empty() {
+            self.shared.told.notify_one();
         }
+        Ok(accepted)
     }
 
     /// A bug on purpose ([`crash::BUGS`]), in the crash suite's build only.
@@ -334,12 +338,7 @@ impl Store {
         let mut upkeep = self.read(upkeep::gauges).await?;
         self.read(readers::checkpoint).await?;
         upkeep.free_bytes = free_bytes;
-        upkeep.bytes = ["", "-wal", "-shm"]
-            .map(|suffix| sqlite::beside(&self.shared.settings.path, suffix))
-            .iter()
-            .filter_map(|path| std::fs::metadata(path).ok())
-            .map(|file| file.len())
-            .sum();
+        upkeep.bytes = sqlite::bytes(&self.shared.settings.path);
         Ok(upkeep)
     }
 

@@ -224,6 +224,12 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
+/// How much the store at `path` takes, its WAL included.
+pub(super) fn bytes(path: &Path) -> u64 {
+    let files = ["", "-wal", "-shm"].map(|suffix| beside(path, suffix));
+    files.iter().filter_map(|file| std::fs::metadata(file).ok()).map(|file| file.len()).sum()
+}
+
 /// The directory of `path`.
 pub(super) fn directory(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))

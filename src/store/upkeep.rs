@@ -27,6 +27,10 @@ pub struct Upkeep {
     pub free_bytes: u64,
 }
 
+/// How an unfinished message stands.
+pub(super) const STATES: [&str; 4] = ["free", "claimed", "suspect", HELD];
+const HELD: &str = "held";
+
 /// The place in `due` after which the next search goes on.
 pub(super) type Cursor = Option<Place>;
 
@@ -42,7 +46,7 @@ pub(super) fn gauges(conn: &Connection) -> Result<Upkeep> {
         LEFT JOIN message m ON m.id=c.oldest ORDER BY c.channel";
     sql::rows(conn, counts, &[], |row| {
         let channel: Arc<str> = row.get(0)?;
-        for (column, state) in [(1, "free"), (2, "claimed"), (3, "suspect")] {
+        for (column, state) in (1..).zip(STATES).filter(|(_, state)| *state != HELD) {
             upkeep.messages.push((channel.clone(), state, u64::try_from(row.get::<_, i64>(column)?).unwrap_or(0)));
         }
         if let Some(oldest) = row.get(4)? {
@@ -52,7 +56,7 @@ pub(super) fn gauges(conn: &Connection) -> Result<Upkeep> {
     })?;
     let held = "SELECT channel, count(*) FROM message WHERE state=5 GROUP BY channel";
     sql::rows(conn, held, &[], |row| {
-        upkeep.messages.push((row.get(0)?, "held", u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0)));
+        upkeep.messages.push((row.get(0)?, HELD, u64::try_from(row.get::<_, i64>(1)?).unwrap_or(0)));
         Ok(())
     })?;
     Ok(upkeep)

@@ -28,6 +28,8 @@ const COMMANDS: &[(&[&str], bool, bool)] = &[
     (&["dead-letters", "replay"], true, true),
     (&["dead-letters", "discard"], true, true),
     (&["positions", "list"], true, true),
+    (&["positions", "set"], true, true),
+    (&["status"], true, true),
     (&["store", "check"], true, true),
     (&["schema"], false, false),
 ];

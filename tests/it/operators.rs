@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::harness::{ALICE, BOB, Bench, RESET, envelope, recipients, reset};
+use crate::harness::{ALICE, BOB, Bench, RESET, envelope, recipients, reset, reset_of_number};
 use crate::smtp_server::{Action, Command};
 
 /// Exit code, stdout, stderr.
@@ -219,4 +219,123 @@ async fn a_replay_that_is_understood_releases_a_partition_that_was_held() {
     assert_eq!(recipients(&bench.relay.wait_for(2).await), ["alice@example.com", "bob@example.com"]);
     assert!(bench.stop().await.success());
     bench.books_balance();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_is_set_only_with_apply_and_only_while_no_daemon_runs() {
+    let mut bench = Bench::new().await;
+    bench.start().await;
+    for number in 0..5 {
+        bench.publish(envelope(&[reset_of_number(number)])).await;
+    }
+    bench.metric_at_least("auditbell_notifications_total", &["verdict=\"sent\""], 5).await;
+    let place = "entra:insights-logs-auditlogs:0";
+    let set = |to: &'static str| ["positions", "set", place, to];
+    let (code, said, why) = run(&bench, &set("earliest"));
+    assert_eq!(code, 0, "{why}");
+    assert!(
+        said.contains(&format!("{place} from 5 to 0\n")) && said.contains("5 messages would be read again"),
+        "{said}"
+    );
+    assert!(
+        said.contains("nothing was changed: add --apply") && why.contains("a daemon runs (process "),
+        "{said}{why}"
+    );
+    let (code, said, why) = run(&bench, &[&set("earliest")[..], &["--apply"]].concat());
+    assert_eq!((code, said.as_str()), (75, ""));
+    assert!(why.contains("another daemon uses this store (process "), "{why}");
+    assert!(bench.stop().await.success());
+
+    for (to, code, says) in [
+        ("9", 1, "9 lies outside of what the broker keeps, 0 to 5"),
+        ("soon", 2, "must be earliest, latest"),
+        ("latest", 0, "nothing would be skipped or read again"),
+    ] {
+        let answer = run(&bench, &set(to));
+        assert!(answer.0 == code && format!("{}{}", answer.1, answer.2).contains(says), "{to}: {answer:?}");
+    }
+    assert_eq!(run(&bench, &["positions", "set", "entra:insights-logs-auditlogs:7", "0"]).0, 1);
+    assert_eq!(operators(&bench), [""; 0]);
+
+    let store = rusqlite::Connection::open(bench.path("auditbell.db")).unwrap();
+    store.execute("UPDATE position SET bad=200", []).unwrap();
+    let moved = ask(&bench, &["positions", "set", place, "2", "--apply"]).remove(0);
+    assert_eq!(
+        (&moved["from"], &moved["to"], &moved["again"], &moved["applied"]),
+        (&5.into(), &2.into(), &3.into(), &true.into())
+    );
+    assert_eq!(operators(&bench), [format!("positions set {place} 2 (was 5)")]);
+    bench.start().await;
+    bench.metric_at_least("auditbell_notifications_total", &["verdict=\"duplicate\""], 3).await;
+    assert!(bench.stop().await.success());
+    assert_eq!(bench.relay.accepted().len(), 5, "nobody was told twice");
+    let moved = ask(&bench, &["positions", "set", place, "5"]).remove(0);
+    assert_eq!((&moved["skipped"], &moved["again"]), (&0.into(), &0.into()));
+
+    // Without a broker a number will do, and a word will not.
+    bench.kafka.down();
+    let (code, said, why) = run(&bench, &set("3"));
+    assert!(
+        code == 0 && said.contains("from 5 to 3\n") && why.contains("the broker was not asked: "),
+        "{code}: {said}{why}"
+    );
+    let (code, _, why) = run(&bench, &set("latest"));
+    assert!(code == 75 && why.contains("only the broker knows that offset"), "{code}: {why}");
+    bench.books_balance();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_tells_how_things_stand_with_a_daemon_and_without_one() {
+    let mut bench = Bench::new().await;
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    bench.replace("listen = \"127.0.0.1:0\"", &format!("listen = \"127.0.0.1:{port}\""));
+    bench.rules =
+        format!("{RESET}policy = \"p\"\n[policy.p]\nthrottle = {{ max = 1, per = \"1h\", overflow = \"hold\" }}\n");
+    bench.relay.on(Command::Mail, Action::Reply("451 4.3.0 not now"));
+    bench.start().await;
+    bench.publish(envelope(&[reset("waits", ALICE), reset("is-held", BOB)])).await;
+    for _ in 0..200 {
+        bench.publish("not json").await;
+    }
+    bench.metric_at_least("auditbell_source_held", &["reason=\"bad-messages\""], 1).await;
+    let status = ask(&bench, &["status"]).remove(0);
+    assert!(status["daemon"]["process"].is_u64() && status["daemon"]["silent"].is_null(), "{status}");
+    assert!(status["daemon"]["age_seconds"].as_u64().unwrap() < 60, "{status}");
+    assert_eq!((&status["config"]["revision"], &status["config"]["runs"]), (&1.into(), &true.into()));
+    let partition = &status["partitions"][0];
+    assert_eq!((&partition["source"], &partition["lag"], &partition["bad"]), (&"entra".into(), &0.into(), &200.into()));
+    assert_eq!(status["held"], serde_json::json!([["entra", "bad-messages"]]));
+    let channel = &status["channels"][0];
+    assert_eq!((&channel["channel"], &channel["configured"]), (&"email".into(), &true.into()));
+    let queues: Vec<_> = channel["queues"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|q| (q["state"].as_str().unwrap(), q["messages"].as_i64().unwrap()))
+        .collect();
+    assert!(queues.len() == 2 && queues[1] == ("held", 1) && queues[0].1 == 1, "{queues:?}");
+    assert!(channel["queues"][0]["oldest"].is_string() && status["dead_letters"] == 200, "{status}");
+    assert!(status["store"]["bytes"].as_u64().unwrap() > 0 && status["store"]["free_bytes"].as_u64().unwrap() > 0);
+    let (code, text, _) = run(&bench, &["status"]);
+    assert_eq!(code, 0);
+    for line in [
+        "daemon: process ",
+        "config: revision 1, ",
+        "held: source entra: bad-messages",
+        "  held: 1, oldest ",
+        "dead letters: 200\n",
+    ] {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    assert!(bench.stop().await.success());
+
+    bench.rules.push_str("# another configuration\n");
+    let status = ask(&bench, &["status"]).remove(0);
+    assert!(status["daemon"]["process"].is_null() && status["held"].is_null(), "{status}");
+    assert_eq!((&status["daemon"]["silent"], &status["config"]["revision"]), (&"no daemon runs".into(), &Value::Null));
+    let (code, text, _) = run(&bench, &["status"]);
+    assert!(
+        code == 0 && text.starts_with("daemon: none runs on this store\nconfig: no daemon has run it yet\n"),
+        "{text}"
+    );
 }

@@ -5,12 +5,14 @@ mod change;
 mod letters;
 mod outbox;
 mod places;
+mod status;
 
 use rusqlite::Result;
 
 pub use change::{Action, Change, Waiting, Which};
 pub use letters::{DeadLetterRow, Reread};
 pub use outbox::{Detail, Filter, Kept, Message, Notification, Relative, Try};
+pub use status::{Queue, Revision, Standing, Worker};
 
 use super::sql;
 use super::writer::Writer;

@@ -54,6 +54,27 @@ async fn a_new_window_begins_with_the_first_message_after_the_old_ones_end() {
     assert_eq!(held(store.clone(), 6, 7, later).await, (1, 1), "a trip of the new window");
 }
 
+/// The rules hear of it once per trip, and what stems from a record of our own never causes another.
+#[tokio::test]
+async fn a_brake_that_holds_leaves_one_record_of_our_own() {
+    let file = File::new();
+    let store = file.open();
+    place(&store, 0).await;
+    store.accept(batch(0, 4, &[braked(1), braked(2), braked(3), braked(4)]), NOW).await.unwrap();
+    store.accept(batch(4, 5, &[braked(5)]), NOW).await.unwrap();
+    let told = store.told(9).await.unwrap();
+    assert_eq!(told.len(), 1);
+    let record: serde_json::Value = serde_json::from_slice(&told[0].1).unwrap();
+    assert_eq!(
+        (&record["operation"], &record["rule"], &record["channel"]),
+        (&"Messages held".into(), &"rule".into(), &"email".into())
+    );
+    let mut own = batch(5, 8, &[6, 7, 8].map(|n| Intent { rule: "own".into(), ..braked(n) }));
+    own.records.iter_mut().for_each(|record| record.dialect = "auditbell.delivery");
+    assert_eq!(store.accept(own, NOW).await.unwrap().trips.len(), 1);
+    assert_eq!(store.told(9).await.unwrap().len(), 1);
+}
+
 #[tokio::test]
 async fn each_rule_and_each_channel_has_a_count_of_its_own() {
     let file = File::new();
