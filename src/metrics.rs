@@ -79,6 +79,7 @@ table! {
     histogram attempt_duration = "attempt_duration_seconds" (channel) Seconds "How long one delivery attempt took.";
     histogram end_to_end = "end_to_end_seconds" (channel) Seconds "From a record's own time to the server's acceptance of its message.";
     gauge channel_connections = "channel_connections" (channel) Count "Open connections to the other side.";
+    gauge channel_open = "channel_open" (channel, reason) Count "1 while no way out of the channel works, for this reason (the breaker is open); only a probe is tried now and then.";
     counter channel_hold = "channel_hold_total" (channel, reason) Count "Attempts that ended without a fault of the message and cost it nothing.";
     gauge kafka_lag = "kafka_lag" (source, topic, partition) Count "Messages between our position and the end of the partition.";
     gauge kafka_position = "kafka_position" (source, topic, partition) Count "The next offset to accept.";

@@ -32,6 +32,8 @@ const FIRST_WINDOW: Duration = Duration::from_secs(30);
 const LONGEST_WINDOW: Duration = Duration::from_mins(10);
 /// The longest pause that the other side may ask for.
 const LONGEST_ASKED: Duration = Duration::from_hours(1);
+/// How far the clock may seem to go back without having done so: attempts that began at different times meet here.
+const CLOCK_STEP: Duration = Duration::from_mins(1);
 /// The jitter makes a window longer by up to this part of it, never shorter.
 const JITTER: f64 = 0.2;
 
@@ -166,9 +168,15 @@ impl Breaker {
         recovered
     }
 
-    /// The standing shut. One that began after now began before the clock went back, and is over.
+    /// Shuts it for `span` because of something that is not this way's own failure.
+    pub fn rest(&mut self, span: Duration, why: &'static str, now: Timestamp) {
+        self.age += 1;
+        self.shut(now, span, why);
+    }
+
+    /// The standing shut. One that began long after now began before the clock went back, and is over.
     fn standing(&self, now: Timestamp) -> Option<Shut> {
-        self.shut.filter(|shut| shut.from <= now && now < shut.until)
+        self.shut.filter(|shut| now < shut.until && shut.from.since(now) <= CLOCK_STEP)
     }
 
     /// Shuts for `span` from now, or longer if it is shut for longer already.

@@ -176,12 +176,16 @@ impl Channel for GraphMail {
         Box::pin(self.send(outgoing, now))
     }
 
-    fn connections(&self) -> usize {
+    fn connections(&self, _waiting: usize) -> usize {
         self.connections
     }
 
-    fn gate(&self, now: Timestamp) -> Gate {
+    fn gate(&self, _urgent: bool, now: Timestamp) -> Gate {
         self.endpoint.gate(now)
+    }
+
+    fn broken(&self) -> Option<&'static str> {
+        self.endpoint.broken()
     }
 
     /// Gets a token, and connects to Graph, which is asked nothing.

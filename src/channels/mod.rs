@@ -3,6 +3,7 @@
 
 pub mod breaker;
 pub mod graph;
+pub mod ration;
 pub mod resolve;
 pub mod smtp;
 pub mod tls;
@@ -72,6 +73,8 @@ pub enum Permission {
 pub enum Gate {
     /// As many as there is room for.
     Open,
+    /// So many at most: the rest of the ration.
+    Few(usize),
     /// One, to see whether the other side works again.
     Probe,
     /// None: every way out is broken, or the ration is used up.
@@ -131,15 +134,28 @@ pub trait Channel: Send + Sync + 'static {
         outgoing: &'a Outgoing,
         now: Timestamp,
     ) -> Pin<Box<dyn Future<Output = Attempt> + Send + 'a>>;
-    /// How many attempts may run at once.
-    fn connections(&self) -> usize;
-    /// Whether an attempt has a chance now. Cheap: it is asked before every claim.
-    fn gate(&self, now: Timestamp) -> Gate;
+    /// How many attempts may run at once now, while so many more wait for their turn; at least 1. Cheap.
+    fn connections(&self, waiting: usize) -> usize;
+    /// Whether an attempt at an urgent or an ordinary message has a chance now. Cheap: it is asked before every claim.
+    fn gate(&self, urgent: bool, now: Timestamp) -> Gate;
+    /// Why nothing can be sent until somebody or something mends the other side: every breaker is open or half-open, and
+    /// this is the reason of the first. A pause after a single failure is none, a ration that is used up neither.
+    fn broken(&self) -> Option<&'static str>;
     /// Goes as far as can be gone without sending anything, for `check --connect`. The error is one line for the operator
     /// and holds no secret.
     fn probe(&self) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send + '_>>;
     /// Says goodbye and closes idle connections; bounded by a second or two.
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+}
+
+/// Uniform in 0..1; without the system's randomness the middle.
+#[must_use]
+pub fn jitter() -> f64 {
+    let mut bytes = [0; 4];
+    match getrandom::fill(&mut bytes) {
+        Ok(()) => f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX),
+        Err(_) => 0.5,
+    }
 }
 
 /// `[channel.NAME]`, by `type`.

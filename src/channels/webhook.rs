@@ -236,12 +236,16 @@ impl Channel for Webhook {
         Box::pin(self.post(outgoing, now))
     }
 
-    fn connections(&self) -> usize {
+    fn connections(&self, _waiting: usize) -> usize {
         self.settings.connections
     }
 
-    fn gate(&self, now: Timestamp) -> Gate {
+    fn gate(&self, _urgent: bool, now: Timestamp) -> Gate {
         self.endpoint.gate(now)
+    }
+
+    fn broken(&self) -> Option<&'static str> {
+        self.endpoint.broken()
     }
 
     /// Connects and secures the connection; nothing is posted.

@@ -46,12 +46,12 @@ fn one_channel(reading: &mut Reading<'_>, name: &str) -> Option<ChannelSettings>
 fn smtp(reading: &mut Reading<'_>, name: &str) -> Option<ChannelSettings> {
     let at = |key: &str| format!("channel.{name}.{key}");
     let relays = reading.many(&at("relay"), values::relay);
-    if relays.as_ref().is_some_and(|relays| relays.len() > 1) {
-        reading.fault(&at("relay"), "names more than one relay, and failover is not built yet: keep one");
+    let of_relays = relays.as_deref().unwrap_or_default();
+    if of_relays.iter().enumerate().any(|(index, relay)| of_relays.iter().take(index).any(|other| other == relay)) {
+        reading.fault(&at("relay"), "names the same relay twice: the second one is for when the first is down");
     }
-    let relay = relays.and_then(|relays| relays.into_iter().next());
     let auth = smtp_auth(reading, &at("auth"));
-    if auth.is_some() && relay.as_ref().is_some_and(|relay| relay.security == smtp::Security::Plain) {
+    if auth.is_some() && of_relays.iter().any(|relay| relay.security == smtp::Security::Plain) {
         reading.fault(&at("auth"), "would send the password in the clear: use an smtps:// or smtp:// relay");
     }
     let envelope_from = reading
@@ -65,9 +65,10 @@ fn smtp(reading: &mut Reading<'_>, name: &str) -> Option<ChannelSettings> {
     let messages = reading.one(&at("messages_per_connection"), integer);
     let age = reading.one(&at("connection_age"), span);
     let idle = reading.one(&at("connection_idle"), span);
+    let rates = reading.is_set(&at("rate")).then(|| reading.many(&at("rate"), values::rate)).flatten();
     let retry = reading.many(&at("retry"), span);
     let settings = smtp::Settings {
-        relay: relay?,
+        relays: relays?,
         auth,
         ca_file,
         identity,
@@ -76,6 +77,7 @@ fn smtp(reading: &mut Reading<'_>, name: &str) -> Option<ChannelSettings> {
         connections: connections?,
         timeouts: timeouts(reading, &at("timeouts")),
         limits: smtp::Limits { messages: messages?, age: age?, idle: idle? },
+        rates: rates.unwrap_or_default(),
     };
     Some(ChannelSettings {
         name: name.into(),

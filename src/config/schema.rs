@@ -77,6 +77,7 @@ pub(super) enum Kind {
     StoreUrl,
     Socket,
     Relay,
+    Rate,
     Host,
     Address,
     EnvelopeFrom,
@@ -142,6 +143,7 @@ impl Kind {
             Self::StoreUrl => values::sqlite_path(text).map(drop),
             Self::Socket => values::socket(text).map(drop),
             Self::Relay => values::relay(text).map(drop),
+            Self::Rate => values::rate(text).map(drop),
             Self::Host => values::host(text).map(drop),
             Self::Address => values::address(text).map(drop),
             Self::EnvelopeFrom => values::envelope_from(text).map(drop),
@@ -266,6 +268,7 @@ const CHANNEL: &[Key] = &[
             phase("dot"),
         ],
     ),
+    many("rate", Kind::Rate, Optional),
     many("fallback", Kind::Text, Optional),
     many("retry", Kind::Span { min: SECOND, max: DAY }, Default("30s,1m,2m,5m,10m,15m,30m,1h")),
 ];

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::channels::ration::Rate;
 use crate::channels::smtp::{Relay, Security};
 use crate::channels::web::guard::Network;
 use crate::clock::{Timestamp, parse_duration};
@@ -120,6 +121,17 @@ pub(super) fn relay(text: &str) -> Result<Relay, String> {
         return Err("may name only the loopback address with smtp+plain://: use smtps:// or smtp://".into());
     }
     Ok(Relay { security, host: name, port: url.port().unwrap_or(standard) })
+}
+
+/// `30/m`, `500/10m`, `10000/d`: a number and a span, whose 1 may be left out.
+pub(super) fn rate(text: &str) -> Result<Rate, String> {
+    const FORM: &str = "must be a number and a span, from 1s to 30d, e.g. \"30/m\", \"500/10m\" or \"10000/d\"; the number at most 10000000";
+    let (count, unit) = text.split_once('/').ok_or(FORM)?;
+    let unit = if unit.starts_with(|c: char| c.is_ascii_digit()) { unit.to_owned() } else { format!("1{unit}") };
+    let limits = Duration::from_secs(1)..=Duration::from_hours(30 * 24);
+    let span = parse_duration(&unit).ok().filter(|span| limits.contains(span)).ok_or(FORM)?;
+    let count = count.parse().ok().filter(|count| (1..=10_000_000).contains(count)).ok_or(FORM)?;
+    Ok(Rate { count, span })
 }
 
 fn is_loopback(host: &str) -> bool {

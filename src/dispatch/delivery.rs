@@ -5,19 +5,19 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 
 use super::Lane;
+use super::slots::Slot;
 use super::state::{self, Event, falls_back};
-use crate::channels::{Attempt, Handover, Outgoing, Permission, Verdict};
+use crate::channels::{Attempt, Handover, Outgoing, Permission, Verdict, jitter};
 use crate::clock::Timestamp;
 use crate::compose::{About, ComposeError, Draft};
 use crate::crash;
 use crate::metrics;
 use crate::people::{Person, Resolution};
 use crate::plan::Recipient;
-use crate::record::{Record, Severity};
+use crate::record::Record;
 use crate::store::{FinalState, Loaded, LoadedRecord, Settle, Settled};
 
 /// A heartbeat is late after 15 s; claims are given up 25 s after the last one.
@@ -50,7 +50,7 @@ impl Lane {
         if self.refused_before(&ready, now).await {
             return self.untried(&message, Event::RefusedBefore, ready.address).await;
         }
-        let Some(slot) = self.slot().await else {
+        let Some(slot) = self.slot(message.claim.is_urgent()).await else {
             return self.release(vec![message.claim]).await;
         };
         // The wait for the slot may have been a long one.
@@ -107,21 +107,30 @@ impl Lane {
         smaller.then_some(compact)
     }
 
+    /// Ends an expired message of this channel that was claimed for that alone, because nothing can be sent now.
+    pub(super) async fn end_expired(&self, message: &Loaded) {
+        if let Some(over) = state::over(&self.policy, message, self.parts.clock.now()) {
+            self.settle(message, over, None, None).await;
+        } else {
+            self.release(vec![message.claim.clone()]).await;
+        }
+    }
+
     /// Ends an expired message of a channel that the configuration no longer has; this lane tells the fallback list.
     pub(super) async fn end_stranded(&self, message: &Loaded) {
         let outcome = state::stranded(&self.policy, message, self.parts.clock.now());
         self.settle(message, outcome, None, None).await;
     }
 
-    /// Waits for a slot. `None`: we are stopping or retired, or the heartbeat has been late for so long that the claim is
+    /// Waits for a turn. `None`: we are stopping or retired, or the heartbeat has been late for so long that the claim is
     /// void.
-    async fn slot(&self) -> Option<SemaphorePermit<'_>> {
+    async fn slot(&self, urgent: bool) -> Option<Slot<'_>> {
         let mut permission = self.parts.permission.clone();
         let slot = tokio::select! {
             biased;
             _ = permission.wait_for(|permission| *permission == Permission::Stopping) => return None,
             () = self.retired.cancelled() => return None,
-            slot = self.slots.acquire() => slot.ok()?,
+            slot = self.slots.acquire(urgent) => slot,
         };
         let decided = timeout(LOST_PATIENCE, permission.wait_for(|permission| *permission != Permission::Lost)).await;
         matches!(decided, Ok(Ok(permission)) if *permission == Permission::Go).then_some(slot)
@@ -237,7 +246,7 @@ impl Lane {
             key: message.key.to_string().into(),
             to: ready.to.clone(),
             bytes: ready.bytes.clone(),
-            urgent: message.severity >= Severity::High,
+            urgent: message.claim.is_urgent(),
             permission: self.parts.permission.clone(),
             handover: Handover::default(),
         };
@@ -352,13 +361,4 @@ impl Lane {
 fn read(stored: &LoadedRecord) -> Option<Record> {
     let body = std::str::from_utf8(stored.body.as_deref()?).ok()?;
     Some(Record::read(body, stored.position.clone(), stored.broker_time))
-}
-
-/// Uniform in 0..1; without the system's randomness the middle.
-fn jitter() -> f64 {
-    let mut bytes = [0; 4];
-    match getrandom::fill(&mut bytes) {
-        Ok(()) => f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX),
-        Err(_) => 0.5,
-    }
 }

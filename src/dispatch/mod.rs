@@ -4,31 +4,39 @@
 //! nothing of rules: the template's name and the wording's kind stand on the message row.
 
 mod delivery;
+pub mod outage;
 pub mod schedule;
+mod slots;
 pub mod state;
 pub mod worker;
 
 use std::collections::HashSet;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore, watch};
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::channels::{Channel, Permission};
+use self::outage::{Change, Outage};
+use self::slots::Slots;
+use crate::channels::{Channel, Gate, Permission};
 use crate::clock::{Clock, Timestamp};
 use crate::compose::{Composer, Sender};
 use crate::crash;
 use crate::people::People;
+use crate::record::own::Own;
 use crate::shutdown::Shutdown;
-use crate::store::{Claim, Loaded, Store, StoreError};
+use crate::store::{Claim, Loaded, Room, Store, StoreError};
 
 /// How often the store is looked at although nothing woke us: a command on the command line may have made work.
 const LOOK: Duration = Duration::from_secs(2);
 /// The least time between two looks that nobody asked for.
 const AGAIN: Duration = Duration::from_millis(50);
+/// Claimed messages of a lane per connection, and the least of them.
+const WINDOW: usize = 32;
+const LEAST_WINDOW: usize = 64;
 /// Pause after the store failed us.
 const PAUSE: Duration = Duration::from_secs(1);
 
@@ -60,17 +68,18 @@ pub struct Opened {
     pub name: Arc<str>,
     /// Makes the attempts.
     pub channel: Arc<dyn Channel>,
-    /// One for each attempt that may run at once.
-    pub slots: Arc<Semaphore>,
     /// Notified when something new may be due.
     pub wake: Arc<Notify>,
+    slots: Arc<Slots>,
+    outage: Arc<Mutex<Outage>>,
 }
 
 impl Opened {
     /// What is shared of `channel`.
     pub fn new(name: Arc<str>, channel: Arc<dyn Channel>, wake: Arc<Notify>) -> Self {
-        let slots = Arc::new(Semaphore::new(channel.connections().max(1)));
-        Self { name, channel, slots, wake }
+        let slots = Arc::new(Slots::new(channel.clone()));
+        let outage = Arc::new(Mutex::new(Outage::of(name.clone())));
+        Self { name, channel, wake, slots, outage }
     }
 }
 
@@ -90,7 +99,8 @@ pub struct Lane {
     channel: Arc<dyn Channel>,
     sender: Option<Sender>,
     policy: state::Policy,
-    slots: Arc<Semaphore>,
+    slots: Arc<Slots>,
+    outage: Arc<Mutex<Outage>>,
     wake: Arc<Notify>,
     turned_at: AtomicI64,
     retired: CancellationToken,
@@ -101,10 +111,10 @@ pub struct Lane {
 impl Lane {
     /// The lane that sends over `opened`.
     pub fn new(parts: Parts, opened: Opened, sender: Option<Sender>, policy: state::Policy) -> Self {
-        let Opened { name, channel, slots, wake } = opened;
+        let Opened { name, channel, wake, slots, outage } = opened;
         let turned_at = AtomicI64::new(parts.clock.now().as_millis());
         let (retired, inherited) = (CancellationToken::new(), AtomicBool::new(false));
-        Self { parts, name, channel, sender, policy, slots, wake, turned_at, retired, inherited }
+        Self { parts, name, channel, sender, policy, slots, outage, wake, turned_at, retired, inherited }
     }
 
     /// The channel's name.
@@ -129,25 +139,36 @@ impl Lane {
         self.retired.is_cancelled()
     }
 
-    /// Runs until the order to stop or the retirement, then until what has begun is settled. A message is a task; tasks wait for one of
-    /// `connections` slots. The window of claimed messages is what feeds group commit.
+    /// Runs until the order to stop or the retirement, then until what has begun is settled. A message is a task; tasks wait
+    /// for their turn. Urgent and ordinary messages each have a window of claimed ones, which feeds group commit; what waits
+    /// in one keeps nothing from being claimed into the other. Before a claim the channel is asked whether an attempt has a
+    /// chance: while it has none, nothing is claimed, rendered or written, however many are due.
     pub async fn run(self: Arc<Self>) {
-        let window = (32 * self.channel.connections()).max(64);
         let mut permission = self.parts.permission.clone();
         let mut tasks = JoinSet::new();
-        let mut look = true;
+        let in_hand = InHand::default();
+        let mut look = ByLane { urgent: true, ordinary: true };
         while *permission.borrow_and_update() != Permission::Stopping && !self.is_retired() {
             self.turned_at.store(self.parts.clock.now().as_millis(), Ordering::Relaxed);
             let woken = self.wake.notified();
             tokio::pin!(woken);
             woken.as_mut().enable(); // before the store is asked, so that nothing is missed in between
+            self.watch().await;
+            let room = self.room(look, in_hand.count());
             let may_claim = *permission.borrow() == Permission::Go;
-            if look && may_claim && tasks.len() <= window / 2 {
-                let room = window - tasks.len();
+            if may_claim && room.most > 0 && room.urgent + room.ordinary > 0 {
                 let messages = self.refill(room).await;
-                look = messages.len() == room;
+                let urgent = messages.iter().filter(|message| message.claim.is_urgent()).count();
+                // Less than there was room for: the lane is empty until something wakes us.
+                look.urgent &= urgent >= room.urgent;
+                look.ordinary &= messages.len() - urgent >= room.ordinary;
                 for message in messages {
-                    tasks.spawn(self.clone().guard(message));
+                    let hand = in_hand.take(message.claim.is_urgent());
+                    let guarded = self.clone().guard(message);
+                    tasks.spawn(async move {
+                        guarded.await;
+                        drop(hand);
+                    });
                 }
             }
             let next = self.next_look(look).await;
@@ -157,10 +178,11 @@ impl Lane {
                 () = self.retired.cancelled() => break,
                 Some(done) = tasks.join_next() => {
                     report(done);
-                    look |= tasks.is_empty(); // a suspect message is only given to idle hands
+                    // A suspect message is only given to idle hands.
+                    look = ByLane { urgent: look.urgent || tasks.is_empty(), ordinary: look.ordinary || tasks.is_empty() };
                 }
-                () = &mut woken => look = true,
-                () = self.parts.clock.sleep_until(next) => look = true,
+                () = &mut woken => look = ByLane { urgent: true, ordinary: true },
+                () = self.parts.clock.sleep_until(next) => look = ByLane { urgent: true, ordinary: true },
             }
         }
         if self.is_retired() {
@@ -172,6 +194,50 @@ impl Lane {
         if !self.inherited.load(Ordering::Relaxed) {
             self.channel.close().await;
         }
+    }
+
+    /// Compares what the channel says of itself with the last time, over all lanes that it has been handed through.
+    async fn watch(&self) {
+        let change = self.outage.lock().unwrap_or_else(PoisonError::into_inner).see(self.channel.broken());
+        let channel = self.name.clone();
+        let told = match change {
+            None => return,
+            Some(Change::Broke(reason)) => Own::Stopped { channel, reason },
+            Some(Change::Recovered) => Own::Works { channel },
+        };
+        if let Err(error) = self.parts.store.tell(told, self.parts.clock.now()).await {
+            tracing::warn!(channel = %self.name, %error, "no record could be made of the channel's break or its end");
+        }
+    }
+
+    /// How many may be claimed: what the windows have room for (a window is refilled when half of it is done), and what the
+    /// channel lets through. The claimed ones that have not gone yet will use up their part of a ration.
+    fn room(&self, look: ByLane<bool>, in_hand: ByLane<usize>) -> Room {
+        let now = self.parts.clock.now();
+        let window = (WINDOW * self.channel.connections(usize::MAX)).max(LEAST_WINDOW);
+        let all = in_hand.urgent + in_hand.ordinary;
+        let mut most = usize::MAX;
+        let mut of_lane = |urgent, look, held: usize| {
+            let free = if look && held <= window / 2 { window - held } else { 0 };
+            match self.channel.gate(urgent, now) {
+                Gate::Open => free,
+                Gate::Few(left) => free.min(left.saturating_sub(all)),
+                Gate::Probe => {
+                    most = 1_usize.saturating_sub(all);
+                    free.min(1)
+                }
+                Gate::Shut { .. } => 0,
+            }
+        };
+        let urgent = of_lane(true, look.urgent, in_hand.urgent);
+        let ordinary = of_lane(false, look.ordinary, in_hand.ordinary);
+        Room { urgent, ordinary, most }
+    }
+
+    /// Whether ordinary messages, or none at all, have no chance now: then they are not claimed, and maintenance looks after
+    /// those that expire.
+    pub(super) fn is_shut(&self) -> bool {
+        matches!(self.channel.gate(false, self.parts.clock.now()), Gate::Shut { .. })
     }
 
     /// Delivers in a task of its own, so that a panic outside of composing ends neither the lane nor leaves a claim that
@@ -191,9 +257,13 @@ impl Lane {
     }
 
     /// When to look again without being woken.
-    async fn next_look(&self, more: bool) -> Timestamp {
-        let latest = self.parts.clock.now().plus(LOOK);
-        if more {
+    async fn next_look(&self, look: ByLane<bool>) -> Timestamp {
+        let now = self.parts.clock.now();
+        let latest = now.plus(LOOK);
+        if let Gate::Shut { until, .. } = self.channel.gate(false, now) {
+            return until.clamp(now.plus(AGAIN), latest);
+        }
+        if look.urgent || look.ordinary {
             return latest;
         }
         match self.parts.store.next_due(&self.name).await {
@@ -207,7 +277,7 @@ impl Lane {
     }
 
     /// Claims up to `room` due messages and loads them. The claim is the canary: what cannot be claimed on disk is not sent.
-    async fn refill(&self, room: usize) -> Vec<Loaded> {
+    async fn refill(&self, room: Room) -> Vec<Loaded> {
         let Parts { store, clock, worker, .. } = &self.parts;
         let claims = match store.claim(&self.name, *worker, clock.now(), room).await {
             Ok(claims) => claims,
@@ -248,6 +318,31 @@ impl Lane {
             tracing::warn!(channel = %self.name, %error, "the store did not {what}; trying again");
         }
         self.parts.shutdown.hard().run_until_cancelled(tokio::time::sleep(PAUSE)).await;
+    }
+}
+
+/// A value for each of the two lanes of a channel.
+#[derive(Clone, Copy, Debug)]
+struct ByLane<T> {
+    urgent: T,
+    ordinary: T,
+}
+
+/// The claimed messages whose task has not ended, by lane: each task holds one of these, however it ends.
+#[derive(Default)]
+struct InHand {
+    urgent: Arc<()>,
+    ordinary: Arc<()>,
+}
+
+impl InHand {
+    fn take(&self, urgent: bool) -> Arc<()> {
+        if urgent { self.urgent.clone() } else { self.ordinary.clone() }
+    }
+
+    fn count(&self) -> ByLane<usize> {
+        let of = |lane| Arc::strong_count(lane) - 1;
+        ByLane { urgent: of(&self.urgent), ordinary: of(&self.ordinary) }
     }
 }
 

@@ -25,8 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(4);
 const LATE: Duration = Duration::from_secs(15);
 /// A step of the wall clock that is worth a word.
 const CLOCK_STEP: Duration = Duration::from_mins(1);
-/// Expired messages of removed channels that one round ends.
-const STRANDED: usize = 100;
+/// Expired messages of shut and removed channels that one round ends.
+const EXPIRED: usize = 100;
 /// The people file is looked at every sixth round: 30 s, so a change is seen within the promised 60 s.
 const PEOPLE_ROUNDS: u32 = 6;
 
@@ -89,7 +89,7 @@ pub async fn heartbeat(
 /// Every 5 s until the soft order: frees what dead workers held, purges a slice, reads the gauges, ends what waits for a
 /// channel without a lane, re-reads the people file. `current` are the lanes of now: one set for a whole round.
 pub async fn maintenance(current: impl Fn() -> Arc<Lanes>) {
-    let Parts { store, worker, clock, shutdown, .. } = current().parts.clone();
+    let Parts { store, clock, shutdown, .. } = current().parts.clone();
     let mut ticks = interval(BEAT);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut gauges = Gauges::default();
@@ -102,21 +102,31 @@ pub async fn maintenance(current: impl Fn() -> Arc<Lanes>) {
             Err(StoreError::Damaged(message)) => shutdown.fail(74, message),
             Err(error) => tracing::warn!(%error, "a maintenance round failed; the next one tries again"),
         }
-        // A personal one if there is any: it tells the fallback list.
-        if let Some(lane) = lanes.all.iter().find(|lane| lane.sender.is_some()).or(lanes.all.first()) {
-            match store.expired(worker, &run, clock.now(), STRANDED).await {
-                Ok(messages) => {
-                    for message in &messages {
-                        lane.end_stranded(message).await;
-                    }
-                }
-                Err(error) => tracing::warn!(%error, "the expired of removed channels could not be read; trying again"),
-            }
-        }
+        end_expired(&lanes).await;
         round = round.wrapping_add(1);
         if round.is_multiple_of(PEOPLE_ROUNDS) {
             refresh(lanes.parts.people.clone()).await;
         }
+    }
+}
+
+/// Ends what has expired where nobody claims: in the channels that are shut, by their own policy, and in those that the
+/// configuration no longer has.
+async fn end_expired(lanes: &Lanes) {
+    let Lanes { parts, all } = lanes;
+    // A personal one if there is any: it tells the fallback list.
+    let Some(teller) = all.iter().find(|lane| lane.sender.is_some()).or(all.first()) else { return };
+    let claimed: Vec<Arc<str>> = all.iter().filter(|lane| !lane.is_shut()).map(|lane| lane.name().clone()).collect();
+    match parts.store.expired(parts.worker, &claimed, parts.clock.now(), EXPIRED).await {
+        Ok(messages) => {
+            for message in &messages {
+                match all.iter().find(|lane| *lane.name() == message.claim.channel) {
+                    Some(own) => own.end_expired(message).await,
+                    None => teller.end_stranded(message).await,
+                }
+            }
+        }
+        Err(error) => tracing::warn!(%error, "the expired of shut channels could not be read; trying again"),
     }
 }
 

@@ -22,17 +22,34 @@ const SUSPECT_WAIT: Duration = Duration::from_hours(1);
 /// When to ask again while a suspect row keeps others from being claimed.
 const BLOCKED: Duration = Duration::from_secs(1);
 
-/// Up to `limit` due rows, urgent lane first. A suspect row is given out alone, when nothing else is in hand, so that a
+/// How many may be claimed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the lanes")]
+pub struct Room {
+    pub urgent: usize,
+    pub ordinary: usize,
+    /// Of both together.
+    pub most: usize,
+}
+
+/// So many, of whichever lane.
+impl From<usize> for Room {
+    fn from(most: usize) -> Self {
+        Self { urgent: most, ordinary: most, most }
+    }
+}
+
+/// As many due rows as there is room for, urgent lane first. A suspect row is given out alone, when nothing else is in hand, so that a
 /// crash can be laid at its door; nothing is claimed beside it.
 pub(super) fn claim(
     w: &mut Writer,
     channel: &Arc<str>,
     worker: i64,
     now: Timestamp,
-    limit: usize,
+    room: Room,
 ) -> Result<Vec<Claim>, StoreError> {
     w.now = w.now.max(now);
-    if w.suspect.is_some() || limit == 0 {
+    if w.suspect.is_some() || room.most == 0 {
         return Ok(Vec::new());
     }
     let suspect = sql::first::<Timestamp>(&w.conn, sql::NEXT_SUSPECT, &[channel])?.filter(|due_at| *due_at <= now);
@@ -44,8 +61,8 @@ pub(super) fn claim(
     w.drained_for = (!patient).then(|| channel.clone());
     let mut claims = Vec::new();
     if patient {
-        for lane in [URGENT, ORDINARY] {
-            let left = limit - claims.len();
+        for (lane, of_lane) in [(URGENT, room.urgent), (ORDINARY, room.ordinary)] {
+            let left = of_lane.min(room.most - claims.len());
             if left > 0 {
                 claims.extend(window(w, channel, worker, lane, now, left)?);
             }

@@ -180,6 +180,14 @@ impl From<FinalState> for State {
     }
 }
 
+impl Claim {
+    /// Of the urgent lane: severity high or above.
+    #[must_use]
+    pub fn is_urgent(&self) -> bool {
+        self.lane == URGENT
+    }
+}
+
 /// High and critical leave first.
 pub(super) const URGENT: i64 = 0;
 /// Everything else.

@@ -36,6 +36,7 @@ use rusqlite::Connection;
 use tokio::sync::{Notify, mpsc, oneshot};
 
 pub use batch::{AcceptError, Accepted, Batch, DeadLetter, Fence, Planned, Trip};
+pub use claim::Room;
 pub use lock::holder;
 pub use message::{Claim, Escalation, FinalState, Loaded, LoadedRecord, RECORDS, Settle, Settled, State};
 pub use position::{Placement, PositionRow};
@@ -235,16 +236,16 @@ impl Store {
         self.write(Mark::Other, move |w| claim::unregister(w, worker)).await
     }
 
-    /// Up to `limit` due rows, urgent lane first. A suspect row is given out alone, when nothing else is in hand.
+    /// As many due rows as there is room for, urgent lane first. A suspect row is given out alone, when nothing else is in hand.
     pub async fn claim(
         &self,
         channel: &str,
         worker: i64,
         now: Timestamp,
-        limit: usize,
+        room: impl Into<Room>,
     ) -> Result<Vec<Claim>, StoreError> {
-        let channel: Arc<str> = channel.into();
-        self.write(Mark::Other, move |w| claim::claim(w, &channel, worker, now, limit)).await
+        let (channel, room): (Arc<str>, Room) = (channel.into(), room.into());
+        self.write(Mark::Other, move |w| claim::claim(w, &channel, worker, now, room)).await
     }
 
     /// The claimed messages with their records, in the order given; final ones are dropped from `due` and left out.
@@ -289,7 +290,7 @@ impl Store {
     }
 
     /// Free rows past their end, claimed for `worker` and loaded: settle each with `Never { state: Expired, … }`. Looks at
-    /// a slice of what is due; call it beside `maintain`. Leaves out the channels that `run`: their rows expire when they
+    /// a slice of what is due; call it beside `maintain`. Leaves out the channels that are `claimed` from: their rows expire when they
     /// are claimed.
     pub async fn expired(
         &self,

@@ -62,7 +62,7 @@ pub(super) fn gauges(conn: &Connection) -> Result<Upkeep> {
     Ok(upkeep)
 }
 
-/// Free rows of other channels than those that `run`, past their end, in a slice after `cursor`, and the place to go on from.
+/// Free rows of other channels than those that are `claimed` from, past their end, in a slice after `cursor`, and the place to go on from.
 pub(super) fn expired(
     conn: &Connection,
     cursor: &Cursor,

@@ -27,7 +27,7 @@ pub fn settings(relay: &Relay) -> Settings {
         _ => Security::Plain,
     };
     Settings {
-        relay: Address { security, host: host.to_owned(), port: port.parse().unwrap() },
+        relays: vec![Address { security, host: host.to_owned(), port: port.parse().unwrap() }],
         auth: None,
         ca_file: (security != Security::Plain).then(|| relay.ca_file()),
         hello: Some("client.test".to_owned()),
@@ -36,6 +36,7 @@ pub fn settings(relay: &Relay) -> Settings {
         connections: 5,
         timeouts: timeouts(Duration::from_secs(20)),
         limits: Limits::default(),
+        rates: Vec::new(),
     }
 }
 

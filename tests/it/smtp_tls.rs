@@ -65,7 +65,7 @@ async fn a_relay_without_starttls_gets_no_mail() {
     let relay = Relay::start().await;
     let trusted = Relay::start_with(Options { tls: Tls::StartTls, ..Options::default() }).await;
     let mut settings = with_account(&trusted);
-    settings.relay.port = relay.address().port();
+    settings.relays[0].port = relay.address().port();
     let attempt = Client::new(settings).send("m1").await;
     assert_eq!(held(&attempt), "starttls");
     relay.wait_closed().await;
@@ -103,7 +103,7 @@ async fn a_handshake_that_stalls_or_fails_is_held() {
         let relay = Relay::start().await;
         relay.on(Command::Connect, action);
         let mut settings = settings(&trusted);
-        settings.relay.port = relay.address().port();
+        settings.relays[0].port = relay.address().port();
         settings.timeouts.tls = limit;
         let attempt = Client::new(settings).send("m1").await;
         assert_eq!(held(&attempt), "tls", "{attempt:?}");
@@ -114,7 +114,7 @@ async fn a_handshake_that_stalls_or_fails_is_held() {
 async fn plain_text_stays_on_this_machine_and_carries_no_password() {
     let relay = Relay::start().await;
     let away = Address { security: Security::Plain, host: "192.0.2.1".into(), port: 25 };
-    let attempt = Client::new(Settings { relay: away, ..settings(&relay) }).send("m1").await;
+    let attempt = Client::new(Settings { relays: vec![away], ..settings(&relay) }).send("m1").await;
     assert_eq!(held(&attempt), "connect");
     assert!(attempt.reply.contains("this machine only"), "{}", attempt.reply);
 

@@ -1,18 +1,18 @@
-//! Owns the `smtp` channel: sessions to one relay, kept and reused, and one verdict per attempt.
+//! Owns the `smtp` channel: sessions to its relays, kept and reused, and one verdict per attempt.
 //!
-//! The parts: `reply` (bytes to replies), `body` (a message to bytes), `verdict` and `streak` (what happened to a verdict) and
-//! `pause` (how long a broken route rests) are pure; `wire` (deadlines, TLS), `opening` and `session` (the dialogue) and `pool`
-//! (which connection) act. All numbers and the table of verdicts are in `docs/delivery.md`.
+//! The parts: `reply` (bytes to replies), `body` (a message to bytes), `verdict` and `streak` (what happened to a verdict) are
+//! pure; `wire` (deadlines, TLS), `opening` and `session` (the dialogue), `way` (one relay and its connections) and `pool`
+//! (which relay) act. All numbers and the table of verdicts are in `docs/delivery.md`.
 
 pub mod body;
 mod opening;
-mod pause;
 mod pool;
 pub mod reply;
 mod session;
 mod streak;
 mod tls;
 pub mod verdict;
+mod way;
 mod wire;
 
 use std::path::{Path, PathBuf};
@@ -23,6 +23,9 @@ use std::time::Duration;
 use self::pool::Pool;
 use self::session::Route;
 use self::tls::Tls;
+use self::way::Way;
+use super::ration::{Rate, Ration};
+use super::resolve::Resolver;
 use super::tls::Identity;
 use super::{Attempt, Channel, Gate, Outgoing};
 use crate::clock::Timestamp;
@@ -31,8 +34,8 @@ use crate::secret;
 /// `[channel.NAME]` with `type = "smtp"`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Where to deliver. One relay until failover is due.
-    pub relay: Relay,
+    /// Where to deliver: the first that works. At least one.
+    pub relays: Vec<Relay>,
     /// Who we are, if the relay wants to know; never over a connection without TLS.
     pub auth: Option<Auth>,
     /// Private CA in PEM; `None` = the system's roots.
@@ -43,8 +46,10 @@ pub struct Settings {
     pub hello: Option<String>,
     /// RFC 5321 MAIL FROM; `{id}` in it stands for the message's key, so that a report of failed delivery names it.
     pub envelope_from: String,
-    /// Most connections at once.
+    /// Most connections at once, to each relay.
     pub connections: usize,
+    /// How many messages may go out in which span of time; all of them hold.
+    pub rates: Vec<Rate>,
     /// How long each phase may take.
     pub timeouts: Timeouts,
     /// How long one connection is used.
@@ -161,14 +166,24 @@ impl Default for Limits {
 pub struct Smtp(Arc<Pool>);
 
 impl Smtp {
-    /// The channel `name` (for logs and metrics). Fails if a file of its TLS is unusable, the system has no roots, or the
+    /// The channel `name` (for logs and metrics). Fails if a file of its TLS is unusable, the system has no roots, or a
     /// relay's name is none that a certificate could bear. Connects to nobody yet.
     pub fn new(name: Arc<str>, settings: Settings) -> anyhow::Result<Self> {
-        let tls = match settings.relay.security {
-            Security::Plain => None,
-            Security::Implicit | Security::StartTls => Some(Tls::new(&settings.relay.host, &settings)?),
+        Self::with_resolver(name, &settings, &Resolver::system())
+    }
+
+    /// The same, with another way to look up the relays' names.
+    pub fn with_resolver(name: Arc<str>, settings: &Settings, resolver: &Resolver) -> anyhow::Result<Self> {
+        let way = |relay: &Relay| {
+            let tls = match relay.security {
+                Security::Plain => None,
+                Security::Implicit | Security::StartTls => Some(Tls::new(&relay.host, settings)?),
+            };
+            let (name, relay, settings, resolver) = (name.clone(), relay.clone(), settings.clone(), resolver.clone());
+            anyhow::Ok(Way::new(Route { name, relay, settings, resolver, tls }))
         };
-        Ok(Self(Arc::new(Pool::new(Route { name, settings, tls }))))
+        let ways = settings.relays.iter().map(way).collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(Self(Arc::new(Pool::new(ways, settings.connections, Ration::new(&settings.rates)))))
     }
 }
 
@@ -181,12 +196,16 @@ impl Channel for Smtp {
         Box::pin(self.0.attempt(outgoing, now))
     }
 
-    fn connections(&self) -> usize {
-        self.0.connections()
+    fn connections(&self, waiting: usize) -> usize {
+        self.0.connections(waiting)
     }
 
-    fn gate(&self, now: Timestamp) -> Gate {
-        self.0.gate(now)
+    fn gate(&self, urgent: bool, now: Timestamp) -> Gate {
+        self.0.gate(urgent, now)
+    }
+
+    fn broken(&self) -> Option<&'static str> {
+        self.0.broken()
     }
 
     /// Connects, secures, greets, logs in and says goodbye, under the same deadlines as a delivery.

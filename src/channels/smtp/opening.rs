@@ -17,9 +17,9 @@ use crate::secret::{Secret, Source};
 
 /// Connects, secures, greets and logs in, in the order that `smtps://`, `smtp://` or `smtp+plain://` demands.
 pub(super) async fn open(route: &Route) -> Result<(Wire, Capabilities), End> {
-    let (relay, timeouts) = (&route.settings.relay, &route.settings.timeouts);
+    let (relay, timeouts) = (&route.relay, &route.settings.timeouts);
     let end = |phase| move |event| End { phase, event };
-    let mut wire = Wire::connect(relay, timeouts).await?;
+    let mut wire = Wire::connect(relay, &route.resolver, timeouts).await?;
     if let (Security::Implicit, Some(tls)) = (relay.security, &route.tls) {
         wire = wire.secure(tls, timeouts.tls).await.map_err(end(Phase::Tls))?;
     }

@@ -1,89 +1,109 @@
-//! Owns the sessions of one channel: at most `connections`, kept for the next message, opened one at a time; and the way
-//! from what happened in one to an attempt's verdict.
+//! Owns the choice of the way: the first relay whose breaker lets a message through, within the ration and within
+//! `connections`; and the way from what happened to an attempt's verdict.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
 use super::body;
-use super::pause::Pause;
-use super::session::{Ending, Mail, Route, Session};
-use super::streak::Streak;
-use super::verdict::{End, Event, Outcome, Phase, Scope};
+use super::session::{Ending, Mail};
+use super::verdict::{End, Event, Outcome, Phase};
+use super::way::{NoSession, Way};
+use crate::channels::breaker::Pass;
+use crate::channels::ration::Ration;
 use crate::channels::{Attempt, Gate, Outgoing, Permission, Verdict};
 use crate::clock::Timestamp;
 
 /// How soon a message is tried again that could not go because the disk lags.
 const UNSETTLED_PAUSE: Duration = Duration::from_secs(1);
+/// So many messages may wait for each connection before another one is opened.
+const WAIT_PER_CONNECTION: usize = 8;
 
 pub(super) struct Pool {
-    route: Arc<Route>,
+    /// In the order of `relay`; at least one.
+    ways: Vec<Arc<Way>>,
     /// One permit per connection, held by whoever uses, opens or closes it.
     slots: Arc<Semaphore>,
-    /// One connection is opened at a time: a refused login is then tried once, not once per connection, and a relay that
-    /// comes back is not met by all at once.
-    opening: tokio::sync::Mutex<()>,
-    state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    /// Sessions that wait for a message; the last was used last.
-    parked: Vec<Parked>,
-    pause: Pause,
-    streak: Streak,
-    /// Whether a task waits to close what is parked too long.
-    reaping: bool,
-    closed: bool,
-}
-
-struct Parked {
-    session: Session,
-    since: Instant,
+    most: usize,
+    /// Index of the way that was last taken.
+    in_use: AtomicUsize,
+    ration: Mutex<Ration>,
 }
 
 impl Pool {
-    pub(super) fn new(route: Route) -> Self {
+    pub(super) fn new(ways: Vec<Way>, most: usize, ration: Ration) -> Self {
+        let most = most.max(1);
         Self {
-            slots: Arc::new(Semaphore::new(route.settings.connections.max(1))),
-            route: Arc::new(route),
-            opening: tokio::sync::Mutex::default(),
-            state: Mutex::default(),
+            ways: ways.into_iter().map(Arc::new).collect(),
+            slots: Arc::new(Semaphore::new(most)),
+            most,
+            in_use: AtomicUsize::new(0),
+            ration: Mutex::new(ration),
         }
     }
 
-    pub(super) fn connections(&self) -> usize {
-        self.route.settings.connections.max(1)
+    /// One for each eight that wait, but all that are open anyway and no more than the relay in use is allowed.
+    pub(super) fn connections(&self, waiting: usize) -> usize {
+        let in_use = self.ways.get(self.in_use.load(Ordering::Relaxed));
+        let (allowance, idle) = in_use.map_or((1, 0), |way| way.room());
+        let open = idle + self.most.saturating_sub(self.slots.available_permits());
+        waiting.div_ceil(WAIT_PER_CONNECTION).max(open).clamp(1, allowance)
     }
 
-    pub(super) fn gate(&self, now: Timestamp) -> Gate {
-        match self.state().pause.standing(now) {
-            Some((until, why)) => Gate::Shut { until, why },
-            None => Gate::Open,
-        }
-    }
-
-    pub(super) async fn probe(&self) -> anyhow::Result<()> {
-        match Session::open(&self.route).await {
-            Ok(session) => {
-                session.quit().await;
-                Ok(())
+    /// The ration first: while it is used up the best relay is of no use.
+    pub(super) fn gate(&self, urgent: bool, now: Timestamp) -> Gate {
+        let left = {
+            let mut ration = self.ration();
+            match ration.left(urgent, now) {
+                Some(0) => return Gate::Shut { until: ration.free_at(urgent, now), why: "rate" },
+                left => left,
             }
-            Err(end @ End { event: Event::Reply(_), .. }) => anyhow::bail!("{}: {end}", end.phase.name()),
-            Err(end) => anyhow::bail!("{end}"),
+        };
+        match (self.ways_gate(now), left) {
+            (Gate::Open, Some(left)) => Gate::Few(usize::try_from(left).unwrap_or(usize::MAX)),
+            (gate, _) => gate,
         }
     }
 
-    pub(super) async fn attempt(self: &Arc<Self>, outgoing: &Outgoing, now: Timestamp) -> Attempt {
+    /// Open if one relay is, else a probe if one is due, else shut until the first of them may be tried.
+    fn ways_gate(&self, now: Timestamp) -> Gate {
+        let order = |gate: &Gate| match gate {
+            Gate::Open | Gate::Few(_) => (0, now),
+            Gate::Probe => (1, now),
+            Gate::Shut { until, .. } => (2, *until),
+        };
+        self.ways.iter().map(|way| way.gate(now)).min_by_key(order).unwrap_or(Gate::Open)
+    }
+
+    /// Why no relay works.
+    pub(super) fn broken(&self) -> Option<&'static str> {
+        let troubles: Option<Vec<_>> = self.ways.iter().map(|way| way.broken()).collect();
+        troubles.and_then(|troubles| troubles.first().copied())
+    }
+
+    /// Every relay is tried, also when an earlier one failed.
+    pub(super) async fn probe(&self) -> anyhow::Result<()> {
+        let mut faults = Vec::new();
+        for way in &self.ways {
+            if let Err(fault) = way.probe().await {
+                let several = self.ways.len() > 1;
+                faults.push(if several { format!("{}: {fault:#}", way.host()) } else { format!("{fault:#}") });
+            }
+        }
+        anyhow::ensure!(faults.is_empty(), "{}", faults.join("; "));
+        Ok(())
+    }
+
+    pub(super) async fn attempt(&self, outgoing: &Outgoing, now: Timestamp) -> Attempt {
         let permission = *outgoing.permission.borrow();
         if permission != Permission::Go {
             return withdrawn(permission, now);
         }
-        if let Some((until, why)) = self.state().pause.standing(now) {
-            return paused(until, why);
+        if let Gate::Shut { until, why } = self.gate(outgoing.urgent, now) {
+            return hold(until, why, "the channel pauses after an earlier failure, or its ration is used up");
         }
         let Some(to) = outgoing.to.as_deref().filter(|to| body::fits_a_path(to)) else {
             return never("bad-address", "the recipient's address cannot stand in a command");
@@ -103,178 +123,106 @@ impl Pool {
         }
     }
 
-    async fn send(self: &Arc<Self>, mail: &Mail<'_>, outgoing: &Outgoing, now: Timestamp) -> Attempt {
-        let started = Instant::now();
-        let at = || now.plus(started.elapsed());
-        // Every holder of a slot is bound by the deadlines of its phases, so the wait is bounded too.
-        let Ok(slot) = self.slots.clone().acquire_owned().await else { return withdrawn(Permission::Stopping, now) };
-        let (mut session, reused) = match self.session(at()).await {
-            Ok(found) => found,
-            Err(attempt) => return attempt,
+    /// By the first relay that can be reached. One that cannot has heard nothing of the message, so the next one may: this
+    /// is still one attempt.
+    async fn send(&self, mail: &Mail<'_>, outgoing: &Outgoing, now: Timestamp) -> Attempt {
+        let began = Instant::now();
+        let at = || now.plus(began.elapsed());
+        let mut unreached = None;
+        for (index, way) in self.ways.iter().enumerate() {
+            let Some(pass) = way.enter(at()) else { continue };
+            self.in_use.store(index, Ordering::Relaxed);
+            match self.send_by(way, pass, mail, outgoing, &at).await {
+                Ok(attempt) => return attempt,
+                Err(NoSession::Void) => {}
+                Err(NoSession::Failed(end)) => {
+                    if way.judge(pass, &end, None, at()) == Outcome::Hold(Phase::Auth.name()) {
+                        self.ways
+                            .iter()
+                            .filter(|other| !Arc::ptr_eq(other, way))
+                            .for_each(|way| way.rest_from_login(at()));
+                    }
+                    unreached = Some(end);
+                }
+            }
+        }
+        let (until, why) = match self.ways_gate(at()) {
+            Gate::Shut { until, why } => (until, why),
+            _ => (at(), unreached.as_ref().map_or("closing", |end| end.phase.name())),
         };
+        let code = unreached.as_ref().and_then(End::code);
+        let reply =
+            unreached.map_or_else(|| "the channel pauses after an earlier failure".to_owned(), |end| end.to_string());
+        Attempt { verdict: Verdict::Hold { until, why }, code, reply, receipt: None }
+    }
+
+    /// By this relay.
+    async fn send_by(
+        &self,
+        way: &Arc<Way>,
+        pass: Pass,
+        mail: &Mail<'_>,
+        outgoing: &Outgoing,
+        at: &(impl Fn() -> Timestamp + Sync),
+    ) -> Result<Attempt, NoSession> {
+        // Every holder of a slot is bound by the deadlines of its phases, so the wait is bounded too.
+        let Ok(slot) = self.slots.clone().acquire_owned().await else {
+            return Ok(withdrawn(Permission::Stopping, at()));
+        };
+        let (mut session, reused) = way.session(pass).await?;
+        if let Err(until) = self.ration().take(outgoing.urgent, at()) {
+            way.put_back(session, &self.slots, slot);
+            return Ok(hold(until, "rate", "the ration is used up"));
+        }
         let mut ending = session.deliver(mail, &outgoing.permission).await;
         if reused && had_gone(&ending) {
             // The relay had closed the idle connection and we could not know: nothing of this message was heard.
-            session = match self.open(at()).await {
-                Ok(session) => session,
-                Err(attempt) => return attempt,
-            };
+            session = way.open(pass).await?;
             ending = session.deliver(mail, &outgoing.permission).await;
         }
-        self.put_back(session, slot);
-        match ending {
+        way.put_back(session, &self.slots, slot);
+        Ok(match ending {
             Ending::Judged(end, receipt) => {
-                let judgement = self.state().streak.judge(&end, mail.to);
-                self.judged(&end, judgement, Some(receipt), at())
+                let outcome = way.judge(pass, &end, Some(mail.to), at());
+                self.attempt_of(&end, outcome, receipt, at())
             }
             Ending::Unfit(reason) => never(reason, "the relay does not announce what this message needs"),
             Ending::Withdrawn(permission) => withdrawn(permission, at()),
             Ending::Unsettled => {
                 hold(at().plus(UNSETTLED_PAUSE), "unsettled", "eight deliveries of this connection are not on disk yet")
             }
-        }
+        })
     }
 
-    /// A session that is ready, and whether it has been used before.
-    async fn session(&self, now: Timestamp) -> Result<(Session, bool), Attempt> {
-        while let Some(mut session) = self.take() {
-            if session.is_silent().await {
-                return Ok((session, true));
-            }
-        }
-        Ok((self.open(now).await?, false))
-    }
-
-    /// A parked session that may still be used. Those that may not are dropped, which closes them.
-    fn take(&self) -> Option<Session> {
-        let mut state = self.state();
-        while let Some(parked) = state.parked.pop() {
-            if parked.since.elapsed() < self.route.settings.limits.idle
-                && parked.session.opened.elapsed() < self.route.settings.limits.age
-            {
-                return Some(parked.session);
-            }
-        }
-        None
-    }
-
-    /// A new session, unless the route is paused.
-    async fn open(&self, now: Timestamp) -> Result<Session, Attempt> {
-        let started = Instant::now();
-        let _alone = self.opening.lock().await;
-        if let Some((until, why)) = self.state().pause.standing(now.plus(started.elapsed())) {
-            return Err(paused(until, why));
-        }
-        Session::open(&self.route)
-            .await
-            .map_err(|end| self.judged(&end, end.judge(), None, now.plus(started.elapsed())))
-    }
-
-    /// Parks a session for the next message, or ends it.
-    fn put_back(self: &Arc<Self>, session: Session, slot: OwnedSemaphorePermit) {
-        if !session.is_usable() {
-            return;
-        }
-        let worn = session.transactions >= self.route.settings.limits.messages
-            || session.opened.elapsed() >= self.route.settings.limits.age;
-        let mut state = self.state();
-        if worn || state.closed {
-            // Not awaited: the verdict is known. The slot is free when the connection is closed.
-            tokio::spawn(async move {
-                session.quit().await;
-                drop(slot);
-            });
-            return;
-        }
-        state.parked.push(Parked { session, since: Instant::now() });
-        if !state.reaping {
-            state.reaping = true;
-            tokio::spawn(reap(Arc::downgrade(self)));
-        }
-    }
-
-    pub(super) async fn close(&self) {
-        let parked = {
-            let mut state = self.state();
-            state.closed = true;
-            std::mem::take(&mut state.parked)
-        };
-        let mut goodbyes: JoinSet<()> = parked.into_iter().map(|parked| parked.session.quit()).collect();
-        while goodbyes.join_next().await.is_some() {}
-    }
-
-    /// The attempt that `end` makes, and what it says about the route.
-    fn judged(
+    fn attempt_of(
         &self,
         end: &End,
-        (outcome, scope): (Outcome, Scope),
-        receipt: Option<OwnedSemaphorePermit>,
+        outcome: Outcome,
+        receipt: tokio::sync::OwnedSemaphorePermit,
         now: Timestamp,
     ) -> Attempt {
-        let until = match (scope, outcome) {
-            (Scope::Route, Outcome::Hold(why)) => self.fails(why, end, now),
-            (Scope::Route, _) => self.fails("closing", end, now),
-            (Scope::Message | Scope::Recipient, _) => {
-                self.works(end);
-                now
-            }
-        };
         let (verdict, receipt) = match outcome {
-            Outcome::Sent => (Verdict::Sent { reference: end.queue_id() }, receipt),
+            Outcome::Sent => (Verdict::Sent { reference: end.queue_id() }, Some(receipt)),
             Outcome::Later => (Verdict::Later, None),
             Outcome::Never(reason) => (Verdict::Never { reason }, None),
             Outcome::Ambiguous => (Verdict::Ambiguous, None),
-            Outcome::Hold(why) => (Verdict::Hold { until, why }, None),
+            // Until this relay may be tried again, or at once if there is another.
+            Outcome::Hold(why) => match self.ways_gate(now) {
+                Gate::Shut { until, .. } => (Verdict::Hold { until, why }, None),
+                Gate::Open | Gate::Few(_) | Gate::Probe => (Verdict::Hold { until: now, why }, None),
+            },
         };
         Attempt { verdict, code: end.code(), reply: end.to_string(), receipt }
     }
 
-    /// The route is out of order: pauses it, and says so once, not once per message.
-    fn fails(&self, why: &'static str, end: &End, now: Timestamp) -> Timestamp {
-        let (until, new) = self.state().pause.failed(why, now);
-        if new {
-            // A reply may echo a user's name or an address: only its code is logged.
-            let what = match &end.event {
-                Event::Reply(reply) => format!("{}: {}", end.phase.name(), reply.code),
-                _ => end.to_string(),
-            };
-            tracing::warn!(channel = %self.route.name, why, what, %until, "the relay does not work; messages wait");
-        }
-        until
-    }
-
-    /// A parsed reply to a transaction means that the route works, whatever it said of the message.
-    fn works(&self, end: &End) {
-        if end.code().is_some() && self.state().pause.recovered() {
-            tracing::info!(channel = %self.route.name, "the relay works again");
+    pub(super) async fn close(&self) {
+        for way in &self.ways {
+            way.close().await;
         }
     }
 
-    /// The state behind its lock; every change of it is a single step, so a panic elsewhere leaves it whole.
-    fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Closes sessions that have been parked too long, politely; ends when none is parked.
-async fn reap(pool: Weak<Pool>) {
-    while let Some((due, slots)) = pool.upgrade().and_then(|pool| {
-        let mut state = pool.state();
-        let due = state.parked.first().map(|parked| parked.since + pool.route.settings.limits.idle);
-        state.reaping = due.is_some();
-        due.map(|due| (due, pool.slots.clone()))
-    }) {
-        sleep_until(due).await;
-        let Ok(_slot) = slots.acquire_owned().await else { return };
-        let old = pool.upgrade().and_then(|pool| {
-            let mut state = pool.state();
-            let old =
-                state.parked.first().is_some_and(|parked| parked.since.elapsed() >= pool.route.settings.limits.idle);
-            old.then(|| state.parked.remove(0))
-        });
-        if let Some(old) = old {
-            old.session.quit().await;
-        }
+    fn ration(&self) -> MutexGuard<'_, Ration> {
+        self.ration.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -290,10 +238,6 @@ fn had_gone(ending: &Ending) -> bool {
 
 fn hold(until: Timestamp, why: &'static str, reply: &str) -> Attempt {
     Attempt { verdict: Verdict::Hold { until, why }, code: None, reply: reply.to_owned(), receipt: None }
-}
-
-fn paused(until: Timestamp, why: &'static str) -> Attempt {
-    hold(until, why, "the channel pauses after an earlier failure")
 }
 
 fn never(reason: &'static str, reply: &str) -> Attempt {

@@ -9,11 +9,12 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::Settings;
 use super::opening::{self, Capabilities};
 use super::tls::Tls;
 use super::verdict::{End, Event, Phase};
 use super::wire::Wire;
+use super::{Relay, Settings};
+use crate::channels::resolve::Resolver;
 use crate::channels::{Handover, Permission};
 use crate::{crash, metrics};
 
@@ -33,7 +34,9 @@ const QUIT: Duration = Duration::from_secs(1);
 /// Where sessions go, and how.
 pub(super) struct Route {
     pub(super) name: Arc<str>,
+    pub(super) relay: Relay,
     pub(super) settings: Settings,
+    pub(super) resolver: Resolver,
     /// Present unless the relay is spoken to in plain text.
     pub(super) tls: Option<Tls>,
 }

@@ -2,7 +2,7 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::task::Poll;
 use std::time::Duration;
@@ -17,6 +17,7 @@ use super::reply::{self, Reply};
 use super::tls::Tls;
 use super::verdict::{End, Event, Phase};
 use super::{Relay, Security, Timeouts};
+use crate::channels::resolve::{Resolver, Unresolved};
 
 /// Most addresses of one relay that are tried for one connection, so that connecting ends.
 const MAX_ADDRESSES: usize = 4;
@@ -37,17 +38,17 @@ enum Stream {
 
 impl Wire {
     /// A TCP connection to `relay`: its addresses one after the other, each with its own deadline.
-    pub(super) async fn connect(relay: &Relay, timeouts: &Timeouts) -> Result<Self, End> {
-        let resolve = |event| End { phase: Phase::Resolve, event };
+    pub(super) async fn connect(relay: &Relay, resolver: &Resolver, timeouts: &Timeouts) -> Result<Self, End> {
         let connect = |event| End { phase: Phase::Connect, event };
-        let looked_up = within(timeouts.resolve, tokio::net::lookup_host((relay.host.as_str(), relay.port)));
-        let addresses: Vec<SocketAddr> = looked_up.await.map_err(resolve)?.collect();
-        if relay.security == Security::Plain && !addresses.iter().all(|address| address.ip().is_loopback()) {
+        let looked_up = resolver.addresses(&relay.host, timeouts.resolve).await;
+        let addresses = looked_up.map_err(|why| End { phase: Phase::Resolve, event: unresolved(why) })?;
+        if relay.security == Security::Plain && !addresses.iter().all(IpAddr::is_loopback) {
             return Err(connect(Event::Unfit("smtp+plain:// goes to this machine only; use smtps:// or smtp://")));
         }
-        let mut last = resolve(Event::Unfit("the relay's name has no address"));
-        for address in addresses.iter().take(MAX_ADDRESSES) {
-            match within(timeouts.connect, TcpStream::connect(address)).await.and_then(without_delay) {
+        let mut last = connect(Event::Timeout);
+        for address in addresses.into_iter().take(MAX_ADDRESSES) {
+            let there = SocketAddr::new(address, relay.port);
+            match within(timeouts.connect, TcpStream::connect(there)).await.and_then(without_delay) {
                 Ok(stream) => return Ok(Self { stream: Stream::Plain(stream), unread: BytesMut::new() }),
                 Err(event) => last = connect(event),
             }
@@ -133,6 +134,15 @@ impl Wire {
             Stream::Plain(stream) => stream.local_addr().ok(),
             Stream::Tls(stream) => stream.get_ref().0.local_addr().ok(),
         }
+    }
+}
+
+/// A name that does not exist is the operator's to mend; anything else may pass.
+fn unresolved(why: Unresolved) -> Event {
+    match why {
+        lasting if lasting.is_lasting() => Event::Unfit(lasting.text()),
+        Unresolved::Timeout => Event::Timeout,
+        passing => Event::Io(passing.to_string()),
     }
 }
 

@@ -7,7 +7,7 @@ use super::failure::{Failure, Way};
 use super::{Answer, Client};
 use crate::channels::breaker::{Breaker, Failure as Trouble, Pass};
 use crate::channels::smtp::verdict::Outcome;
-use crate::channels::{Attempt, Gate, Verdict};
+use crate::channels::{Attempt, Gate, Verdict, jitter};
 use crate::clock::Timestamp;
 
 /// How soon a message is tried again that nothing else holds.
@@ -66,6 +66,11 @@ impl Endpoint {
         self.breaker().gate(now)
     }
 
+    /// Why the breaker is open or half-open.
+    pub fn broken(&self) -> Option<&'static str> {
+        self.breaker().broken()
+    }
+
     /// Leave to try, or the attempt that there is none.
     pub fn enter(&self, now: Timestamp) -> Result<Pass, Attempt> {
         self.breaker().enter(now).map_err(|shut| Attempt {
@@ -95,7 +100,7 @@ impl Endpoint {
         let asked = judged.until.unwrap_or(now.plus(AGAIN));
         let held = match breaker.gate(now) {
             Gate::Shut { until, .. } => until.max(asked),
-            Gate::Open | Gate::Probe => asked,
+            Gate::Open | Gate::Few(_) | Gate::Probe => asked,
         };
         drop(breaker);
         let verdict = match judged.outcome {
@@ -111,14 +116,5 @@ impl Endpoint {
     /// The breaker behind its lock; every change of it is a single step, so a panic elsewhere leaves it whole.
     fn breaker(&self) -> MutexGuard<'_, Breaker> {
         self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Uniform in 0..1; without the system's randomness the middle.
-fn jitter() -> f64 {
-    let mut bytes = [0; 4];
-    match getrandom::fill(&mut bytes) {
-        Ok(()) => f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX),
-        Err(_) => 0.5,
     }
 }

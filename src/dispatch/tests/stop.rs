@@ -30,12 +30,16 @@ impl Channel for Waits {
         })
     }
 
-    fn connections(&self) -> usize {
+    fn connections(&self, _waiting: usize) -> usize {
         1
     }
 
-    fn gate(&self, _now: Timestamp) -> Gate {
+    fn gate(&self, _urgent: bool, _now: Timestamp) -> Gate {
         Gate::Open
+    }
+
+    fn broken(&self) -> Option<&'static str> {
+        None
     }
 
     fn probe(&self) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send + '_>> {

@@ -1,0 +1,275 @@
+//! Owns one relay of a channel: its breaker, its sessions (kept for the next message, opened one at a time), and how many of
+//! them may be open.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until};
+
+use super::Limits;
+use super::session::{Route, Session};
+use super::streak::Streak;
+use super::verdict::{End, Event, Outcome, Phase, Scope};
+use crate::channels::breaker::{Breaker, Failure, Pass};
+use crate::channels::{Gate, jitter};
+use crate::clock::Timestamp;
+
+/// How long a route is left alone that has said 421.
+const CLOSING: Duration = Duration::from_mins(1);
+/// A password that one relay refused is not tried at another one sooner.
+const LOGIN_REST: Duration = Duration::from_secs(30);
+/// So many messages must be answered before one more connection is allowed again after a failure.
+const EARNS_ONE: usize = 8;
+
+/// One relay.
+pub(super) struct Way {
+    route: Arc<Route>,
+    /// One connection is opened at a time: a refused login is then tried once, not once per connection, and a relay that
+    /// comes back is not met by all at once.
+    opening: tokio::sync::Mutex<()>,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// Sessions that wait for a message; the last was used last.
+    parked: Vec<Parked>,
+    breaker: Breaker,
+    streak: Streak,
+    /// Most connections now: halved by one that fails, one more for each [`EARNS_ONE`] answered messages.
+    allowance: usize,
+    answered: usize,
+    /// Whether a session was ever opened, login included.
+    known: bool,
+    /// Whether a task waits to close what is parked too long.
+    reaping: bool,
+    closed: bool,
+}
+
+struct Parked {
+    session: Session,
+    since: Instant,
+}
+
+/// Why there is no session.
+pub(super) enum NoSession {
+    /// Another connection has failed meanwhile.
+    Void,
+    /// Opening one failed.
+    Failed(End),
+}
+
+impl Way {
+    pub(super) fn new(route: Route) -> Self {
+        let state = State {
+            parked: Vec::new(),
+            breaker: Breaker::default(),
+            streak: Streak::default(),
+            allowance: route.settings.connections.max(1),
+            answered: 0,
+            known: false,
+            reaping: false,
+            closed: false,
+        };
+        Self { route: Arc::new(route), opening: tokio::sync::Mutex::default(), state: Mutex::new(state) }
+    }
+
+    /// The name of the relay.
+    pub(super) fn host(&self) -> &str {
+        &self.route.relay.host
+    }
+
+    pub(super) fn gate(&self, now: Timestamp) -> Gate {
+        self.state().breaker.gate(now)
+    }
+
+    pub(super) fn broken(&self) -> Option<&'static str> {
+        self.state().breaker.broken()
+    }
+
+    /// Leave to use this relay now.
+    pub(super) fn enter(&self, now: Timestamp) -> Option<Pass> {
+        self.state().breaker.enter(now).ok()
+    }
+
+    /// Most connections now, and how many are open and idle.
+    pub(super) fn room(&self) -> (usize, usize) {
+        let state = self.state();
+        (state.allowance, state.parked.len())
+    }
+
+    /// A session outside of the count, which nothing is sent on.
+    pub(super) async fn probe(&self) -> anyhow::Result<()> {
+        match Session::open(&self.route).await {
+            Ok(session) => {
+                session.quit().await;
+                Ok(())
+            }
+            Err(end @ End { event: Event::Reply(_), .. }) => anyhow::bail!("{}: {end}", end.phase.name()),
+            Err(end) => anyhow::bail!("{end}"),
+        }
+    }
+
+    /// A session that is ready, and whether it has been used before.
+    pub(super) async fn session(&self, pass: Pass) -> Result<(Session, bool), NoSession> {
+        while let Some(mut session) = self.take() {
+            if session.is_silent().await {
+                return Ok((session, true));
+            }
+        }
+        Ok((self.open(pass).await?, false))
+    }
+
+    /// A parked session that may still be used. Those that may not are dropped, which closes them.
+    fn take(&self) -> Option<Session> {
+        let mut state = self.state();
+        while let Some(parked) = state.parked.pop() {
+            if parked.since.elapsed() < self.limits().idle && parked.session.opened.elapsed() < self.limits().age {
+                return Some(parked.session);
+            }
+        }
+        None
+    }
+
+    /// A new session, if the pass still counts when its turn has come.
+    pub(super) async fn open(&self, pass: Pass) -> Result<Session, NoSession> {
+        let _alone = self.opening.lock().await;
+        if !self.state().breaker.is_valid(pass) {
+            return Err(NoSession::Void);
+        }
+        let session = Session::open(&self.route).await.map_err(NoSession::Failed)?;
+        self.state().known = true;
+        Ok(session)
+    }
+
+    /// Parks a session for the next message, or ends it.
+    pub(super) fn put_back(self: &Arc<Self>, session: Session, slots: &Arc<Semaphore>, slot: OwnedSemaphorePermit) {
+        if !session.is_usable() {
+            return;
+        }
+        let worn = session.transactions >= self.limits().messages || session.opened.elapsed() >= self.limits().age;
+        let mut state = self.state();
+        if worn || state.closed {
+            // Not awaited: the verdict is known. The slot is free when the connection is closed.
+            tokio::spawn(async move {
+                session.quit().await;
+                drop(slot);
+            });
+            return;
+        }
+        state.parked.push(Parked { session, since: Instant::now() });
+        if !state.reaping {
+            state.reaping = true;
+            tokio::spawn(reap(Arc::downgrade(self), slots.clone()));
+        }
+    }
+
+    pub(super) async fn close(&self) {
+        let parked = {
+            let mut state = self.state();
+            state.closed = true;
+            std::mem::take(&mut state.parked)
+        };
+        let mut goodbyes: JoinSet<()> = parked.into_iter().map(|parked| parked.session.quit()).collect();
+        while goodbyes.join_next().await.is_some() {}
+    }
+
+    /// What `end` makes of a mail to `to`, and of this relay. The opening of a session is nobody's: `to` is `None`.
+    pub(super) fn judge(&self, pass: Pass, end: &End, to: Option<&str>, now: Timestamp) -> Outcome {
+        let mut state = self.state();
+        let (outcome, scope) = to.map_or_else(|| end.judge(), |to| state.streak.judge(end, to));
+        let trouble = match (scope, outcome) {
+            (Scope::Route, Outcome::Hold(why)) => Some(why),
+            (Scope::Route, _) => Some("closing"),
+            // The session broke in the middle of a message.
+            (Scope::Message | Scope::Recipient, _) if end.code().is_none() => Some(end.phase.name()),
+            (Scope::Message | Scope::Recipient, _) => None,
+        };
+        if let Some(why) = trouble {
+            if end.phase < Phase::Mail {
+                state.allowance = (state.allowance / 2).max(1);
+                state.answered = 0;
+            }
+            let failure = failure(end, why);
+            if state.breaker.failed(pass, failure, why, now, jitter()) {
+                drop(state);
+                self.say_broken(why, end);
+            }
+            return outcome;
+        }
+        state.answered += 1;
+        if state.answered.is_multiple_of(EARNS_ONE) {
+            state.allowance = (state.allowance + 1).min(self.route.settings.connections.max(1));
+        }
+        if state.breaker.succeeded(pass, now) {
+            tracing::info!(channel = %self.route.name, relay = %self.route.relay.host, "the relay works again");
+        }
+        outcome
+    }
+
+    /// Another relay of the channel has refused the login: this one is not asked the same for a while, unless it is known
+    /// to accept it.
+    pub(super) fn rest_from_login(&self, now: Timestamp) {
+        let mut state = self.state();
+        if !state.known {
+            state.breaker.rest(LOGIN_REST, "auth", now);
+        }
+    }
+
+    /// Said once, not once per message.
+    fn say_broken(&self, why: &'static str, end: &End) {
+        // A reply may echo a user's name or an address: only its code is logged.
+        let what = match &end.event {
+            Event::Reply(reply) => format!("{}: {}", end.phase.name(), reply.code),
+            _ => end.to_string(),
+        };
+        tracing::warn!(
+            channel = %self.route.name,
+            relay = %self.route.relay.host,
+            why,
+            what,
+            "the relay does not work; messages wait, or go by the next one"
+        );
+    }
+
+    fn limits(&self) -> Limits {
+        self.route.settings.limits
+    }
+
+    /// The state behind its lock; every change of it is a single step, so a panic elsewhere leaves it whole.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What `end`, held because of `why`, says about the next attempt.
+fn failure(end: &End, why: &'static str) -> Failure {
+    match (why, &end.event) {
+        ("auth" | "sender" | "policy", _) | (_, Event::Unfit(_)) => Failure::Lasting,
+        ("closing", _) => Failure::Asked(CLOSING),
+        (_, Event::Reply(reply)) if reply.code == 421 => Failure::Asked(CLOSING),
+        _ => Failure::Passing,
+    }
+}
+
+/// Closes sessions that have been parked too long, politely; ends when none is parked.
+async fn reap(way: Weak<Way>, slots: Arc<Semaphore>) {
+    while let Some(due) = way.upgrade().and_then(|way| {
+        let mut state = way.state();
+        let due = state.parked.first().map(|parked| parked.since + way.limits().idle);
+        state.reaping = due.is_some();
+        due
+    }) {
+        sleep_until(due).await;
+        let Ok(_slot) = slots.clone().acquire_owned().await else { return };
+        let old = way.upgrade().and_then(|way| {
+            let mut state = way.state();
+            let old = state.parked.first().is_some_and(|parked| parked.since.elapsed() >= way.limits().idle);
+            old.then(|| state.parked.remove(0))
+        });
+        if let Some(old) = old {
+            old.session.quit().await;
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Owns the moments at which a channel breaks and works again, seen by comparing what it says of itself before and after.
+
+use std::sync::Arc;
+
+use crate::metrics;
+
+/// What a look at a channel found new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// No way out works any more, because of this: the `why` of a hold.
+    Broke(&'static str),
+    /// One works again.
+    Recovered,
+}
+
+/// What a channel was seen to be the last time. It begins as one that works.
+#[derive(Debug)]
+pub struct Outage {
+    channel: Arc<str>,
+    broken: Option<&'static str>,
+}
+
+impl Outage {
+    /// Of the channel of this name.
+    pub fn of(channel: Arc<str>) -> Self {
+        Self { channel, broken: None }
+    }
+
+    /// Compares with the last look, keeps `channel_open` true, and says in the log what is new. Another reason for the same
+    /// break is none.
+    pub fn see(&mut self, broken: Option<&'static str>) -> Option<Change> {
+        let before = std::mem::replace(&mut self.broken, broken);
+        if before == broken {
+            return None;
+        }
+        for (why, value) in [(before, 0.0), (broken, 1.0)] {
+            if let Some(why) = why {
+                metrics::channel_open(self.channel.clone(), why).set(value);
+            }
+        }
+        match (before, broken) {
+            (None, Some(why)) => {
+                tracing::error!(channel = %self.channel, why, "the channel is broken: messages wait, one is tried now and then");
+                Some(Change::Broke(why))
+            }
+            (Some(_), None) => {
+                tracing::info!(channel = %self.channel, "the channel works again");
+                Some(Change::Recovered)
+            }
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_break_and_a_recovery_are_each_seen_once() {
+        let mut outage = Outage::of("email".into());
+        let looks = [None, Some("connect"), Some("connect"), Some("auth"), None, None];
+        let seen: Vec<_> = looks.into_iter().map(|broken| outage.see(broken)).collect();
+        assert_eq!(seen, [None, Some(Change::Broke("connect")), None, None, Some(Change::Recovered), None]);
+    }
+}
