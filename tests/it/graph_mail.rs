@@ -88,7 +88,7 @@ async fn every_answer_has_a_verdict() {
         let (outgoing, _go) = outgoing(MAIL);
         let attempt = channel.attempt(&outgoing, NOW).await;
         assert_eq!(attempt.verdict, verdict, "{why}");
-        assert_eq!(channel.gate(NOW) == Gate::Open, open, "{why}: {:?}", channel.gate(NOW));
+        assert_eq!(channel.gate(true, NOW) == Gate::Open, open, "{why}: {:?}", channel.gate(true, NOW));
     }
 }
 
@@ -108,13 +108,13 @@ async fn what_only_a_configuration_mends_shuts_the_channel() {
         let Verdict::Hold { until, why: told } = attempt.verdict else { panic!("{attempt:?}") };
         assert_eq!(told, why);
         assert!(until.since(NOW) >= Duration::from_secs(30), "{why}");
-        assert_eq!(channel.gate(NOW), Gate::Shut { until, why });
+        assert_eq!(channel.gate(true, NOW), Gate::Shut { until, why });
         let again = channel.attempt(&outgoing, NOW).await;
         assert_eq!(again.verdict, Verdict::Hold { until, why });
         assert_eq!(clouds.graph.asked().len(), 1, "nothing is asked while it is shut");
-        assert_eq!(channel.gate(until), Gate::Probe);
+        assert_eq!(channel.gate(true, until), Gate::Probe);
         assert!(matches!(channel.attempt(&outgoing, until).await.verdict, Verdict::Sent { .. }));
-        assert_eq!(channel.gate(until), Gate::Open);
+        assert_eq!(channel.gate(true, until), Gate::Open);
     }
 }
 

@@ -117,7 +117,7 @@ async fn every_try_bears_the_same_id() {
     let mut now = NOW;
     for (act, sent) in [(Act::Cut, false), (status(500), false), (status(503), false), (status(200), true)] {
         server.then(act);
-        if let Gate::Shut { until, .. } = channel.gate(now) {
+        if let Gate::Shut { until, .. } = channel.gate(true, now) {
             now = until;
         }
         let attempt = channel.attempt(&outgoing, now).await;
@@ -154,7 +154,7 @@ async fn every_answer_has_a_verdict() {
         let (outgoing, _go) = outgoing(BODY);
         let attempt = channel.attempt(&outgoing, NOW).await;
         assert_eq!(attempt.verdict, verdict, "{why}");
-        assert_eq!(channel.gate(NOW) == Gate::Open, open, "{why}: {:?}", channel.gate(NOW));
+        assert_eq!(channel.gate(true, NOW) == Gate::Open, open, "{why}: {:?}", channel.gate(true, NOW));
     }
     for (code, why) in [(301, "redirected"), (401, "auth"), (403, "auth"), (404, "no-endpoint")] {
         let server =
@@ -165,7 +165,7 @@ async fn every_answer_has_a_verdict() {
         let Verdict::Hold { until, why: told } = attempt.verdict else { panic!("{code}: {attempt:?}") };
         assert_eq!(told, why);
         assert!(until.since(NOW) >= Duration::from_secs(30), "{code} opens the breaker");
-        assert_eq!(channel.gate(NOW), Gate::Shut { until, why });
+        assert_eq!(channel.gate(true, NOW), Gate::Shut { until, why });
     }
 }
 
@@ -196,10 +196,10 @@ async fn an_endpoint_that_is_dead_is_left_alone() {
     for _ in 0..5 {
         let (outgoing, _go) = outgoing(BODY);
         assert_eq!(channel.attempt(&outgoing, now).await.verdict, Verdict::Ambiguous);
-        let Gate::Shut { until, .. } = channel.gate(now) else { panic!("{:?}", channel.gate(now)) };
+        let Gate::Shut { until, .. } = channel.gate(true, now) else { panic!("{:?}", channel.gate(true, now)) };
         now = until;
     }
-    assert_eq!(channel.gate(now), Gate::Probe, "a window of half a minute is over");
+    assert_eq!(channel.gate(true, now), Gate::Probe, "a window of half a minute is over");
     assert!(now.since(NOW) >= Duration::from_secs(30 + 1 + 2 + 4 + 8));
     assert_eq!(server.asked().len(), 5);
 }
