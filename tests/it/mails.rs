@@ -205,7 +205,7 @@ fn shown(html: &str) -> Vec<String> {
 
 /// Every shipped template with a fixture of its own.
 #[expect(clippy::too_many_lines, reason = "one table")]
-fn all_mails() -> Vec<(&'static str, Mail)> {
+pub fn all_mails() -> Vec<(&'static str, Mail)> {
     let of = |template: &str, upn: &str, severity, fixture: &str, operations: &[&str]| {
         let mut records = about(upn, records(fixture));
         if !operations.is_empty() {

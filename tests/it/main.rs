@@ -26,6 +26,7 @@ mod kafka_real_daemon;
 mod layers;
 mod mails;
 mod operators;
+mod postfix;
 mod refusals;
 mod reload;
 mod resolve;
