@@ -264,6 +264,9 @@ impl Explainer {
 
     /// Where the directory looked for an address and what it found; why nobody can be mailed there, if so.
     fn reach(&self, recipient: &Recipient, record: &Record) -> (Vec<Step>, Option<String>) {
+        if matches!(recipient, Recipient::Room(_)) {
+            return (Vec::new(), None); // it needs none
+        }
         let resolution = self.people.resolve(recipient, std::slice::from_ref(record));
         let lost = match &resolution {
             Resolution::Found(_) => None,

@@ -9,7 +9,7 @@ use super::Log;
 use super::reading::Reading;
 use super::values;
 pub(super) use super::values::Addressee;
-use crate::compose::templates::{BUILT_IN, SHIPPED};
+use crate::compose::templates::{BUILT_IN, LAYOUT, SHIPPED};
 use crate::record::own;
 use crate::{compose, people, rules, source, store};
 
@@ -281,17 +281,23 @@ pub(super) fn templates(reading: &mut Reading<'_>) -> Option<PathBuf> {
 }
 
 /// What a rule may name: the shipped templates and the folders of `dir`, but those that are no template or that the daemon
-/// itself chooses. `None` where the folder cannot be listed: there is a fault already.
-pub(super) fn template_names(dir: Option<&Path>) -> Option<Vec<String>> {
+/// itself chooses; and which of them have a body and no part of a mail. `None` where the folder cannot be listed: there is a
+/// fault already.
+pub(super) fn template_names(dir: Option<&Path>) -> Option<(Vec<String>, Vec<String>)> {
     let mut names: Vec<String> = SHIPPED.iter().map(|name| (*name).to_owned()).collect();
+    let mut for_rooms = Vec::new();
     for entry in dir.map(std::fs::read_dir).transpose().ok()?.into_iter().flatten() {
-        let entry = entry.ok()?;
-        let name = entry.file_name().into_string().unwrap_or_default();
-        if entry.path().is_dir() && name != "layout" && !BUILT_IN.contains(&name.as_str()) && !names.contains(&name) {
+        let folder = entry.ok()?.path();
+        let name = folder.file_name().and_then(std::ffi::OsStr::to_str).unwrap_or_default().to_owned();
+        if folder.is_dir() && name != LAYOUT && !BUILT_IN.contains(&name.as_str()) && !names.contains(&name) {
+            let has = |part: &str| folder.join(format!("{part}.hbs")).exists();
+            if has("body") && !["subject", "html", "text"].into_iter().any(has) {
+                for_rooms.push(name.clone());
+            }
             names.push(name);
         }
     }
-    Some(names)
+    Some((names, for_rooms))
 }
 
 /// Every address of ours that mail would go to must be one that may be mailed (design invariant 9).

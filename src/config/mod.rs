@@ -222,12 +222,14 @@ fn build(
     let log = build::log(reading);
     let brand = build::brand(reading);
     let templates = build::templates(reading);
+    let (templates_of_rules, templates_for_rooms) = build::template_names(templates.as_deref()).unzip();
     let scope = Scope {
         lists,
         policies,
         channels: channel::names(reading),
         rooms: channel::rooms(reading),
-        templates: build::template_names(templates.as_deref()),
+        templates: templates_of_rules,
+        templates_for_rooms: templates_for_rooms.unwrap_or_default(),
     };
     let around = ruleset::Around { scope, people: people.as_ref(), store: store.as_ref() };
     let rules = ruleset::read(reading, files, rules, &around);

@@ -59,6 +59,8 @@ pub struct Scope {
     pub rooms: Vec<Arc<str>>,
     /// Names of templates; `None` = not checked.
     pub templates: Option<Vec<String>>,
+    /// Those of them that make no mail.
+    pub templates_for_rooms: Vec<String>,
 }
 
 /// Told of each fault: byte range in the file, dotted key below the rule, what is wrong and the remedy.
@@ -81,11 +83,11 @@ pub fn rule(table: &DeTable<'_>, span: Range<usize>, scope: &Scope, fault: &mut 
         on: reader.on(),
         when: reader.condition("when"),
         unless: reader.condition("unless"),
+        template: reader.template(&channels),
         to: reader.to(&channels, &rooms),
         except: reader.people("except"),
         channels,
         rooms,
-        template: reader.template(),
         severity: reader.severity(),
         shadow: reader.word("mode", &["live", "shadow"]).is_some_and(|mode| mode == "shadow"),
         max_age: reader.max_age(),
@@ -288,7 +290,8 @@ impl<'a> Reader<'a, '_> {
         channels
     }
 
-    fn template(&mut self) -> Arc<str> {
+    /// A template that the personal ones of the rule's channels can use.
+    fn template(&mut self, channels: &[Arc<str>]) -> Arc<str> {
         if !self.table.contains_key("template") {
             self.missing("template", "name the folder below templates/, e.g. template = \"password-changed\"");
         }
@@ -298,6 +301,14 @@ impl<'a> Reader<'a, '_> {
             Some(known) => self.word("template", &known),
             None => self.text("template"),
         };
+        if let (Some(name), Some(value), [channel, ..]) = (name, self.table.get("template"), channels)
+            && scope.templates_for_rooms.iter().any(|known| known == name)
+        {
+            let message = format!(
+                "has a body.hbs and no mail, and channel `{channel}` sends mail: add subject.hbs, html.hbs and text.hbs to its folder"
+            );
+            self.fault(value.span(), "template", message);
+        }
         name.unwrap_or_default().into()
     }
 

@@ -17,7 +17,8 @@ fn scope() -> Scope {
         ]),
         channels: vec!["email".into(), "second".into(), "ops-hook".into()],
         rooms: vec!["ops-hook".into()],
-        templates: Some(vec!["password-changed".into(), "password-reset".into()]),
+        templates: Some(vec!["password-changed".into(), "password-reset".into(), "pager".into()]),
+        templates_for_rooms: vec!["pager".into()],
     }
 }
 
@@ -114,6 +115,13 @@ fn a_room_needs_nobody_to_tell_and_a_personal_channel_does() {
     assert_eq!((rule.channels.len(), rule.rooms), (0, vec!["ops-hook".into()]));
     let both = least("channels = ['ops-hook', 'email']\nto = 'target'").unwrap();
     assert_eq!(both.ways().map(|way| &**way).collect::<Vec<_>>(), ["email", "ops-hook"]);
+    let pager = |rest: &str| read(&format!("id = 'r'\non = 'any'\ntemplate = 'pager'\n{rest}"));
+    pager("channels = 'ops-hook'").unwrap();
+    let faults = pager("channels = ['ops-hook', 'email']\nto = 'target'").unwrap_err();
+    assert!(
+        faults[0].starts_with("'pager' | template | has a body.hbs and no mail, and channel `email`"),
+        "{faults:?}"
+    );
     let faults = least("channels = ['ops-hook', 'email']").unwrap_err();
     assert_eq!(
         faults,
