@@ -138,6 +138,10 @@ impl Lane {
 
     /// Frozen bytes as they are; else the person and the wording of now.
     fn prepare(&self, message: &Loaded, now: Timestamp) -> Result<Ready, Event> {
+        // Not by any rule: the channel's `type` has changed, or an operator has moved the message.
+        if matches!(message.recipient, Recipient::Room(_)) != self.sender.is_none() {
+            return Err(Event::WrongChannel);
+        }
         if let Some(bytes) = message.frozen.as_ref().filter(|_| !crash::planted("new-bytes")) {
             let redirected = self.sender.as_ref().and_then(|sender| sender.redirect_to.as_deref());
             let address = message.address.clone();
@@ -163,12 +167,7 @@ impl Lane {
 
     fn compose(&self, message: &Loaded, plain: bool) -> Result<Ready, Event> {
         let records: Vec<Record> = message.records.iter().filter_map(read).collect();
-        let person = match (&message.recipient, &self.sender) {
-            (Recipient::Room(_), None) => None,
-            // Not by any rule: the channel's `type` has changed, or an operator has moved the message.
-            (Recipient::Room(_), Some(_)) | (_, None) => return Err(Event::Refused("wrong-channel")),
-            (_, Some(_)) => Some(self.person(message, &records)?),
-        };
+        let person = self.sender.as_ref().map(|_| self.person(message, &records)).transpose()?;
         let key = message.key.to_string();
         // Without the records' bodies (content retention) only the built-in template can say anything; and the one of a rule
         // that is gone may now be worded for another.

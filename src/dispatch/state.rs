@@ -76,6 +76,8 @@ pub enum Event {
     Unknown,
     /// The directory says that the recipient is not to be mailed.
     Refused(&'static str),
+    /// It is for a person and stands on a room, or the reverse.
+    WrongChannel,
     /// The template does not render.
     TemplateFailed,
     /// The mailbox was refused for good not long ago: it is not tried again.
@@ -139,6 +141,7 @@ pub fn settled(policy: &Policy, message: &Loaded, event: Event, now: Timestamp, 
         }
         Event::Unknown => policy.unresolved(message, "unresolved", now),
         Event::Refused(reason) => policy.unresolved(message, reason, now),
+        Event::WrongChannel => policy.given_up(message, FinalState::Failed, "wrong-channel", now),
         Event::TemplateFailed => hold(now.plus(TEMPLATE_AGAIN)),
         Event::RefusedBefore => policy.given_up(message, FinalState::Failed, MAILBOX_REFUSED, now),
     }

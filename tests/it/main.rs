@@ -14,6 +14,7 @@ mod demo;
 mod explain;
 mod flow;
 mod graph_mail;
+mod giving_up;
 mod harness;
 mod http_server;
 mod inspect;
