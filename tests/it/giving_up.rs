@@ -21,12 +21,12 @@ template = "delivery"
 "#;
 
 /// How many of our own records the rules have seen.
-fn own_records(bench: &Bench) -> u64 {
+pub fn own_records(bench: &Bench) -> u64 {
     bench.metric("auditbell_records_total", &["source=\"auditbell\""])
 }
 
 /// Nothing is due, and no record of ours waits.
-async fn settled(bench: &Bench) {
+pub async fn settled(bench: &Bench) {
     bench
         .until("the end of the work", |bench| {
             let store = Connection::open(&bench.store).unwrap();

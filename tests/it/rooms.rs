@@ -1,0 +1,135 @@
+//! Rooms through the doors: the real daemon, a scripted relay and a scripted HTTP server.
+
+use std::time::Duration;
+
+use rusqlite::Connection;
+use serde_json::Value;
+
+use crate::giving_up::{OPS, own_records, settled};
+use crate::harness::{ALICE, BOB, Bench, RESET, envelope, recipients, reset, reset_of_number, text};
+use crate::http_server::{Asked, Server, status};
+use crate::smtp_server::{Action, Command};
+
+/// A room at `server`, whose people are told by mail when it gives up.
+fn hook(server: &Server) -> String {
+    format!(
+        "\n[channel.ops-hook]\ntype = \"webhook\"\nurl = \"{}/hook\"\nallow_http = true\nallow_private = true\n\
+         retry = [\"1s\"]\nfallback = [\"email\", \"soc@example.com\"]\n",
+        server.url()
+    )
+}
+
+/// [`OPS`], told to the room.
+fn ops() -> String {
+    OPS.replace("to = [\"ops@example.com\"]\nchannels = [\"email\"]", "channels = [\"ops-hook\"]")
+}
+
+fn document(asked: &Asked) -> Value {
+    serde_json::from_slice(&asked.body).unwrap()
+}
+
+/// Both kinds of channel in one rule.
+#[tokio::test(flavor = "multi_thread")]
+async fn people_are_told_by_mail_and_the_room_once_of_each_record() {
+    let server = Server::start(status(204)).await;
+    let mut bench = Bench::new().await;
+    bench.rules = RESET.replace("channels = [\"email\"]", "channels = [\"email\", \"ops-hook\"]") + &hook(&server);
+    bench.start().await;
+    bench.publish(envelope(&[reset("1", ALICE), reset("2", BOB)])).await;
+    let asked = server.wait_for(2).await;
+    assert_eq!(recipients(&bench.relay.wait_for(2).await), ["alice@example.com", "bob@example.com"]);
+    for one in &asked {
+        let document = document(one);
+        assert_eq!(one.header("webhook-id"), document["id"].as_str(), "the message's key is the idempotency key");
+        assert_eq!(document["title"], "Somebody reset a user's password");
+        assert_eq!((document["kind"].as_str(), document["rule"].as_str()), (Some("normal"), Some("password-reset")));
+        assert_eq!((document["count"].as_i64(), document["late"].as_bool()), (Some(1), Some(false)));
+        assert!(document["records"][0]["targets"][0]["upn"].as_str().unwrap().ends_with("@example.com"));
+    }
+    settled(&bench).await;
+    let list = bench.command(&["messages", "list"]).output().unwrap();
+    assert_eq!(String::from_utf8(list.stdout).unwrap().matches(" room:ops-hook ").count(), 2);
+    // Read again, it is told nobody again.
+    assert!(bench.stop().await.success());
+    Connection::open(&bench.store).unwrap().execute("UPDATE position SET next = 0", []).unwrap();
+    bench.start().await;
+    bench.metric_at_least("auditbell_notifications_total", &["channel=\"ops-hook\"", "verdict=\"duplicate\""], 2).await;
+    assert!(bench.stop().await.success());
+    assert_eq!(server.asked().len(), 2);
+    bench.books_balance();
+}
+
+/// A22. The room answers 500 for ever: retries by its schedule with one key and one body, then a mail to its fallback, and one
+/// record of the outcome.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_room_that_never_takes_it_is_tried_by_its_schedule_then_a_mail_tells() {
+    let server = Server::start(status(500)).await;
+    let mut bench = Bench::new().await;
+    let to_the_room = "max_age = \"6s\"\nchannels = [\"ops-hook\"]";
+    bench.rules = RESET.replace("to = [\"target\"]\nchannels = [\"email\"]", to_the_room) + OPS + &hook(&server);
+    bench.start().await;
+    bench.publish(envelope(&[reset("1", ALICE)])).await;
+    let mails = bench.relay.wait_for(2).await;
+    assert_eq!(recipients(&mails), ["ops@example.com", "soc@example.com"]);
+    let asked = server.asked();
+    assert!((3..=8).contains(&asked.len()), "{} attempts in 6 s of about one a second", asked.len());
+    let first = (asked[0].header("webhook-id").map(str::to_owned), asked[0].body.clone());
+    for one in &asked {
+        assert_eq!((one.header("webhook-id").map(str::to_owned), one.body.clone()), first, "one key, one body");
+    }
+    let instead = mails.iter().find(|mail| mail.to == ["soc@example.com"]).map(text).unwrap();
+    for part in ["The message to the room below was given up.", "Room: ops-hook", "Reason: undelivered"] {
+        assert!(instead.contains(part), "no `{part}` in\n{instead}");
+    }
+    let told = mails.iter().find(|mail| mail.to == ["ops@example.com"]).map(text).unwrap();
+    for part in ["Channel: ops-hook", "Reason: undelivered (reply 500)", &format!("after {} attempts", asked.len())] {
+        assert!(told.contains(part), "no `{part}` in\n{told}");
+    }
+    settled(&bench).await;
+    assert_eq!(own_records(&bench), 1, "one outcome, one record");
+    assert!(bench.stop().await.success());
+    bench.books_balance();
+}
+
+/// The relay refuses and the room is dead as well: the mail given up is one record, its escalation another; the room's messages
+/// about them are given up too, and make none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_room_is_not_told_of_itself() {
+    let server = Server::start(status(410)).await;
+    let mut bench = Bench::new().await;
+    bench.rules = RESET.to_owned() + &ops() + &hook(&server);
+    bench.replace("retry = [\"1s\"]\n\n[people]", "retry = [\"1s\"]\nfallback = \"ops-hook\"\n\n[people]");
+    bench.relay.on(Command::Rcpt, Action::Reply("550 5.7.1 nobody"));
+    bench.start().await;
+    bench.publish(envelope(&[reset("1", ALICE)])).await;
+    bench.metric_at_least("auditbell_rule_matches_total", &["rule=\"ops-delivery\""], 2).await;
+    settled(&bench).await;
+    assert_eq!(own_records(&bench), 2, "the mail, and its message to the room");
+    let rooms =
+        server.asked().iter().map(|asked| document(asked)["kind"].as_str().unwrap().to_owned()).collect::<Vec<_>>();
+    assert_eq!((rooms.len(), rooms.iter().filter(|kind| *kind == "failed").count()), (3, 1), "{rooms:?}");
+    assert!(bench.stop().await.success());
+    bench.books_balance();
+}
+
+/// The relay dead for good: one webhook per message given up.
+#[tokio::test(flavor = "multi_thread")]
+async fn each_message_that_a_dead_relay_never_took_is_told_to_the_room() {
+    let server = Server::start(status(200)).await;
+    let mut bench = Bench::new().await;
+    bench.rules = RESET.replace("to = [", "max_age = \"5s\"\nto = [") + &hook(&server);
+    bench.replace("retry = [\"1s\"]\n\n[people]", "retry = [\"1s\"]\nfallback = \"ops-hook\"\n\n[people]");
+    bench.relay.on(Command::Connect, Action::Close);
+    bench.start().await;
+    bench.publish(envelope(&(1..=3).map(reset_of_number).collect::<Vec<_>>())).await;
+    let asked = server.wait_for(3).await;
+    let mut told: Vec<String> =
+        asked.iter().map(|asked| document(asked)["about"]["recipient"].as_str().unwrap().to_owned()).collect();
+    told.sort();
+    assert_eq!(told, ["user-1@example.com", "user-2@example.com", "user-3@example.com"]);
+    assert!(asked.iter().all(|asked| document(asked)["kind"] == "failed"));
+    settled(&bench).await;
+    assert_eq!(server.asked().len(), 3, "each once");
+    tokio::time::timeout(Duration::from_secs(30), bench.stop()).await.unwrap();
+    bench.books_balance();
+}
