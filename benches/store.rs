@@ -1,13 +1,13 @@
-//! What the store costs per mail: `cargo bench --bench store [-- DIR]` prints one line per batch size.
+//! What the store costs per mail, one line per batch size.
 //!
 //! The file holds 300,000 old ids of 90 days; each mail is one record of 1.6 KB, one notification, one message. One task does accept,
 //! claim, load and settle in turn, so the times add up; the daemon overlaps them. Settles are sent one by one and all at
-//! once, as sessions do, and meet in the writer. DIR (default: the system's temporary directory) chooses the disk.
+//! once, as sessions do, and meet in the writer.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use auditbell::clock::Timestamp;
 use auditbell::plan::{Fate, Intent, NotificationId, Recipient, Verdict};
 use auditbell::record::{Position, Severity};
@@ -15,22 +15,23 @@ use auditbell::store::{Batch, Claim, Fence, Placement, Planned, Settings, Settle
 use bytes::Bytes;
 use tokio::task::JoinSet;
 
+use crate::Run;
+
 const OLD_IDS: u64 = 300_000;
 const BODY: usize = 1_600;
-const BATCHES: [u64; 4] = [8, 32, 100, 256];
+const BATCHES: [u64; 3] = [32, 100, 256];
 /// Mails per line of the table.
 const MAILS: u64 = 12_800;
 const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
 
-fn main() -> Result<()> {
-    let directory = std::env::args().nth(1).filter(|argument| !argument.starts_with("--"));
-    let directory = directory.map_or_else(std::env::temp_dir, PathBuf::from);
-    let directory = tempfile::tempdir_in(&directory).with_context(|| directory.display().to_string())?;
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
-    runtime.block_on(bench(directory.path()))
+pub fn run(run: &Run) {
+    let directory = run.directory();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(bench(directory.path(), run)).unwrap();
 }
 
-async fn bench(directory: &Path) -> Result<()> {
+async fn bench(directory: &Path, run: &Run) -> Result<()> {
+    let (old_ids, mails_per_line) = run.size((OLD_IDS, MAILS), (2_000, 512));
     let settings = Settings {
         path: directory.join("bench.db"),
         ledger: Duration::from_hours(24 * 90),
@@ -40,7 +41,7 @@ async fn bench(directory: &Path) -> Result<()> {
     let store = Store::open(&settings, true)?;
     let row = Placement { topic: "logs".into(), partition: 0, from: None, next: 0 };
     store.place("bench", "cluster", &[row], NOW).await?;
-    while mails.next < OLD_IDS {
+    while mails.next < old_ids {
         let mut batch = mails.batch(1_000);
         for record in &mut batch.records {
             record.body = Bytes::new();
@@ -49,7 +50,7 @@ async fn bench(directory: &Path) -> Result<()> {
         store.accept(batch, NOW).await?;
     }
     store.close().await;
-    println!("{OLD_IDS} old ids, records of {BODY} bytes, {MAILS} mails each; wall µs per mail");
+    println!("{old_ids} old ids, records of {BODY} bytes, {mails_per_line} mails each; wall µs per mail");
     println!("| batch | mails/s | accept | claim | load | settle | WAL bytes/mail |");
     println!("|---|---|---|---|---|---|---|");
     for size in BATCHES {
@@ -58,13 +59,13 @@ async fn bench(directory: &Path) -> Result<()> {
         let worker = store.register("bench", NOW).await?;
         round(&store, worker, &mut mails, size).await?;
         let mut sum = [Duration::ZERO; 4];
-        for _ in 0..MAILS / size {
+        for _ in 0..mails_per_line / size {
             let times = round(&store, worker, &mut mails, size).await?;
             for (sum, time) in sum.iter_mut().zip(times) {
                 *sum += time;
             }
         }
-        let count = f64::from(u32::try_from(MAILS / size * size)?);
+        let count = f64::from(u32::try_from(mails_per_line / size * size)?);
         let [accept, claim, load, settle] = sum.map(|time| time.as_secs_f64() * 1e6 / count);
         let rate = 1e6 / (accept + claim + load + settle);
         println!("| {size} | {rate:.0} | {accept:.1} | {claim:.1} | {load:.1} | {settle:.1} | {wal} |");

@@ -127,6 +127,16 @@ fn text(value: &Value) -> String {
     }
 }
 
+/// Whether there is nothing to print.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::String(text) => text.is_empty(),
+        Value::Array(items) => items.is_empty(),
+        _ => false,
+    }
+}
+
 /// The moment in the reader's zone, UTC beside it; or after a strftime pattern in the reader's zone.
 fn date(arguments: &[&Value], context: &Context) -> Result<Value, String> {
     let [time, pattern @ ..] = arguments else { return Err("date: no time".into()) };
@@ -148,7 +158,7 @@ fn date(arguments: &[&Value], context: &Context) -> Result<Value, String> {
 }
 
 fn default(arguments: &[&Value]) -> Value {
-    let given = arguments.iter().find(|value| !text(value).is_empty());
+    let given = arguments.iter().find(|value| !is_empty(value));
     given.map_or(Value::Null, |value| (*value).clone())
 }
 
@@ -193,8 +203,8 @@ fn removed(arguments: &[&Value]) -> Value {
 /// The first element of a list that has something at a path: `first records "actor.ip"`.
 fn first(arguments: &[&Value]) -> Value {
     let [Value::Array(items), Value::String(path)] = arguments else { return Value::Null };
-    let at = |item: &Value| path.split('.').try_fold(item.clone(), |item, key| item.get(key).cloned());
-    items.iter().filter_map(at).find(|found| !text(found).is_empty()).unwrap_or(Value::Null)
+    let mut found = items.iter().filter_map(|item| path.split('.').try_fold(item, |item, key| item.get(key)));
+    found.find(|found| !is_empty(found)).cloned().unwrap_or(Value::Null)
 }
 
 fn minus(arguments: &[&Value]) -> Value {

@@ -6,7 +6,9 @@
 
 mod calls;
 mod check;
+mod inline;
 mod mime;
+mod prepare;
 mod schema;
 pub mod templates;
 pub mod text;
@@ -267,7 +269,7 @@ impl Composer {
         if logo.is_none() {
             context["brand"]["logo"] = Value::Null;
         }
-        let mut parts = self.templates.render(&self.template(draft), &context)?;
+        let mut parts = self.templates.render(&self.template(draft), context)?;
         let to = match &sender.redirect_to {
             None => Arc::clone(address),
             Some(redirected) => {

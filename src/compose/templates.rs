@@ -2,7 +2,7 @@
 //!
 //! A set that loaded has been checked path by path and rendered with samples; then a mail can fail only by size.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use css_inline::CSSInliner;
@@ -11,7 +11,7 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::check::{self, Part};
-use super::{ComposeError, Fault, calls, schema, text};
+use super::{ComposeError, Fault, calls, prepare, schema, text};
 
 /// Templates that a rule may name.
 pub const SHIPPED: &[&str] = &[
@@ -134,6 +134,8 @@ pub struct Templates {
     /// `NAME/body`, `layout/body`. What is printed is escaped as the inside of a JSON string.
     bodies: Handlebars<'static>,
     inliner: CSSInliner<'static>,
+    /// Templates whose styles could not be inlined at load.
+    late: BTreeSet<String>,
     names: Vec<String>,
 }
 
@@ -155,11 +157,16 @@ impl Templates {
         if let Some(dir) = dir {
             read_dir(dir, "", &mut files, &mut faults);
         }
-        let set = Self::parse(&files, unset, &mut faults);
+        let mut set = Self::parse(&files, unset, &mut faults);
         if faults.is_empty() {
             set.try_samples(brand, &mut faults);
         }
-        if faults.is_empty() { Ok(set) } else { Err(faults) }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        let samples = samples(brand);
+        set.late = prepare::prepare(&mut set.plain, &mut set.html, &set.names, &set.inliner, &samples);
+        Ok(set)
     }
 
     fn parse(files: &BTreeMap<String, (String, String)>, unset: &[&'static str], faults: &mut Vec<Fault>) -> Self {
@@ -212,7 +219,7 @@ impl Templates {
                 check::check(&rules, Part::Body, registered, template, faults);
             }
         }
-        Self { html, plain, bodies, inliner: inliner(), names }
+        Self { html, plain, bodies, inliner: inliner(), late: names.iter().cloned().collect(), names }
     }
 
     /// Renders every template with everything there and with nothing there.
@@ -220,7 +227,8 @@ impl Templates {
         for full in [true, false] {
             let mut sample = schema::ROOT.sample(full);
             sample["brand"] = brand.clone();
-            let mails = self.names.iter().filter_map(|name| Some((name.clone(), self.render(name, &sample).err()?)));
+            let mails =
+                self.names.iter().filter_map(|name| Some((name.clone(), self.render(name, sample.clone()).err()?)));
             let bodies = self.bodies_in_order().into_iter().filter_map(|name| {
                 let error = self.render_body(&name, &sample).err()?;
                 Some((format!("{name}/body"), error))
@@ -255,6 +263,12 @@ impl Templates {
         names
     }
 
+    /// Templates whose styles are inlined mail by mail, at many times the cost.
+    #[cfg(test)]
+    pub fn late(&self) -> &BTreeSet<String> {
+        &self.late
+    }
+
     /// What a rule may name.
     pub fn names(&self) -> impl Iterator<Item = &str> {
         let of_rules = |name: &&str| !name.contains('/') && !BUILT_IN.contains(name);
@@ -262,7 +276,7 @@ impl Templates {
     }
 
     /// The three parts. An error names the template and never a value.
-    pub fn render(&self, name: &str, context: &Value) -> Result<Rendered, ComposeError> {
+    pub fn render(&self, name: &str, context: Value) -> Result<Rendered, ComposeError> {
         let failed = |part: &'static str| {
             move |error: handlebars::RenderError| ComposeError::Template {
                 name: name.to_owned(),
@@ -270,15 +284,17 @@ impl Templates {
                 line: error.line_no.unwrap_or(0),
             }
         };
-        let context = Context::wraps(context).map_err(failed("context"))?;
+        let context = Context::from(context);
         let plain = |part| self.plain.render_with_context(&format!("{name}/{part}"), &context).map_err(failed(part));
         let subject = text::clean_own(&plain("subject")?.replace("=?", "= ?"), MAX_SUBJECT);
         if subject.is_empty() {
             return Err(ComposeError::Empty { name: name.to_owned(), part: "subject" });
         }
         let text = paragraphs(&plain("text")?);
-        let html = self.html.render_with_context(&format!("{name}/html"), &context).map_err(failed("html"))?;
-        let html = self.inliner.inline(&html).map_err(|_| ComposeError::Css { name: name.to_owned() })?;
+        let mut html = self.html.render_with_context(&format!("{name}/html"), &context).map_err(failed("html"))?;
+        if self.late.contains(name) {
+            html = self.inliner.inline(&html).map_err(|_| ComposeError::Css { name: name.to_owned() })?;
+        }
         if html.len() > MAX_HTML_BYTES {
             return Err(ComposeError::TooLarge { name: name.to_owned(), part: "html", bytes: html.len() });
         }
@@ -300,6 +316,19 @@ impl Templates {
             .map_err(|error| ComposeError::NotJson { name: name.to_owned(), line: error.line() })?;
         Ok(body)
     }
+}
+
+/// Contexts on which a prepared template must agree with the written one: everything, nothing, and characters that HTML
+/// writes in several ways.
+fn samples(brand: &Value) -> Vec<Value> {
+    let full = schema::ROOT.sample(true);
+    let awkward = full.to_string().replace("\"sample\"", r#""<a href='b'>&amp; \"c\" \u00a0d""#);
+    let mut samples = vec![full, schema::ROOT.sample(false)];
+    samples.extend(serde_json::from_str::<Value>(&awkward));
+    for sample in &mut samples {
+        sample["brand"] = brand.clone();
+    }
+    samples
 }
 
 fn registry() -> Handlebars<'static> {

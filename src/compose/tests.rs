@@ -35,7 +35,10 @@ fn the_embedded_templates_load_with_and_without_the_optional_brand() {
         review_url: link(),
         ..brand()
     };
-    Composer::load(None, &full).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    for brand in [&brand(), &full] {
+        let composer = Composer::load(None, brand).unwrap_or_else(|faults| panic!("{faults:#?}"));
+        assert!(composer.templates.late().is_empty(), "styles are inlined at load: {:?}", composer.templates.late());
+    }
 }
 
 #[test]

@@ -51,8 +51,23 @@ fn nested(value: &Value, clean: &dyn Fn(&str) -> String, depth: usize) -> Value 
     }
 }
 
+/// Whether [`tidy`] has nothing to do, as for most values: ASCII words with one space between them.
+fn is_tidy(text: &str) -> bool {
+    let mut gap = true;
+    for byte in text.bytes() {
+        if !(byte.is_ascii_graphic() || byte == b' ' && !gap) {
+            return false;
+        }
+        gap = byte == b' ';
+    }
+    !gap || text.is_empty()
+}
+
 /// NFC; one space for any run of white space and line ends; nothing invisible, nothing that changes the direction.
 fn tidy(text: &str) -> String {
+    if is_tidy(text) {
+        return text.to_owned();
+    }
     let visible = text.chars().filter_map(|c| match c {
         c if c.is_whitespace() => Some(' '),
         c if is_combining_mark(c) || is_printable(c) => Some(c),
@@ -84,12 +99,16 @@ fn tidy(text: &str) -> String {
 /// library's own table, the one behind `{:?}`. And for the letters that look like nothing.
 fn is_printable(c: char) -> bool {
     let blank_letter = matches!(c, '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}' | '\u{2800}');
-    !c.is_control() && !blank_letter && !c.escape_debug().to_string().starts_with("\\u{")
+    let mut escaped = c.escape_debug();
+    !c.is_control() && !blank_letter && (escaped.next(), escaped.next()) != (Some('\\'), Some('u'))
 }
 
 /// `evil[.]example`, `a[@]b`, `hxxps://`: what mail clients would turn into links is broken in a way people know.
 /// Addresses of machines (192.0.2.1) and version numbers keep their dots: a dot is broken only before a letter.
 fn defang(text: &str) -> String {
+    if text.is_ascii() && !text.contains(['.', '@', ':']) {
+        return text.to_owned();
+    }
     let chars: Vec<char> = text.chars().collect();
     let mut out = String::with_capacity(text.len() + 16);
     let mut at = 0;
@@ -131,6 +150,9 @@ fn break_scheme(out: &mut String) -> bool {
 
 /// At most `cap` characters, marks not counted, the last one an ellipsis where something was cut.
 fn shorten(text: &str, cap: usize) -> String {
+    if text.len() <= cap {
+        return text.to_owned();
+    }
     let mut bases = text.char_indices().filter(|(_, c)| !is_combining_mark(*c));
     let Some((cut, _)) = bases.by_ref().nth(cap.saturating_sub(1)) else { return text.to_owned() };
     if bases.next().is_none() {

@@ -1,0 +1,99 @@
+//! Records per second through intake when nearly none matches, beside a bare librdkafka consumer that only counts the
+//! bytes of the same topic. Rounds alternate; every round has its own group and store.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+use crate::daemon::Daemon;
+use crate::kafka::{PARTITIONS, Topic, envelope, padded};
+use crate::sink::Sink;
+use crate::{Run, median, wait_until};
+
+const PER_ENVELOPE: usize = 10;
+const RECORD_BYTES: usize = 2_000;
+/// One record in so many matches.
+const ONE_IN: usize = 1_000;
+const LIMIT: Duration = Duration::from_mins(3);
+
+pub fn run(run: &Run) {
+    let topic = Topic::new("filter", "5");
+    // The mock keeps 5 MB per partition.
+    let short = run.short || !topic.is_real();
+    let (records, rounds) = if short { (10_000, 1) } else { (500_000, 3) };
+    if short && !run.short {
+        println!("on the mock only {records} records: use `tests/kafka run`");
+    }
+    let bytes = fill(&topic, records);
+    println!("{records} records of {} bytes, {PER_ENVELOPE} per envelope, 1 in {ONE_IN} matches", bytes / records);
+    let mut ratios = Vec::new();
+    for _ in 0..rounds {
+        let bare = bare(&topic, records, bytes);
+        let ours = ours(run, &topic, records);
+        println!("auditbell {ours:.0} records/s, bare consumer {bare:.0}, ratio {:.2}", ours / bare);
+        ratios.push(ours / bare);
+    }
+    println!("median ratio {:.2} (wanted: 0.6)", median(ratios));
+}
+
+/// Writes the topic; its payload bytes.
+fn fill(topic: &Topic, records: usize) -> usize {
+    let other: Vec<_> = (0..ONE_IN).map(|n| padded(n, "Update user", RECORD_BYTES)).collect();
+    let mut bytes = 0;
+    for n in 0..records / PER_ENVELOPE {
+        let record = |k: usize| {
+            let k = n * PER_ENVELOPE + k;
+            if k % ONE_IN == 7 { padded(k, "Reset user password", RECORD_BYTES) } else { other[k % ONE_IN].clone() }
+        };
+        let payload = envelope(&(0..PER_ENVELOPE).map(record).collect::<Vec<_>>());
+        bytes += payload.len();
+        topic.writer.send(n, &payload);
+    }
+    topic.writer.flush();
+    bytes
+}
+
+/// From the first message to the last, librdkafka's own settings.
+fn bare(topic: &Topic, records: usize, bytes: usize) -> f64 {
+    let consumer: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", &topic.brokers).set("group.id", "bare").create().unwrap();
+    let mut partitions = TopicPartitionList::new();
+    for partition in 0..PARTITIONS {
+        partitions.add_partition_offset(&topic.writer.topic, partition, Offset::Beginning).unwrap();
+    }
+    consumer.assign(&partitions).unwrap();
+    let (mut seen, mut begun) = (0, None);
+    while seen < bytes {
+        let message = consumer.poll(LIMIT).expect("a message").unwrap();
+        begun.get_or_insert_with(Instant::now);
+        seen += message.payload_len();
+    }
+    records as f64 / begun.unwrap().elapsed().as_secs_f64()
+}
+
+/// From the first accepted batch to the last. Exactly the matching ones are told, and nothing is unreadable.
+fn ours(run: &Run, topic: &Topic, records: usize) -> f64 {
+    let sink = Sink::start();
+    let directory = run.directory();
+    let daemon = Daemon::start(directory.path(), topic, &sink);
+    let accepted = || daemon.metric("auditbell_records_total");
+    let mut first = 0.0;
+    wait_until("the first batch", LIMIT, || {
+        first = accepted();
+        first > 0.0
+    });
+    let begun = Instant::now();
+    wait_until("the last batch", LIMIT, || {
+        std::thread::sleep(Duration::from_millis(10));
+        accepted() >= records as f64
+    });
+    let rate = (records as f64 - first) / begun.elapsed().as_secs_f64();
+    assert_eq!(accepted() as usize, records);
+    assert_eq!(daemon.metric("auditbell_rule_matches_total") as usize, records / ONE_IN);
+    assert_eq!(daemon.metric("auditbell_dead_letters_total") as usize, 0);
+    sink.wait_for(records / ONE_IN, LIMIT);
+    daemon.stop();
+    assert_eq!(sink.count(), records / ONE_IN);
+    rate
+}

@@ -1,0 +1,39 @@
+//! From produce to the sink's acceptance, one envelope per 200 ms, policy at once, durable.
+
+use std::time::{Duration, Instant};
+
+use crate::daemon::Daemon;
+use crate::kafka::{Topic, envelope, reset};
+use crate::sink::Sink;
+use crate::{Run, fsync_cost};
+
+const PACE: Duration = Duration::from_millis(200);
+
+pub fn run(run: &Run) {
+    let envelopes = run.size(300, 10);
+    let topic = Topic::new("latency", "0");
+    let sink = Sink::start();
+    let directory = run.directory();
+    let daemon = Daemon::start(directory.path(), &topic, &sink);
+    topic.writer.send(0, &envelope(&[reset(0)]));
+    sink.wait_for(1, Duration::from_mins(1));
+    let mut latencies: Vec<Duration> = (1..=envelopes)
+        .map(|n| {
+            let payload = envelope(&[reset(n)]);
+            let produced = Instant::now();
+            topic.writer.send(n, &payload);
+            sink.wait_for(n + 1, Duration::from_secs(30));
+            let latency = sink.since(n)[0].at - produced;
+            std::thread::sleep(PACE.saturating_sub(produced.elapsed()));
+            latency
+        })
+        .collect();
+    latencies.sort();
+    let at = |percent: usize| latencies[(envelopes * percent / 100).min(envelopes - 1)];
+    println!(
+        "produce → accepted, one per {PACE:?}, {envelopes} envelopes; fdatasync {:.2?}",
+        fsync_cost(directory.path())
+    );
+    println!("p50 {:.1?} (wanted: 10 ms), p99 {:.1?} (wanted: 30 ms)", at(50), at(99));
+    daemon.stop();
+}
