@@ -75,7 +75,7 @@ fn throttle(reading: &mut Reading<'_>, path: &str) -> Option<rules::Throttle> {
     let per = reading.one(&format!("{path}.per"), span);
     let overflow = reading.text(&format!("{path}.overflow"))?;
     if overflow != "hold" {
-        let message = format!("is \"{overflow}\", which is not built yet: \"hold\" is");
+        let message = format!("is \"{overflow}\", which is not built yet: use \"hold\"");
         reading.fault(&format!("{path}.overflow"), message);
     }
     Some(rules::Throttle { max: max?, per: per? })

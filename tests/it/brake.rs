@@ -1,6 +1,6 @@
 //! The brake, from the topic to the mailbox: ten thousand resets are not ten thousand mails by accident, and nothing is lost.
 
-use crate::harness::{Bench, RESET, envelope, reset_of_number};
+use crate::harness::{Bench, RESET, envelope, recipients, reset_of_number};
 
 const HELD: &str = "auditbell_messages_held_total";
 
@@ -106,4 +106,24 @@ async fn what_is_held_outlives_a_kill_and_a_replay() {
     assert!(bench.stop().await.success());
     bench.books_balance();
     assert_eq!(bench.relay.message_ids().len(), 2);
+}
+
+/// What a trip of the brake leaves is a record like any other: a rule of the operator's own tells the team.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_trip_of_the_brake_is_told_to_whoever_has_a_rule_for_it() {
+    let mut bench = Bench::new().await;
+    let own = "[[rule]]\nid = \"brake\"\ndescription = \"The brake holds messages\"\non = \"auditbell.delivery\"\n\
+        when = { operation = \"Messages held\" }\nto = [\"soc@example.com\"]\nchannels = [\"email\"]\n\
+        template = \"delivery\"\npolicy = \"braked\"\n";
+    bench.rules = format!("{}{own}", braked().replace("max = 100", "max = 2"));
+    bench.start().await;
+    for number in 0..3 {
+        bench.publish(envelope(&(number * 3..number * 3 + 3).map(reset_of_number).collect::<Vec<_>>())).await;
+    }
+    bench.metric_at_least("auditbell_notifications_total", &["verdict=\"sent\"", "rule=\"brake\""], 1).await;
+    bench.metric_at_least(HELD, &[], 7).await;
+    assert!(bench.stop().await.success());
+    let told = recipients(&bench.relay.accepted());
+    assert_eq!(told, ["soc@example.com", "user-0@example.com", "user-1@example.com"]);
+    bench.books_balance();
 }

@@ -38,6 +38,32 @@ fn the_smallest_file_of_the_readme_loads() {
     assert_eq!(examine(&path).faults, []);
 }
 
+#[test]
+fn a_live_rule_that_tells_people_without_a_brake_is_a_warning() {
+    let example = fs::read_to_string(shipped("config.example.toml")).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("config.toml");
+    let brakes = |text: &str| {
+        fs::write(&path, text).unwrap();
+        let report = examine(&path);
+        assert_eq!(report.faults, []);
+        report.warnings.iter().filter(|warning| warning.message.contains("has no brake")).count()
+    };
+    assert_eq!(brakes(&example), 0);
+    let brake = "throttle = { max = 100, per = \"10m\", overflow = \"hold\" }\n";
+    assert!(example.contains(brake));
+    assert_eq!(brakes(&example.replace(brake, "")), example.matches("\n[[rule]]\n").count());
+    assert_eq!(
+        brakes(
+            &example
+                .replace(brake, "")
+                .replace("# mode = \"live\"", "mode = \"shadow\"")
+                .replace("[\"target\"]", "[\"list:soc\"]")
+        ),
+        0
+    );
+}
+
 /// Each `bad/NAME.toml` has its faults and warnings in `bad/NAME.expected`, a line each; write them with `INSTA_UPDATE=always`.
 #[test]
 fn every_bad_configuration_gives_its_expected_faults() {

@@ -24,6 +24,7 @@ mod kafka_admin;
 mod kafka_reader;
 mod kafka_real;
 mod kafka_real_daemon;
+mod kafka_real_operators;
 mod layers;
 mod mails;
 mod operators;
