@@ -149,9 +149,19 @@ fn smtp_auth(reading: &mut Reading<'_>, path: &str) -> Option<smtp::Auth> {
     if !reading.is_set(path) && reading.names(path).is_empty() {
         return None;
     }
-    let user = reading.text(&format!("{path}.user"));
-    let password = reading.secret_source(&format!("{path}.password"));
-    Some(smtp::Auth { user: user?, proof: smtp::Proof::Password(password?) })
+    let [user, password, oauth2] = ["user", "password", "oauth2"].map(|key| format!("{path}.{key}"));
+    let has_password = reading.is_set(&password) || reading.is_set(&format!("{password}_file"));
+    let has_token = reading.is_set(&oauth2) || !reading.names(&oauth2).is_empty();
+    if has_password && has_token {
+        reading.fault(&oauth2, "is set and so is a password: keep one");
+    }
+    let user = reading.text(&user);
+    let proof = if has_token {
+        azure::oauth2(reading, &oauth2).map(smtp::Proof::Token)
+    } else {
+        reading.secret_source(&password).map(smtp::Proof::Password)
+    };
+    Some(smtp::Auth { user: user?, proof: proof? })
 }
 
 /// A client certificate: both files or none.

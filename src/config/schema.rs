@@ -242,6 +242,7 @@ const CHANNEL: &[Key] = &[
             one("user", Kind::Text, Required),
             one("password", Kind::Secret, Optional),
             one("password_file", Kind::Path, Optional),
+            web::OAUTH2,
         ],
     ),
     one("ca_file", Kind::Path, Optional),

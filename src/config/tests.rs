@@ -35,6 +35,7 @@ fn directory(text: &str) -> TempDir {
         "kafka-client.pem",
         "kafka-client.key",
         "smtp-password",
+        "smtp-secret",
         "relay-ca.pem",
         "relay-client.pem",
         "relay-client.key",

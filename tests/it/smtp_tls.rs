@@ -7,8 +7,10 @@ use auditbell::channels::smtp::{Auth, Limits, Proof, Relay as Address, Security,
 use auditbell::channels::tls::Identity;
 use auditbell::secret::{Secret, Source};
 
+use crate::http_server::{Server, json, status};
 use crate::smtp::{ALICE, Client, NOW, held, is_sent, settings};
 use crate::smtp_server::{Bytes, Certificate, Command, Options, Relay, Reply, Stall, Tls};
+use crate::token::{azure, grant, with_secret};
 
 const ACCOUNT: (&str, &str) = ("bell", "s3cret \u{e9}");
 
@@ -213,6 +215,76 @@ async fn a_password_file_is_read_again_at_each_connection() {
     assert_eq!(relay.count("AUTH"), 1, "nothing is said without a password");
     std::fs::write(&file, "new\n").unwrap();
     assert!(is_sent(&client.send_at("m1", ALICE, hour(2)).await));
+}
+
+/// Settings with a token from `login` in the password's place.
+fn with_token(relay: &Relay, login: &Server) -> Settings {
+    let proof = Proof::Token(with_secret(azure(login, None)));
+    Settings { auth: Some(Auth { user: TOKEN_ACCOUNT.0.to_owned(), proof }), ..settings(relay) }
+}
+
+const TOKEN_ACCOUNT: (&str, &str) = ("bell=a,b@example.com", "token-1");
+
+#[tokio::test]
+async fn a_token_proves_who_we_are_and_is_asked_for_once() {
+    for (mechanisms, used) in [
+        ("LOGIN XOAUTH2", "AUTH XOAUTH2"),
+        ("XOAUTH2 OAUTHBEARER", "AUTH OAUTHBEARER"),
+        ("PLAIN OAUTHBEARER", "AUTH OAUTHBEARER"),
+    ] {
+        let login = Server::start(grant("token-1", 3_600)).await;
+        let options = Options { tls: Tls::Implicit, mechanisms, account: Some(TOKEN_ACCOUNT), ..Options::default() };
+        let relay = Relay::start_with(options).await;
+        let limits = Limits { messages: 1, ..Limits::default() };
+        let client = Client::new(Settings { limits, ..with_token(&relay, &login) });
+        for n in 0..3 {
+            let attempt = client.send(&format!("m{n}")).await;
+            assert!(is_sent(&attempt), "{mechanisms}: {attempt:?}");
+        }
+        assert_eq!(relay.accepted()[2].user.as_deref(), Some(TOKEN_ACCOUNT.0), "{mechanisms}");
+        assert_eq!((relay.count(used), login.asked().len()), (3, 1), "{mechanisms}");
+        let scope = login.asked()[0].form("scope");
+        assert_eq!(scope.as_deref(), Some("https://outlook.office365.com/.default"));
+    }
+}
+
+/// T32 with tokens: the challenge that says why is answered, so that the refusal comes; the next connection, half a minute
+/// later, comes with a fresh token.
+#[tokio::test]
+async fn a_refused_token_is_not_used_again_and_the_login_not_repeated() {
+    for (mechanisms, answer) in [("XOAUTH2", "answer \"\""), ("OAUTHBEARER", "answer \"AQ==\"")] {
+        let login = Server::start(grant("token-1", 3_600)).await;
+        login.then(grant("stale", 3_600));
+        let options = Options { tls: Tls::Implicit, mechanisms, account: Some(TOKEN_ACCOUNT), ..Options::default() };
+        let relay = Relay::start_with(options).await;
+        let client = Client::new(with_token(&relay, &login));
+        let attempt = client.send("m1").await;
+        assert_eq!(held(&attempt), "auth", "{mechanisms}");
+        assert_eq!(attempt.code, Some(535), "{mechanisms}");
+        assert_eq!(held(&client.send_at("m2", ALICE, NOW.plus(Duration::from_secs(29))).await), "auth");
+        assert_eq!((relay.count("AUTH"), relay.count(answer)), (1, 1), "{mechanisms}");
+        assert!(is_sent(&client.send_at("m1", ALICE, NOW.plus(Duration::from_mins(2))).await), "{mechanisms}");
+        assert_eq!(login.asked().len(), 2, "{mechanisms}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_token_nothing_is_said_to_the_relay_and_the_reason_is_told() {
+    let cases = [
+        (json(401, r#"{"error":"invalid_client","error_description":"AADSTS7000215: Invalid client secret"}"#), "auth"),
+        (status(503), "token"),
+    ];
+    for (answer, why) in cases {
+        let login = Server::start(answer).await;
+        let options =
+            Options { tls: Tls::Implicit, mechanisms: "XOAUTH2", account: Some(TOKEN_ACCOUNT), ..Options::default() };
+        let relay = Relay::start_with(options).await;
+        let attempt = Client::new(with_token(&relay, &login)).send("m1").await;
+        assert_eq!(held(&attempt), why, "{attempt:?}");
+        assert!(!attempt.reply.contains("canary"), "{}", attempt.reply);
+        relay.wait_closed().await;
+        assert_eq!(relay.count("AUTH"), 0);
+    }
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 //! (which relay) act. All numbers and the table of verdicts are in `docs/delivery.md`.
 
 pub mod body;
+mod login;
 mod opening;
 mod pool;
 pub mod reply;
@@ -20,6 +21,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use self::login::Login;
 use self::pool::Pool;
 use self::session::Route;
 use self::tls::Tls;
@@ -27,6 +29,7 @@ use self::way::Way;
 use super::ration::{Rate, Ration};
 use super::resolve::Resolver;
 use super::tls::Identity;
+use super::token;
 use super::{Attempt, Channel, Gate, Outgoing};
 use crate::clock::Timestamp;
 use crate::secret;
@@ -60,11 +63,12 @@ impl Settings {
     /// The files that these settings name.
     pub(super) fn files(&self) -> Vec<&Path> {
         let identity = self.identity.iter().flat_map(|identity| [&identity.cert_file, &identity.key_file]);
-        let password = self.auth.iter().filter_map(|auth| match &auth.proof {
-            Proof::Password(secret::Source::File(file)) => Some(file),
-            Proof::Password(secret::Source::Here(_)) => None,
+        let proof = self.auth.iter().flat_map(|auth| match &auth.proof {
+            Proof::Password(secret::Source::File(file)) => vec![file.as_path()],
+            Proof::Password(secret::Source::Here(_)) => Vec::new(),
+            Proof::Token(settings) => settings.files(),
         });
-        self.ca_file.iter().chain(identity).chain(password).map(PathBuf::as_path).collect()
+        self.ca_file.iter().chain(identity).map(PathBuf::as_path).chain(proof).collect()
     }
 }
 
@@ -82,6 +86,8 @@ pub struct Auth {
 pub enum Proof {
     /// PLAIN or LOGIN.
     Password(secret::Source),
+    /// OAUTHBEARER or XOAUTH2, with a token of Microsoft Entra.
+    Token(token::Settings),
 }
 
 /// A relay's address and how TLS comes about.
@@ -174,13 +180,15 @@ impl Smtp {
 
     /// The same, with another way to look up the relays' names.
     pub fn with_resolver(name: Arc<str>, settings: &Settings, resolver: &Resolver) -> anyhow::Result<Self> {
+        let login = settings.auth.as_ref().map(Login::new).transpose()?;
         let way = |relay: &Relay| {
             let tls = match relay.security {
                 Security::Plain => None,
                 Security::Implicit | Security::StartTls => Some(Tls::new(&relay.host, settings)?),
             };
-            let (name, relay, settings, resolver) = (name.clone(), relay.clone(), settings.clone(), resolver.clone());
-            anyhow::Ok(Way::new(Route { name, relay, settings, resolver, tls }))
+            let (name, relay, settings) = (name.clone(), relay.clone(), settings.clone());
+            let (login, resolver) = (login.clone(), resolver.clone());
+            anyhow::Ok(Way::new(Route { name, relay, settings, login, resolver, tls }))
         };
         let ways = settings.relays.iter().map(way).collect::<anyhow::Result<Vec<_>>>()?;
         Ok(Self(Arc::new(Pool::new(ways, settings.connections, Ration::new(&settings.rates)))))

@@ -4,16 +4,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD as BASE64;
-use tokio::time::timeout;
-
+use super::Security;
 use super::reply::{Reply, printable};
 use super::session::Route;
 use super::verdict::{End, Event, Phase};
 use super::wire::Wire;
-use super::{Proof, Security};
-use crate::secret::{Secret, Source};
 
 /// Connects, secures, greets and logs in, in the order that `smtps://`, `smtp://` or `smtp+plain://` demands.
 pub(super) async fn open(route: &Route) -> Result<(Wire, Capabilities), End> {
@@ -41,9 +36,9 @@ pub(super) async fn open(route: &Route) -> Result<(Wire, Capabilities), End> {
 }
 
 /// A connection on its way to becoming a session.
-struct Opening<'a> {
+pub(super) struct Opening<'a> {
     wire: Wire,
-    route: &'a Route,
+    pub(super) route: &'a Route,
 }
 
 impl Opening<'_> {
@@ -58,7 +53,7 @@ impl Opening<'_> {
         Err(End { phase, event })
     }
 
-    async fn exchange(&mut self, phase: Phase, line: &str, code: u16) -> Result<Reply, End> {
+    pub(super) async fn exchange(&mut self, phase: Phase, line: &str, code: u16) -> Result<Reply, End> {
         let timeouts = &self.route.settings.timeouts;
         let limit = if phase == Phase::Auth { timeouts.auth } else { timeouts.hello };
         self.wire.write(line.as_bytes(), limit).await.map_err(|event| End { phase, event })?;
@@ -80,50 +75,6 @@ impl Opening<'_> {
             Err(end) => Err(end),
         }
     }
-
-    /// AUTH (RFC 4954), if there is a user; never without TLS.
-    async fn login(&mut self, capabilities: &Capabilities) -> Result<(), End> {
-        let Some(auth) = &self.route.settings.auth else { return Ok(()) };
-        if self.route.tls.is_none() {
-            return Err(refused(Event::Unfit("a login needs TLS; use smtps:// or smtp://")));
-        }
-        match &auth.proof {
-            Proof::Password(source) => {
-                let password = self.read(source).await?;
-                self.password(capabilities, &auth.user, &password).await
-            }
-        }
-    }
-
-    /// The secret as it is now: it may have been renewed since the last connection.
-    async fn read(&self, source: &Source) -> Result<Secret, End> {
-        let source = source.clone();
-        let read = tokio::task::spawn_blocking(move || source.read());
-        match timeout(self.route.settings.timeouts.auth, read).await {
-            Ok(Ok(secret)) => secret.map_err(|message| refused(Event::Io(message))),
-            Ok(Err(_)) => Err(refused(Event::Unfit("the password could not be read"))),
-            Err(_) => Err(refused(Event::Timeout)),
-        }
-    }
-
-    /// PLAIN (RFC 4616), else LOGIN.
-    async fn password(&mut self, capabilities: &Capabilities, user: &str, password: &Secret) -> Result<(), End> {
-        if capabilities.offer("AUTH", "PLAIN") {
-            let secret = BASE64.encode(format!("\0{user}\0{}", password.expose()));
-            self.exchange(Phase::Auth, &format!("AUTH PLAIN {secret}\r\n"), 235).await?;
-        } else if capabilities.offer("AUTH", "LOGIN") {
-            self.exchange(Phase::Auth, "AUTH LOGIN\r\n", 334).await?;
-            self.exchange(Phase::Auth, &format!("{}\r\n", BASE64.encode(user)), 334).await?;
-            self.exchange(Phase::Auth, &format!("{}\r\n", BASE64.encode(password.expose())), 235).await?;
-        } else {
-            return Err(refused(Event::Unfit("the relay offers neither AUTH PLAIN nor AUTH LOGIN")));
-        }
-        Ok(())
-    }
-}
-
-fn refused(event: Event) -> End {
-    End { phase: Phase::Auth, event }
 }
 
 /// The host's name if it can stand in EHLO, else our address as a literal (RFC 5321 4.1.4).

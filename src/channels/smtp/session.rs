@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{Instant, timeout, timeout_at};
 
+use super::login::Login;
 use super::opening::{self, Capabilities};
 use super::tls::Tls;
 use super::verdict::{End, Event, Phase};
@@ -37,6 +38,8 @@ pub(super) struct Route {
     pub(super) relay: Relay,
     pub(super) settings: Settings,
     pub(super) resolver: Resolver,
+    /// Who we are, if the relay wants to know.
+    pub(super) login: Option<Login>,
     /// Present unless the relay is spoken to in plain text.
     pub(super) tls: Option<Tls>,
 }

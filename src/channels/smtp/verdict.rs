@@ -20,6 +20,8 @@ pub enum Phase {
     Hello,
     /// STARTTLS, up to its 220.
     StartTls,
+    /// A token for AUTH, from another server.
+    Token,
     /// AUTH.
     Auth,
     /// MAIL FROM.
@@ -92,9 +94,9 @@ impl End {
     /// Verdict and scope of `event` in `phase`.
     #[must_use]
     pub fn judge(&self) -> (Outcome, Scope) {
-        use Phase::{Auth, Body, Connect, Data, Dot, Greeting, Hello, Mail, Rcpt, Resolve, StartTls, Tls};
+        use Phase::{Auth, Body, Connect, Data, Dot, Greeting, Hello, Mail, Rcpt, Resolve, StartTls, Tls, Token};
         match (self.phase, &self.event) {
-            (Resolve | Connect | Tls | Greeting | Hello | StartTls | Auth, _) => {
+            (Resolve | Connect | Tls | Greeting | Hello | StartTls | Token | Auth, _) => {
                 (Outcome::Hold(self.phase.name()), Scope::Route)
             }
             (Mail | Rcpt | Data | Body | Dot, Event::Reply(reply)) => judge_reply(self.phase, reply),
@@ -180,13 +182,14 @@ fn refused(phase: Phase) -> &'static str {
 
 impl Phase {
     /// All of them, in order.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Resolve,
         Self::Connect,
         Self::Tls,
         Self::Greeting,
         Self::Hello,
         Self::StartTls,
+        Self::Token,
         Self::Auth,
         Self::Mail,
         Self::Rcpt,
@@ -205,6 +208,7 @@ impl Phase {
             Self::Greeting => "greeting",
             Self::Hello => "hello",
             Self::StartTls => "starttls",
+            Self::Token => "token",
             Self::Auth => "auth",
             Self::Mail => "mail",
             Self::Rcpt => "rcpt",
@@ -237,7 +241,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::Outcome::{Ambiguous, Hold, Later, Never, Sent};
-    use super::Phase::{Auth, Body, Connect, Data, Dot, Greeting, Hello, Mail, Rcpt, Resolve, StartTls, Tls};
+    use super::Phase::{Auth, Body, Connect, Data, Dot, Greeting, Hello, Mail, Rcpt, Resolve, StartTls, Tls, Token};
     use super::Scope::{Message, Recipient, Route};
     use super::*;
     use crate::channels::smtp::reply;
@@ -336,7 +340,7 @@ mod tests {
         for event in failures {
             for phase in Phase::ALL {
                 let expected = match phase {
-                    Resolve | Connect | Tls | Greeting | Hello | StartTls | Auth => (Hold(phase.name()), Route),
+                    Resolve | Connect | Tls | Greeting | Hello | StartTls | Token | Auth => (Hold(phase.name()), Route),
                     Mail | Rcpt | Data | Body => (Later, Message),
                     Dot => (Ambiguous, Message),
                 };

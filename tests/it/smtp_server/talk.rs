@@ -109,17 +109,29 @@ impl Talk {
     async fn auth(&mut self, line: &str) -> io::Result<()> {
         let mut words = line.split(' ').skip(1);
         let (mechanism, initial) = (words.next().unwrap_or_default(), words.next().unwrap_or_default());
-        let (user, password) = if mechanism.eq_ignore_ascii_case("LOGIN") {
-            self.say(b"334 VXNlcm5hbWU6\r\n").await?;
-            let user = decoded(&self.line().await?.unwrap_or_default());
-            self.say(b"334 UGFzc3dvcmQ6\r\n").await?;
-            (user, decoded(&self.line().await?.unwrap_or_default()))
-        } else {
-            let said = decoded(initial);
-            let mut parts = said.splitn(3, '\0').skip(1).map(str::to_owned);
-            (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
+        let bearer = matches!(mechanism, "XOAUTH2" | "OAUTHBEARER");
+        let (user, password) = match mechanism {
+            "LOGIN" => {
+                self.say(b"334 VXNlcm5hbWU6\r\n").await?;
+                let user = decoded(&self.line().await?.unwrap_or_default());
+                self.say(b"334 UGFzc3dvcmQ6\r\n").await?;
+                (user, decoded(&self.line().await?.unwrap_or_default()))
+            }
+            _ if bearer => said_by_bearer(&decoded(initial)),
+            _ => {
+                let said = decoded(initial);
+                let mut parts = said.splitn(3, '\0').skip(1).map(str::to_owned);
+                (parts.next().unwrap_or_default(), parts.next().unwrap_or_default())
+            }
         };
         let right = self.shared.options.account == Some((user.as_str(), password.as_str()));
+        if bearer && !right {
+            // RFC 7628 3.2.2: why, in JSON; the refusal comes after the client's answer.
+            self.say(b"334 eyJzdGF0dXMiOiJpbnZhbGlkX3Rva2VuIn0=\r\n").await?;
+            let answer = self.line().await?.unwrap_or_default();
+            let number = self.number;
+            self.shared.note(|state| state.heard.push(format!("{number}: answer {answer:?}")));
+        }
         let usual = if right { "235 2.7.0 welcome" } else { "535 5.7.8 wrong user or password" };
         if self.answer(Command::Auth, usual).await? == b'2' {
             self.user = Some(user);
@@ -343,6 +355,16 @@ fn over() -> io::Error {
 
 fn decoded(base64: &str) -> String {
     String::from_utf8_lossy(&BASE64.decode(base64).unwrap_or_default()).into_owned()
+}
+
+/// User and token, as both mechanisms of bearer tokens write them between bytes 0x01.
+fn said_by_bearer(response: &str) -> (String, String) {
+    let mut parts = response.split('\u{1}');
+    let user = parts.next().unwrap_or_default();
+    let user = user.strip_prefix("user=").or_else(|| user.strip_prefix("n,a=")?.strip_suffix(',')).unwrap_or_default();
+    let token = parts.next().and_then(|part| part.strip_prefix("auth=Bearer ")).unwrap_or_default();
+    let ended = parts.collect::<Vec<_>>() == ["", ""];
+    (user.replace("=2C", ",").replace("=3D", "="), if ended { token.to_owned() } else { String::new() })
 }
 
 /// What stands between `<` and `>`.
