@@ -136,7 +136,15 @@ impl App {
         if tokio::time::timeout_at(deadline, rest).await.is_err() {
             tracing::error!("stopping: the store still works for the upkeep; it is left behind");
         }
+        let exit = self.shutdown.ending().map_or(0, |ending| ending.exit);
         let close = async {
+            if exit == 74 {
+                tracing::error!(
+                    store = %self.store.path().display(),
+                    "the store is damaged or its disk fails: check the disk, run `auditbell store check`, and restore the file from a backup"
+                );
+                return self.store.abandon().await;
+            }
             if let Err(error) = self.store.unregister(self.worker).await {
                 tracing::warn!(%error, "the worker's row stays; the next start frees its claims");
             }
@@ -146,7 +154,7 @@ impl App {
             tracing::error!("stopping: the store did not close in time");
         }
         tracing::info!("stopped");
-        self.shutdown.ending().map_or(0, |ending| ending.exit)
+        exit
     }
 }
 

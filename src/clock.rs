@@ -1,8 +1,9 @@
-//! Owns time: `Timestamp`, and the only two clocks there are. Nothing else in this crate asks the system for the time.
+//! Owns time: `Timestamp`, the only two clocks there are, and when a step of the system's clock is believed. Nothing else in
+//! this crate asks the system for the time.
 
 use std::fmt;
-use std::sync::Arc;
-use std::time::{Duration, UNIX_EPOCH};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use tokio::sync::watch;
 
@@ -87,6 +88,63 @@ impl serde::Serialize for Timestamp {
     }
 }
 
+/// No clock that is right shows less: a day before this program was built (`build.rs`).
+pub const BUILT: Timestamp = Timestamp(match i64::from_str_radix(env!("AUDITBELL_BUILT"), 10) {
+    Ok(seconds) => (seconds - 86_400) * 1_000,
+    Err(_) => 0,
+});
+
+/// A larger step than this, either way, is more likely a mistake than the time.
+const STEP: Duration = Duration::from_hours(24);
+/// After so long it is believed all the same: the machine may have slept.
+const DOUBT: Duration = Duration::from_mins(10);
+
+/// What this process takes for the time. A clock that jumps by years would expire all that waits, purge the ledger and refuse
+/// every record as too old, and none of that can be taken back; so time goes on by the monotonic clock for a while.
+struct Belief {
+    /// The time at `at`.
+    time: Timestamp,
+    at: Instant,
+    /// Since when the system's clock shows something else.
+    doubted: Option<Instant>,
+}
+
+/// The process has one wall clock. `None` until it is first asked.
+static BELIEF: Mutex<Option<Belief>> = Mutex::new(None);
+
+impl Belief {
+    /// The time when the system's clock shows `wall` at `now`.
+    fn hear(&mut self, wall: Timestamp, now: Instant) -> Timestamp {
+        let expected = self.time.plus(now.saturating_duration_since(self.at));
+        let step = wall.since(expected).max(expected.since(wall));
+        let since = *self.doubted.get_or_insert(now);
+        if step <= STEP || (wall >= BUILT && now.saturating_duration_since(since) >= DOUBT) {
+            *self = Self { time: wall, at: now, doubted: None };
+            return wall;
+        }
+        expected
+    }
+}
+
+/// The system's clock, as far as it is believed.
+fn system_time() -> Timestamp {
+    #[expect(clippy::disallowed_methods, reason = "this is the one place that asks")]
+    let wall = Timestamp(std::time::SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis));
+    let now = Instant::now();
+    let mut belief = BELIEF.lock().unwrap_or_else(PoisonError::into_inner);
+    let belief = belief.get_or_insert(Belief { time: wall, at: now, doubted: None });
+    let doubted = belief.doubted.is_some();
+    let time = belief.hear(wall, now);
+    match (doubted, belief.doubted.is_some()) {
+        (false, true) => {
+            tracing::error!(shown = %wall, "the system's clock has jumped by more than a day and is not believed: set it");
+        }
+        (true, false) => tracing::warn!(shown = %wall, "the system's clock is believed again"),
+        (false, false) | (true, true) => {}
+    }
+    time
+}
+
 /// Where a loop gets the time from: the system, or a test that moves it.
 #[derive(Clone, Debug)]
 pub struct Clock(Source);
@@ -110,12 +168,11 @@ impl Clock {
         Self(Source::Manual(Arc::new(watch::Sender::new(start))))
     }
 
-    /// The time now.
+    /// The time now. The system's clock is followed, but not at once where it jumps by more than a day.
     #[must_use]
     pub fn now(&self) -> Timestamp {
         match &self.0 {
-            #[expect(clippy::disallowed_methods, reason = "this is the one place that asks")]
-            Source::System => Timestamp(std::time::SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis)),
+            Source::System => system_time(),
             Source::Manual(at) => *at.borrow(),
         }
     }
@@ -161,6 +218,34 @@ mod tests {
         {
             assert!(parse_duration(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_step_of_more_than_a_day_is_believed_only_after_a_while() {
+        const MINUTE: Duration = Duration::from_mins(1);
+        let day = 24 * 60 * MINUTE;
+        let start = BUILT.plus(10 * day);
+        let began = Instant::now();
+        for (why, shown, believed_at_once, believed_later) in [
+            ("a second later", start.plus(Duration::from_secs(1)), true, true),
+            ("an hour ahead", start.plus(60 * MINUTE), true, true),
+            ("an hour back", start.minus(60 * MINUTE), true, true),
+            ("years ahead: it may be true, after a long sleep", start.plus(4_000 * day), false, true),
+            ("two days back", start.minus(2 * day), false, true),
+            ("before the program was built: never", start.minus(11 * day), false, false),
+        ] {
+            let mut belief = Belief { time: start, at: began, doubted: None };
+            let heard = belief.hear(shown, began);
+            assert_eq!(heard, if believed_at_once { shown } else { start }, "{why}");
+            assert_eq!(belief.doubted.is_none(), believed_at_once, "{why}");
+            let (later, after) = (shown.plus(10 * MINUTE), began + 10 * MINUTE);
+            let expected = if believed_later { later } else { start.plus(10 * MINUTE) };
+            assert_eq!(belief.hear(later, after), expected, "{why}, ten minutes on");
+        }
+        let mut belief = Belief { time: start, at: began, doubted: None };
+        belief.hear(start.plus(900 * day), began);
+        assert_eq!(belief.hear(start.plus(MINUTE), began + MINUTE), start.plus(MINUTE), "it was set right");
+        assert!(belief.doubted.is_none());
     }
 
     #[tokio::test]

@@ -13,7 +13,7 @@ use super::parts::{self, Parts};
 use super::revision::Revision;
 use super::{App, Ended, reload};
 use crate::channels::Permission;
-use crate::clock::{Clock, Timestamp};
+use crate::clock::{BUILT, Clock, Timestamp};
 use crate::config::{Config, Fault};
 use crate::dispatch;
 use crate::http::Ops;
@@ -31,6 +31,7 @@ impl App {
     /// operator should do.
     pub async fn start(config: Config, shutdown: Shutdown, wanted: Arc<Notify>) -> Result<Self, Ending> {
         let clock = Clock::system();
+        refuse_unset_clock(clock.now())?;
         let recorder = metrics::install().map_err(|error| ending(1, &error))?;
         let ops = Ops::bind(config.http).await.map_err(|error| bind_failed(config.http, &error))?;
         // What a file is at fault for is found before anything is made on disk.
@@ -79,6 +80,16 @@ impl App {
         tracing::info!(%http, revision = revision.basis.revision, "running");
         Ok(app)
     }
+}
+
+/// A clock that was never set: every age, every wait and every `Date` would be wrong.
+fn refuse_unset_clock(now: Timestamp) -> Result<(), Ending> {
+    if now >= BUILT {
+        return Ok(());
+    }
+    let message =
+        format!("the system's clock shows {now}, before this program was built ({BUILT}): set it, then start again");
+    Err(Ending { exit: 75, message })
 }
 
 async fn open(config: &Config) -> Result<Store, Ending> {

@@ -289,7 +289,7 @@ impl Lane {
         self.parts.shutdown.soft().cancelled().await;
         tokio::time::sleep(TURN_BACK).await;
         if handover.has_begun() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

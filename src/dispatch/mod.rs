@@ -267,8 +267,9 @@ impl Lane {
             return latest;
         }
         match self.parts.store.next_due(&self.name).await {
-            // What is due and was not given to us just now is not ours to ask for without end.
-            Ok(due) => due.map_or(latest, |due| due.clamp(self.parts.clock.now().plus(AGAIN), latest)),
+            // What is due and was not given to us just now is not ours to ask for without end. The store may have taken
+            // longer to answer than `latest` is away.
+            Ok(due) => due.map_or(latest, |due| due.min(latest).max(self.parts.clock.now().plus(AGAIN))),
             Err(error) => {
                 self.store_failed("next due", &error).await;
                 latest

@@ -18,7 +18,7 @@ const REFUSED: &str = "store-refused";
 /// where the batch would have moved it says that it was committed.
 pub(super) fn accept(w: &mut Writer, batch: &Batch, now: Timestamp, again: bool) -> Result<Accepted, AcceptError> {
     if w.disk.is_low() {
-        return Err(AcceptError::DiskLow { free: w.disk.free });
+        return Err(w.disk.low());
     }
     if !move_positions(w, &batch.fences, now, again)? || !internal::take(&w.conn, batch, again)? {
         return Ok(Accepted::default());
@@ -195,7 +195,7 @@ mod tests {
         let mut w = writer(&directory);
         (w.disk.free, w.disk.total) = (511 << 20, 1 << 40);
         let error = accept(&mut w, &batch(0, 1), Timestamp::default(), false).unwrap_err();
-        assert!(matches!(error, AcceptError::DiskLow { free } if free == 511 << 20), "{error:?}");
+        assert!(matches!(error, AcceptError::DiskLow { free, .. } if free == 511 << 20), "{error:?}");
         w.disk.free = 512 << 20;
         accept(&mut w, &batch(0, 1), Timestamp::default(), false).unwrap();
     }

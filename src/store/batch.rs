@@ -1,5 +1,6 @@
 //! Owns what intake hands over and what comes back: whole Kafka messages, accounted for in one transaction.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -131,9 +132,9 @@ pub enum AcceptError {
     #[error("the dead-letter table is full")]
     DeadLettersFull,
     /// The store's disk is short of space: hold.
-    #[error("{free} bytes free, less than the reserve")]
-    #[expect(missing_docs, reason = "the name says it")]
-    DiskLow { free: u64 },
+    #[error("{}: {free} bytes free, too little to accept more; free some space there", path.display())]
+    #[expect(missing_docs, reason = "the names say it")]
+    DiskLow { path: PathBuf, free: u64 },
     /// Try again, or stop, as the store says.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use super::sqlite;
+use super::{AcceptError, sqlite};
 
 /// Given up when the disk is nearly full, so that what was sent can still be recorded as sent.
 const RESERVE: u64 = 16 << 20;
@@ -14,6 +14,7 @@ const WATERMARK: u64 = 512 << 20;
 
 /// Free and total bytes of the store's file system, as last asked.
 pub(super) struct Disk {
+    store: PathBuf,
     directory: PathBuf,
     reserve: PathBuf,
     pub free: u64,
@@ -24,7 +25,8 @@ impl Disk {
     /// The disk of the store at `path`.
     pub(super) fn new(path: &Path) -> Self {
         let directory = sqlite::directory(path).to_owned();
-        let mut disk = Self { directory, reserve: sqlite::beside(path, ".reserve"), free: u64::MAX, total: u64::MAX };
+        let reserve = sqlite::beside(path, ".reserve");
+        let mut disk = Self { store: path.to_owned(), directory, reserve, free: u64::MAX, total: u64::MAX };
         disk.refresh();
         disk
     }
@@ -36,7 +38,7 @@ impl Disk {
             Err(error) => tracing::warn!(%error, "cannot ask how much of the store's disk is free"),
         }
         if self.free < RESERVE.min(watermark(self.total)) && self.reserve.exists() {
-            tracing::error!(free_bytes = self.free, "the store's disk is full: giving up the reserve file");
+            tracing::error!(reserve = %self.reserve.display(), free_bytes = self.free, "the store's disk is full: giving up the reserve file");
             if let Err(error) = std::fs::remove_file(&self.reserve) {
                 tracing::error!(%error, "cannot remove the reserve file");
             }
@@ -46,6 +48,11 @@ impl Disk {
     /// Is there too little left to accept more?
     pub(super) fn is_low(&self) -> bool {
         self.free < watermark(self.total)
+    }
+
+    /// Why nothing more is accepted.
+    pub(super) fn low(&self) -> AcceptError {
+        AcceptError::DiskLow { path: self.store.clone(), free: self.free }
     }
 
     /// Makes the reserve file, if there is none and there is space for it above the watermark.

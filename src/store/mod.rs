@@ -27,7 +27,8 @@ mod sqlite;
 mod upkeep;
 mod writer;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -91,6 +92,8 @@ struct Shared {
     told: Notify,
     refused: refused::Suspects,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    /// The WAL is not to be copied back at the end.
+    abandoned: Arc<AtomicBool>,
 }
 
 impl Shared {
@@ -127,9 +130,11 @@ impl Store {
         let (write, commands) = mpsc::channel(writer::QUEUE);
         let (read, reads) = mpsc::channel(readers::QUEUE);
         let refused = refused::Suspects::load(&conn).map_err(StoreError::from)?;
+        let abandoned = Arc::new(AtomicBool::new(false));
+        let seen = abandoned.clone();
         let writer = Writer::new(conn, path, read.downgrade())?;
         let thread = std::thread::Builder::new().name("store-writer".into());
-        let thread = thread.spawn(move || writer.serve(commands, lock)).map_err(anyhow::Error::from)?;
+        let thread = thread.spawn(move || writer.serve(commands, lock, &seen)).map_err(anyhow::Error::from)?;
         let store = Self {
             shared: Arc::new(Shared {
                 settings: settings.clone(),
@@ -138,6 +143,7 @@ impl Store {
                 told: Notify::new(),
                 refused,
                 threads: Mutex::new(vec![thread]),
+                abandoned,
             }),
         };
         let reads = Arc::new(Mutex::new(reads));
@@ -352,6 +358,17 @@ impl Store {
     pub fn is_alive(&self) -> bool {
         let senders = self.shared.senders.lock().unwrap_or_else(PoisonError::into_inner);
         senders.as_ref().is_some_and(|(write, read)| !write.is_closed() && !read.is_closed())
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.shared.settings.path
+    }
+
+    /// As [`Self::close`], but without a checkpoint: what is damaged is left as it is.
+    pub async fn abandon(self) {
+        self.shared.abandoned.store(true, Ordering::Relaxed);
+        self.close().await;
     }
 
     /// Checkpoint and close; waits for the threads. Other clones get errors from now on.

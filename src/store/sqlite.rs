@@ -6,6 +6,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, TransactionBehavior};
 
 use super::{StoreError, sql};
@@ -114,6 +115,8 @@ fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, StoreError> {
     let conn = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     conn.busy_timeout(BUSY)?;
     conn.set_prepared_statement_cache_capacity(STATEMENTS);
+    // A WAL is copied back when the writer says so, not by whoever happens to be the last to close: it may have found damage.
+    conn.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     // Before any setting: a file that is not ours must not even be switched to WAL.
     recognise(&conn, path)?;
     for (pragma, value, expected) in PRAGMAS {
@@ -285,6 +288,7 @@ impl From<&rusqlite::Error> for StoreError {
 mod tests {
     use super::*;
 
+    /// T50.
     #[test]
     fn network_file_systems_are_known_by_their_magic() {
         for (magic, name) in [

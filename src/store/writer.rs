@@ -5,10 +5,10 @@ use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Instant;
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 use tokio::sync::mpsc;
 
 use super::disk::Disk;
@@ -111,8 +111,9 @@ impl Writer {
         })
     }
 
-    /// Runs until every sender is gone; the daemon, who holds the `lock`, then copies the WAL back.
-    pub(super) fn serve(mut self, mut commands: mpsc::Receiver<Command>, lock: Option<File>) {
+    /// Runs until every sender is gone; the daemon, who holds the `lock`, then copies the WAL back, unless the store is
+    /// `abandoned`.
+    pub(super) fn serve(mut self, mut commands: mpsc::Receiver<Command>, lock: Option<File>, abandoned: &AtomicBool) {
         let mut queue = Vec::with_capacity(QUEUE);
         while let Some(command) = self.next(&mut commands) {
             queue.push(command);
@@ -126,6 +127,7 @@ impl Writer {
         }
         // A command beside a daemon leaves the WAL to the daemon.
         if lock.is_some()
+            && !abandoned.load(Ordering::Relaxed)
             && let Err(error) = self.conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
         {
             tracing::warn!(%error, "the last checkpoint failed; the WAL stays beside the store");
@@ -161,6 +163,10 @@ impl Writer {
             if let Some(error) = &lost {
                 tracing::error!(%error, "the store's transaction failed");
                 self.forget();
+                if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
+                    // What the WAL holds may be what fills the disk: copied back, its space is used again.
+                    self.wal_pages.store(FORCED_CHECKPOINT_PAGES, Ordering::Relaxed);
+                }
             }
             metrics::store_commit().record(started.elapsed().as_secs_f64());
             for answer in answers {

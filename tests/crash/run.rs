@@ -164,8 +164,26 @@ impl Run {
         self.bench.books_balance();
     }
 
-    async fn done(&self) {
+    /// Everything produced is told.
+    pub async fn done(&self) {
         self.bench.until("the end of the work", |_| self.is_done().then_some(())).await;
+    }
+
+    /// Everything produced is in the store.
+    pub async fn accepted(&self) {
+        let positions = || Some(self.number("SELECT coalesce(sum(next), 0) FROM position")?.unsigned_abs());
+        self.bench.until("all that was produced", |_| (positions()? == self.produced).then_some(())).await;
+    }
+
+    /// Where the store stands in `partition`.
+    pub fn position(&self, partition: i32) -> i64 {
+        self.number(&format!("SELECT next FROM position WHERE part = {partition}")).unwrap_or(0)
+    }
+
+    /// The one number that `query` gives; `None` where the store cannot be read (yet).
+    pub fn number(&self, query: &str) -> Option<i64> {
+        let store = Connection::open_with_flags(&self.bench.store, OpenFlags::SQLITE_OPEN_READ_ONLY).ok()?;
+        store.query_row(query, [], |row| row.get(0)).ok()
     }
 
     /// The list against the journal, and the attempts that were counted against those that were heard.

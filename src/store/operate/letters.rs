@@ -116,7 +116,7 @@ fn replay(
     now: Timestamp,
 ) -> Result<Vec<Option<Accepted>>, AcceptError> {
     if w.disk.is_low() {
-        return Err(AcceptError::DiskLow { free: w.disk.free });
+        return Err(w.disk.low());
     }
     let before = w.dead_letters;
     let replayed: Result<Vec<_>, _> = letters.iter().map(|(number, reread)| one(w, *number, reread, now)).collect();

@@ -49,6 +49,7 @@ async fn opening_again_changes_neither_tables_nor_versions() {
     assert_eq!(file.column("PRAGMA application_id"), [0x4162_656c]);
 }
 
+/// T49.
 #[test]
 fn a_second_daemon_is_told_which_process_has_the_store() {
     let file = File::new();

@@ -93,6 +93,7 @@ async fn bodies_go_after_content_and_never_those_of_unfinished_messages() {
     assert_eq!((count(&file, "notification"), count(&file, "message")), (3, 3), "the ledger stays");
 }
 
+/// T62, slice by slice.
 #[tokio::test]
 async fn the_ledger_goes_after_its_retention_and_the_unfinished_stays() {
     let file = File::new();
