@@ -36,7 +36,8 @@
 //! [`app`] builds the parts from a [`config`], starts and stops them; [`shutdown`], [`logging`], [`metrics`] and [`http`]
 //! serve it; [`cli`] holds one command per file; [`demo`] plays the whole path on one machine. [`clock`] is the only place
 //! that asks for the time, [`secret`] the only type for what must not be printed, [`crash`] the steps at which the crash
-//! suite kills the process, [`nearest`] the "did you mean".
+//! suite kills the process, [`nearest`] the "did you mean",
+//! [`network`] the addresses that a rule or a channel means.
 
 pub mod app;
 pub mod channels;
@@ -52,6 +53,7 @@ pub mod intake;
 pub mod logging;
 pub mod metrics;
 pub mod nearest;
+pub mod network;
 pub mod people;
 pub mod plan;
 pub mod record;

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use crate::channels::ration::Rate;
 use crate::channels::smtp::{Relay, Security};
-use crate::channels::web::guard::Network;
 use crate::clock::{Timestamp, parse_duration};
 use crate::nearest::nearest;
+use crate::network::Network;
 use crate::people::address;
 use crate::source::Start;
 

@@ -288,7 +288,7 @@ fn fate(record: &Record, rule: &Rule, recipient: Option<&Recipient>, channel: &s
 fn group_key(record: &Record, group: &Group, recipient: &Recipient, channel: &str) -> Option<Arc<str>> {
     let values = |name: &Arc<str>| -> Vec<String> {
         let subject = Subject::named(name);
-        subject.iter().flat_map(|subject| subject.values(record)).map(fold).collect()
+        subject.iter().flat_map(|subject| subject.of(record)).map(|value| fold(&value)).collect()
     };
     let by: Vec<Vec<String>> = group.by.iter().map(values).collect();
     by.iter().any(|values| !values.is_empty()).then(|| id::group_key(&group.policy, &by, recipient, channel))

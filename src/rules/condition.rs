@@ -1,90 +1,308 @@
-//! Owns `Condition`: what stands in `when` and `unless`, and whether a record fulfils it. AND between keys, OR in a list.
+//! Owns `Condition`: what stands in `when` and `unless`, whether a record fulfils it, and every reason why not. A tree: AND
+//! between keys, `all`, `any`, `not`, and quantifiers over the elements of a list.
+
+use std::borrow::Cow;
 
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::record::Record;
 
 use super::field::Subject;
 use super::fold::fold;
+use super::operator::{Op, Wanted};
+use super::path::{self, Path};
 
-/// A `when` or an `unless`: every test must hold.
-#[derive(Clone, Debug, Default)]
-pub struct Condition {
-    tests: Vec<Test>,
+/// A `when` or an `unless`, or a part of one.
+#[derive(Clone, Debug)]
+pub enum Condition {
+    /// Every part holds; true where there is none.
+    All(Vec<Self>),
+    /// A part holds.
+    Any(Vec<Self>),
+    /// The part does not hold.
+    Not(Box<Self>),
+    /// A test of one field.
+    Test(Test),
+    /// The part holds of elements of a list; its fields are the element's.
+    Elements {
+        /// Of all, or of one.
+        quantifier: Quantifier,
+        /// The list, as written.
+        name: Box<str>,
+        /// The list.
+        list: List,
+        /// What of an element.
+        inner: Box<Self>,
+    },
 }
 
-/// `KEY = VALUE` or `KEY = [VALUE, …]`: any value of the record equals any value wanted.
+impl Default for Condition {
+    fn default() -> Self {
+        Self::All(Vec::new())
+    }
+}
+
+/// How many elements must fulfil something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quantifier {
+    /// One and the same.
+    Some,
+    /// Each of them, and there is one.
+    Every,
+}
+
+/// A list whose elements are looked at one by one.
+#[derive(Clone, Debug)]
+pub enum List {
+    /// The view's `targets`.
+    Targets,
+    /// The view's `changes`.
+    Changes,
+    /// Somewhere in the record as it came.
+    Raw(Path),
+    /// Somewhere in the element that is looked at.
+    Element(Path),
+}
+
+impl List {
+    fn elements<'r>(&self, seen: Seen<'r>) -> Vec<Cow<'r, Value>> {
+        // The view's own types always become JSON.
+        let owned = |value: serde_json::Result<Value>| value.ok().map(Cow::Owned);
+        match self {
+            Self::Targets => {
+                seen.record.targets.iter().filter_map(|target| owned(serde_json::to_value(target))).collect()
+            }
+            Self::Changes => {
+                seen.record.changes.iter().filter_map(|change| owned(serde_json::to_value(change))).collect()
+            }
+            Self::Raw(path) => path.values(&seen.record.raw),
+            Self::Element(path) => seen.element.map(|element| path.values(element)).unwrap_or_default(),
+        }
+    }
+}
+
+/// What a condition is held against.
+#[derive(Clone, Copy)]
+pub(super) struct Seen<'r> {
+    pub record: &'r Record,
+    /// The element of a list that is looked at.
+    pub element: Option<&'r Value>,
+}
+
+/// A test of one field: `KEY = VALUE`, `KEY = [VALUE, …]`, `KEY = { OPERATOR = … }`.
 #[derive(Clone, Debug)]
 pub struct Test {
     /// What is looked at.
     pub subject: Subject,
+    /// How it compares.
+    pub op: Op,
     /// As written; numbers and booleans as their text.
     pub want: Vec<Box<str>>,
-    folded: Vec<Box<str>>,
+    check: Check,
+}
+
+/// How a test is decided.
+#[derive(Clone, Debug)]
+pub enum Check {
+    /// A value fulfils it.
+    Any(Wanted),
+    /// No value fulfils it.
+    None(Vec<Wanted>),
+    /// There is a value, or there is none.
+    Exists(bool),
+    /// A value equals a value of this field of the record.
+    SameAs(Subject),
+    /// The domain of a value is that of a value of this field of the record.
+    SameDomainAs(Subject),
+    /// One and the same change is of such a property, from such a value, to such a value. Each `None`: any.
+    Changed {
+        /// The property's name.
+        property: Option<Wanted>,
+        /// A value before.
+        from: Option<Wanted>,
+        /// A value after.
+        to: Option<Wanted>,
+    },
 }
 
 impl Test {
-    /// A test that holds where `subject` has one of the values `want`.
+    /// A test with its operand as written and as it is decided.
     #[must_use]
-    pub fn new(subject: Subject, want: Vec<Box<str>>) -> Self {
-        let folded = want.iter().map(|value| fold(value).into()).collect();
-        Self { subject, want, folded }
+    pub fn new(subject: Subject, op: Op, want: Vec<Box<str>>, check: Check) -> Self {
+        Self { subject, op, want, check }
     }
 
-    /// The values wanted, folded.
-    pub fn folded(&self) -> impl Iterator<Item = &str> {
-        self.folded.iter().map(|value| &**value)
-    }
-
-    fn holds(&self, record: &Record) -> bool {
-        self.subject.values(record).into_iter().any(|value| self.folded.contains(&fold(value).into_boxed_str()))
-    }
-
-    fn leaf(&self, place: Place, record: &Record) -> FailedLeaf {
-        FailedLeaf {
-            place,
-            key: self.subject.name().to_owned(),
-            op: Op::In,
-            want: self.want.iter().map(ToString::to_string).collect(),
-            got: self.subject.values(record).into_iter().map(str::to_owned).collect(),
+    /// The values that would make it true, folded; `None` unless it is a plain comparison.
+    pub fn equal(&self) -> Option<&[Box<str>]> {
+        match &self.check {
+            Check::Any(Wanted::Equal(texts)) => Some(texts),
+            _ => None,
         }
+    }
+
+    fn holds(&self, seen: Seen<'_>) -> bool {
+        let any = |wanted: &Wanted| self.subject.values(seen).iter().any(|value| wanted.is_met_by(value));
+        match &self.check {
+            Check::Any(wanted) => any(wanted),
+            Check::None(wanted) => !wanted.iter().any(any),
+            Check::Exists(wanted) => self.subject.values(seen).iter().any(|value| exists(value)) == *wanted,
+            Check::SameAs(other) => self.shares(seen, other, |text| Some(fold(text))),
+            Check::SameDomainAs(other) => self.shares(seen, other, |text| Some(fold(text.rsplit_once('@')?.1))),
+            Check::Changed { property, from, to } => seen.record.changes.iter().any(|change| {
+                let met = |wanted: &Option<Wanted>, value: &Value| {
+                    wanted.as_ref().is_none_or(|wanted| sides(value).iter().any(|text| wanted.is_met_by(text)))
+                };
+                property.as_ref().is_none_or(|wanted| wanted.is_met_by(&change.name))
+                    && met(from, &change.old)
+                    && met(to, &change.new)
+            }),
+        }
+    }
+
+    /// Whether a value of ours and one of `other` (of the record, even inside an element) agree in what `part` takes of them.
+    fn shares(&self, seen: Seen<'_>, other: &Subject, part: impl Fn(&str) -> Option<String>) -> bool {
+        let theirs = other.values(Seen { element: None, ..seen });
+        let theirs: Vec<String> = theirs.iter().filter_map(|value| part(value)).collect();
+        self.subject.values(seen).iter().filter_map(|value| part(value)).any(|value| theirs.contains(&value))
+    }
+
+    fn leaf(&self, place: Place, seen: Seen<'_>) -> FailedLeaf {
+        let got = match &self.check {
+            Check::Changed { .. } => seen
+                .record
+                .changes
+                .iter()
+                .map(|change| format!("{}: {} → {}", change.name, change.old, change.new))
+                .collect(),
+            _ => self.subject.values(seen).into_iter().map(Cow::into_owned).collect(),
+        };
+        let want = match &self.check {
+            // What the other field has says more than its name.
+            Check::SameAs(other) | Check::SameDomainAs(other) => {
+                let theirs = other.values(Seen { element: None, ..seen });
+                vec![format!("{} = {}", other.name(), theirs.join(", "))]
+            }
+            _ => self.want.iter().map(ToString::to_string).collect(),
+        };
+        FailedLeaf { place, key: self.subject.name().to_owned(), op: self.op, want, got }
     }
 }
 
+/// The text of one side of a change: of a list each element, of nothing nothing.
+fn sides(value: &Value) -> Vec<Cow<'_, str>> {
+    match value {
+        Value::Array(list) => list.iter().flat_map(sides).collect(),
+        value => path::text(Cow::Borrowed(value)).into_iter().collect(),
+    }
+}
+
+/// What producers write for nothing does not exist.
+fn exists(value: &str) -> bool {
+    !value.trim().is_empty() && !value.eq_ignore_ascii_case("<null>")
+}
+
 impl Condition {
-    /// The condition that holds where all of `tests` do.
+    /// The plain comparison of this short name that must hold whatever else does.
     #[must_use]
-    pub fn new(tests: Vec<Test>) -> Self {
-        Self { tests }
-    }
-
-    /// The tests, in the order of the file's keys.
-    pub fn tests(&self) -> &[Test] {
-        &self.tests
-    }
-
-    /// The test on this short name.
     pub fn on(&self, name: &str) -> Option<&Test> {
-        self.tests.iter().find(|test| test.subject.name() == name)
+        match self {
+            Self::All(parts) => parts.iter().find_map(|part| part.on(name)),
+            Self::Test(test) if test.subject.name() == name && test.equal().is_some() => Some(test),
+            _ => None,
+        }
     }
 
-    /// Whether every test holds; true where there is none.
+    /// Whether any test looks at this short name.
+    #[must_use]
+    pub fn names(&self, name: &str) -> bool {
+        self.tests().iter().any(|test| test.subject.name() == name)
+    }
+
+    /// Every test in it, in the order of the file.
+    #[must_use]
+    pub fn tests(&self) -> Vec<&Test> {
+        match self {
+            Self::All(parts) | Self::Any(parts) => parts.iter().flat_map(Self::tests).collect(),
+            Self::Not(part) | Self::Elements { inner: part, .. } => part.tests(),
+            Self::Test(test) => vec![test],
+        }
+    }
+
+    /// Whether it says nothing.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::All(parts) if parts.is_empty())
+    }
+
+    /// Whether it holds of `record`.
     #[must_use]
     pub fn holds(&self, record: &Record) -> bool {
-        self.tests.iter().all(|test| test.holds(record))
+        self.is_met(Seen { record, element: None })
     }
 
-    /// As `when`: every test that does not hold.
+    fn is_met(&self, seen: Seen<'_>) -> bool {
+        match self {
+            Self::All(parts) => parts.iter().all(|part| part.is_met(seen)),
+            Self::Any(parts) => parts.iter().any(|part| part.is_met(seen)),
+            Self::Not(part) => !part.is_met(seen),
+            Self::Test(test) => test.holds(seen),
+            Self::Elements { quantifier, list, inner, .. } => {
+                let elements = list.elements(seen);
+                let met = |element: &Cow<'_, Value>| inner.is_met(Seen { record: seen.record, element: Some(element) });
+                match quantifier {
+                    Quantifier::Some => elements.iter().any(met),
+                    Quantifier::Every => !elements.is_empty() && elements.iter().all(met),
+                }
+            }
+        }
+    }
+
+    /// As `when`: every test to which it is owed that the condition does not hold; none where it does.
     pub(super) fn failing(&self, record: &Record) -> Vec<FailedLeaf> {
-        self.tests.iter().filter(|test| !test.holds(record)).map(|test| test.leaf(Place::When, record)).collect()
+        let mut failed = Vec::new();
+        self.explain(Seen { record, element: None }, true, Place::When, &mut failed);
+        failed
     }
 
     /// As `unless`: every test, if together they hold. An empty `unless` excludes nothing.
     pub(super) fn excluding(&self, record: &Record) -> Vec<FailedLeaf> {
-        if self.tests.is_empty() || !self.holds(record) {
-            return Vec::new();
+        let mut failed = Vec::new();
+        if !self.is_empty() {
+            self.explain(Seen { record, element: None }, false, Place::Unless, &mut failed);
         }
-        self.tests.iter().map(|test| test.leaf(Place::Unless, record)).collect()
+        failed
+    }
+
+    /// Adds the tests because of which the condition is not what is `wanted`; nothing where it is.
+    fn explain(&self, seen: Seen<'_>, wanted: bool, place: Place, failed: &mut Vec<FailedLeaf>) {
+        if self.is_met(seen) == wanted {
+            return;
+        }
+        match self {
+            // Where a part is as wanted, it is not to blame.
+            Self::All(parts) | Self::Any(parts) => {
+                for part in parts {
+                    part.explain(seen, wanted, place, failed);
+                }
+            }
+            Self::Not(part) => part.explain(seen, !wanted, place, failed),
+            Self::Test(test) => failed.push(test.leaf(place, seen)),
+            Self::Elements { name, list, inner, .. } => {
+                let elements = list.elements(seen);
+                let before = failed.len();
+                for element in &elements {
+                    inner.explain(Seen { record: seen.record, element: Some(element) }, wanted, place, failed);
+                }
+                for leaf in failed.iter_mut().skip(before) {
+                    leaf.key = format!("{name}.{}", leaf.key);
+                }
+                if elements.is_empty() {
+                    let want = inner.tests().iter().map(|test| test.subject.name().to_owned()).collect();
+                    failed.push(FailedLeaf { place, key: name.to_string(), op: Op::Exists, want, got: Vec::new() });
+                }
+            }
+        }
     }
 }
 
@@ -94,7 +312,7 @@ pub struct FailedLeaf {
     /// In which part of the rule.
     #[serde(rename = "where")]
     pub place: Place,
-    /// The short name.
+    /// The field, as the rule names it; inside a quantifier with the list before it.
     pub key: String,
     /// How it was compared.
     pub op: Op,
@@ -112,14 +330,4 @@ pub enum Place {
     When,
     /// `unless`: the test should not have held.
     Unless,
-}
-
-/// How a leaf compares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Op {
-    /// Any value got equals any value wanted.
-    In,
-    /// No value got may equal a value wanted.
-    Not,
 }

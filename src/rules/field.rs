@@ -1,8 +1,12 @@
 //! Owns the short names: the closed set of view fields that a condition may name, and how each is read from a record.
 
+use std::borrow::Cow;
+
 use crate::record::{Actor, Dialect, EntityKind, Flag, Record, Severity, Target};
 
+use super::condition::Seen;
 use super::fold::fold;
+use super::path::{self, Path};
 
 /// One short name of the record view.
 #[derive(Debug)]
@@ -28,6 +32,17 @@ pub enum Subject {
         /// `KEY`, folded.
         key: Box<str>,
     },
+    /// `raw.PATH`, or within a quantifier a path into the element.
+    Path {
+        /// As written.
+        name: Box<str>,
+        /// Where it leads.
+        path: Path,
+        /// Whether it starts at the element rather than at the record as it came.
+        element: bool,
+    },
+    /// All of `changes`, for the operators that are about a change as a whole.
+    Changes,
 }
 
 impl Subject {
@@ -37,7 +52,13 @@ impl Subject {
         if let Some(field) = FIELDS.iter().find(|field| field.name.eq_ignore_ascii_case(name)) {
             return Some(Self::View(field));
         }
+        if name.eq_ignore_ascii_case("changes") {
+            return Some(Self::Changes);
+        }
         let (table, key) = name.split_once('.')?;
+        if table.eq_ignore_ascii_case("raw") {
+            return Some(Self::Path { name: name.into(), path: Path::parse(key).ok()?, element: false });
+        }
         let usable = table.eq_ignore_ascii_case("details") && !key.trim().is_empty();
         usable.then(|| Self::Detail { name: name.into(), key: fold(key).into() })
     }
@@ -47,7 +68,8 @@ impl Subject {
     pub fn name(&self) -> &str {
         match self {
             Self::View(field) => field.name,
-            Self::Detail { name, .. } => name,
+            Self::Detail { name, .. } | Self::Path { name, .. } => name,
+            Self::Changes => "changes",
         }
     }
 
@@ -56,19 +78,32 @@ impl Subject {
     pub fn closed(&self) -> Vec<&'static str> {
         match self {
             Self::View(field) => (field.closed)(),
-            Self::Detail { .. } => Vec::new(),
+            Self::Detail { .. } | Self::Path { .. } | Self::Changes => Vec::new(),
         }
     }
 
     /// The values in `record`, in its order; none where it is absent.
     #[must_use]
-    pub fn values<'r>(&self, record: &'r Record) -> Vec<&'r str> {
+    pub fn of<'r>(&self, record: &'r Record) -> Vec<Cow<'r, str>> {
+        self.values(Seen { record, element: None })
+    }
+
+    /// The values in what is seen, in its order; none where it is absent.
+    pub(super) fn values<'r>(&self, seen: Seen<'r>) -> Vec<Cow<'r, str>> {
         let mut values = Vec::new();
         match self {
-            Self::View(field) => (field.read)(record, &mut |value| values.push(value)),
+            Self::View(field) => (field.read)(seen.record, &mut |value| values.push(Cow::Borrowed(value))),
             Self::Detail { key, .. } => {
-                let named = record.details.iter().filter(|(name, _)| fold(name) == **key);
-                values.extend(named.map(|(_, value)| value.as_str()));
+                let named = seen.record.details.iter().filter(|(name, _)| fold(name) == **key);
+                values.extend(named.map(|(_, value)| Cow::Borrowed(value.as_str())));
+            }
+            Self::Path { path, element, .. } => {
+                let root = if *element { seen.element } else { Some(&seen.record.raw) };
+                let found = root.map(|root| path.values(root)).unwrap_or_default();
+                values.extend(found.into_iter().filter_map(path::text));
+            }
+            Self::Changes => {
+                values.extend(seen.record.changes.iter().map(|change| Cow::Borrowed(change.name.as_str())))
             }
         }
         values

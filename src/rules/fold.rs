@@ -6,6 +6,24 @@
 #[must_use]
 pub fn fold(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
+    plain(text, |c| folded.extend(c.to_lowercase()));
+    if folded.ends_with('.') {
+        folded.pop();
+        folded.truncate(folded.trim_end().len());
+    }
+    folded
+}
+
+/// `text` in its own case: trimmed, every dash a `-`, every run of white space one space. What a pattern sees.
+#[must_use]
+pub(super) fn fold_spaces(text: &str) -> String {
+    let mut folded = String::with_capacity(text.len());
+    plain(text, |c| folded.push(c));
+    folded
+}
+
+/// The characters of `text`, trimmed, with plain dashes and single spaces.
+fn plain(text: &str, mut each: impl FnMut(char)) {
     let mut gap = false;
     for c in text.trim().chars() {
         if c.is_whitespace() {
@@ -13,19 +31,11 @@ pub fn fold(text: &str) -> String {
             continue;
         }
         if std::mem::take(&mut gap) {
-            folded.push(' ');
+            each(' ');
         }
-        match c {
-            // Hyphen, non-breaking hyphen, figure dash, en dash, em dash, horizontal bar, minus sign.
-            '\u{2010}'..='\u{2015}' | '\u{2212}' => folded.push('-'),
-            c => folded.extend(c.to_lowercase()),
-        }
+        // Hyphen, non-breaking hyphen, figure dash, en dash, em dash, horizontal bar, minus sign.
+        each(if matches!(c, '\u{2010}'..='\u{2015}' | '\u{2212}') { '-' } else { c });
     }
-    if folded.ends_with('.') {
-        folded.pop();
-        folded.truncate(folded.trim_end().len());
-    }
-    folded
 }
 
 #[cfg(test)]

@@ -30,8 +30,8 @@ impl Index {
                 let entry = index.dialects.entry(*dialect).or_default();
                 match rule.when.on("operation") {
                     None => entry.rest.push(place),
-                    Some(test) => test.folded().for_each(|operation| {
-                        let places = entry.by_operation.entry(operation.into()).or_default();
+                    Some(test) => test.equal().unwrap_or_default().iter().for_each(|operation| {
+                        let places = entry.by_operation.entry(operation.clone()).or_default();
                         // Two spellings of one operation in one list fold to the same key.
                         if places.last() != Some(&place) {
                             places.push(place);

@@ -11,13 +11,17 @@ mod condition;
 mod field;
 mod fold;
 mod index;
+mod operator;
 pub mod parse;
+mod path;
 #[cfg(test)]
 pub(crate) mod tests;
 
-pub use condition::{Condition, FailedLeaf, Op, Place, Test};
+pub use condition::{Check, Condition, FailedLeaf, List, Place, Quantifier, Test};
 pub use field::{FIELDS, Field, GROUP_BY, Subject};
 pub use fold::fold;
+pub use operator::{Op, Order, Wanted};
+pub use path::Path;
 
 use index::Index;
 
@@ -127,7 +131,7 @@ impl Rule {
     pub fn evaluate(&self, record: &Record) -> Vec<FailedLeaf> {
         let mut failed = self.when.failing(record);
         failed.extend(self.unless.excluding(record));
-        if self.when.on("flags").is_none() && record.flags.iter().any(|flag| QUIET_FLAGS.contains(flag)) {
+        if !self.when.names("flags") && record.flags.iter().any(|flag| QUIET_FLAGS.contains(flag)) {
             failed.push(FailedLeaf {
                 place: Place::When,
                 key: "flags".into(),

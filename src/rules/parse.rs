@@ -16,6 +16,7 @@ use crate::record::{Dialect, Severity};
 use super::{Policy, Rule, To};
 
 mod condition;
+mod operand;
 #[cfg(test)]
 pub(super) mod tests;
 

@@ -51,7 +51,18 @@ pub(crate) fn record() -> Record {
         details: BTreeMap::from([("userAgent".into(), "Mozilla".into()), ("code".into(), "50053".into())]),
         tactics: vec!["CredentialAccess".into()],
         by_self: Some(false),
-        raw: serde_json::Value::Null,
+        raw: serde_json::json!({
+            "properties": {
+                "initiatedBy": {"user": {"userPrincipalName": "helpdesk@example.com"}},
+                "targetResources": [
+                    {"type": "User", "modifiedProperties": [{"displayName": "Role", "newValue": "\"Owner\""}]},
+                    {"type": "Group", "modifiedProperties": []},
+                ],
+                "additionalDetails": [{"key": "userAgent", "value": "Mozilla"}],
+                "requestbody": "{\"properties\":{\"principalId\":\"p-1\"}}",
+                "count": 7, "empty": "", "nothing": null, "word": "<null>",
+            },
+        }),
     }
 }
 
@@ -119,6 +130,83 @@ fn conditions_hold_or_fail_as_decided() {
         ("unless does not hold", "unless = { by_self = true }", true),
         ("unless holds in one of two keys", "unless = { by_self = false, result = 'failure' }", true),
         ("unless on an absent field", "unless = { details.nothing = 'x' }", true),
+        ("in", "when = { result = { in = ['success', 'timeout'] } }", true),
+        ("not, one value", "when = { result = { not = 'failure' } }", true),
+        ("not, a list", "when = { result = { not = ['failure', 'success'] } }", false),
+        ("not is true where no element matches", "when = { target.name = { not = 'Bob' } }", true),
+        ("not is false where an element matches", "when = { target.name = { not = 'Staff' } }", false),
+        ("not is true on an absent field", "when = { details.nothing = { not = 'x' } }", true),
+        ("not of an operator", "when = { actor.upn = { not = { ends_with = '@example.com' } } }", false),
+        ("contains folds case", "when = { service = { contains = 'DIRECTORY' } }", true),
+        ("contains, a list", "when = { service = { contains = ['x', 'core'] } }", true),
+        ("starts_with", "when = { operation = { starts_with = 'reset' } }", true),
+        ("starts_with, not in the middle", "when = { service = { starts_with = 'directory' } }", false),
+        ("ends_with", "when = { actor.upn = { ends_with = '@EXAMPLE.com' } }", true),
+        ("two operators are both meant", "when = { actor.upn = { contains = 'desk', ends_with = '.org' } }", false),
+        ("matches in any case", "when = { operation = { matches = '^reset .* \\(by' } }", true),
+        ("matches in its own case if it says so", "when = { operation = { matches = '(?-i)^reset' } }", false),
+        ("exists", "when = { correlation_id = { exists = true } }", true),
+        ("exists, absent", "when = { details.nothing = { exists = true } }", false),
+        ("exists false, absent", "when = { details.nothing = { exists = false } }", true),
+        ("exists is false on null", "when = { raw.properties.nothing = { exists = true } }", false),
+        ("exists is false on empty text", "when = { raw.properties.empty = { exists = true } }", false),
+        ("exists is false on a word for nothing", "when = { raw.properties.word = { exists = true } }", false),
+        ("gt", "when = { raw.properties.count = { gt = 6 } }", true),
+        ("gt, equal", "when = { raw.properties.count = { gt = 7 } }", false),
+        ("gte and lt", "when = { raw.properties.count = { gte = 7, lt = 8 } }", true),
+        ("lte", "when = { raw.properties.count = { lte = 6.5 } }", false),
+        ("a number of what is none", "when = { result = { gt = 0 } }", false),
+        ("at_least", "when = { severity = { at_least = 'medium' } }", true),
+        ("at_least, more than there is", "when = { severity = { at_least = 'critical' } }", false),
+        ("at_least is false on an unknown severity", "when = { result = { at_least = 'low' } }", false),
+        ("cidr", "when = { actor.ip = { cidr = ['198.51.100.0/24', '192.0.2.0/24'] } }", true),
+        ("not cidr", "when = { actor.ip = { not = { cidr = '192.0.2.0/24' } } }", false),
+        ("in_list", "when = { actor.upn = { in_list = 'soc' } }", false),
+        ("not in_list", "when = { actor.upn = { not = { in_list = 'soc' } } }", true),
+        ("same_as", "when = { actor.upn = { same_as = 'target.upn' } }", false),
+        (
+            "same_as, raw and view",
+            "when = { raw.properties.initiatedBy.user.userPrincipalName = { same_as = 'actor.upn' } }",
+            true,
+        ),
+        ("same_domain_as", "when = { target.upn = { same_domain_as = 'actor.upn' } }", true),
+        ("changed", "when = { changes = { changed = 'passwordpolicies' } }", true),
+        ("changed, a pattern", "when = { changes = { changed = 'Password*' } }", true),
+        ("changed from and to", "when = { changes = { changed = 'Password*', from = 'a', to = 'b' } }", true),
+        ("from another value", "when = { changes = { from = 'b' } }", false),
+        ("to takes operators", "when = { changes = { to = { starts_with = 'B' } } }", true),
+        ("raw, any element", "when = { raw.properties.targetResources.type = 'group' }", true),
+        ("raw in any case", "when = { 'RAW.Properties.TargetResources.Type' = 'user' }", true),
+        ("raw, a pair by its key", "when = { raw.properties.additionalDetails.useragent = 'mozilla' }", true),
+        ("raw, on into a text of JSON", "when = { raw.properties.requestbody.properties.principalId = 'p-1' }", true),
+        (
+            "raw, a text of JSON as it came",
+            "when = { raw.properties.requestbody = { contains = 'principalId' } }",
+            true,
+        ),
+        ("any", "when = { any = [{ result = 'failure' }, { actor.type = 'user' }] }", true),
+        ("any, none", "when = { any = [{ result = 'failure' }, { actor.type = 'app' }] }", false),
+        ("all", "when = { all = [{ result = 'success' }, { actor.type = 'app' }] }", false),
+        ("not of a condition", "when = { not = { result = 'failure', actor.type = 'user' } }", true),
+        ("some, one and the same element", "when = { some = { targets = { type = 'user', name = 'Alice' } } }", true),
+        ("some, two elements", "when = { some = { targets = { type = 'group', name = 'Alice' } } }", false),
+        ("every", "when = { every = { targets = { id = { exists = true } } } }", true),
+        ("every, one not", "when = { every = { targets = { type = 'user' } } }", false),
+        (
+            "every is false on none",
+            "when = { every = { 'raw.properties.nothing' = { id = { exists = false } } } }",
+            false,
+        ),
+        (
+            "a quantifier in a quantifier",
+            "when = { some = { 'raw.properties.targetResources' = { type = 'User', some = { modifiedProperties = { displayName = 'Role' } } } } }",
+            true,
+        ),
+        (
+            "an element beside the record",
+            "when = { some = { targets = { type = 'user', upn = { same_domain_as = 'actor.upn' } } } }",
+            true,
+        ),
         (
             "when holds and unless holds",
             "when = { result = 'success' }\nunless = { actor.app = 'azure portal' }",
@@ -161,8 +249,8 @@ fn every_short_name_is_absent_from_an_empty_record() {
     let always = ["dialect", "id"];
     for field in FIELDS.iter().filter(|field| !always.contains(&field.name)) {
         let subject = Subject::named(field.name).unwrap();
-        assert!(subject.values(&empty).is_empty(), "{}", field.name);
-        assert!(!subject.values(&record()).is_empty(), "{}: the table's record lacks it", field.name);
+        assert!(subject.of(&empty).is_empty(), "{}", field.name);
+        assert!(!subject.of(&record()).is_empty(), "{}: the table's record lacks it", field.name);
     }
 }
 
@@ -170,7 +258,7 @@ fn every_short_name_is_absent_from_an_empty_record() {
 fn what_a_policy_may_group_by_has_one_value() {
     for name in GROUP_BY {
         let subject = Subject::named(name).unwrap();
-        assert_eq!(subject.values(&record()).len(), 1, "{name}");
+        assert_eq!(subject.of(&record()).len(), 1, "{name}");
     }
 }
 

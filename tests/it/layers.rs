@@ -9,16 +9,17 @@ use std::path::{Path, PathBuf};
 const MAY_USE: &[(&str, &[&str])] = &[
     ("clock", &[]),
     ("nearest", &[]),
+    ("network", &[]),
     ("secret", &[]),
     ("crash", &[]),
     ("metrics", &[]),
     ("shutdown", &[]),
     ("record", &["clock"]),
-    ("rules", &["record", "clock", "nearest"]),
+    ("rules", &["record", "clock", "nearest", "network"]),
     ("plan", &["record", "rules", "clock"]),
     ("people", &["record", "plan", "clock"]),
     ("compose", &["record", "plan", "people", "clock", "metrics", "nearest"]),
-    ("channels", &["clock", "secret", "crash", "metrics"]),
+    ("channels", &["clock", "secret", "crash", "metrics", "network"]),
     ("store", &["record", "plan", "compose", "clock", "crash", "metrics"]),
     ("source", &["store", "clock", "secret", "crash", "metrics"]),
     ("intake", &["source", "record", "rules", "plan", "people", "store", "clock", "crash", "metrics", "shutdown"]),
@@ -27,7 +28,13 @@ const MAY_USE: &[(&str, &[&str])] = &[
         &["store", "record", "plan", "people", "compose", "channels", "clock", "crash", "metrics", "shutdown"],
     ),
     ("http", &["metrics", "store", "clock", "shutdown"]),
-    ("config", &["channels", "compose", "people", "record", "rules", "source", "store", "clock", "nearest", "secret"]),
+    (
+        "config",
+        &[
+            "channels", "compose", "people", "record", "rules", "source", "store", "clock", "nearest", "network",
+            "secret",
+        ],
+    ),
     ("logging", &["config"]),
 ];
 

@@ -1,11 +1,10 @@
 //! Owns which addresses we connect to. A URL of the configuration may name anything, and its name may come to mean anything:
 //! an address that is not a public one is refused unless the channel allows it. Pure.
 
-use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::str::FromStr;
 
 use super::guard::Kind::{Private, Special};
+use crate::network::Network;
 
 /// What one channel may connect to beyond the public internet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,7 +76,7 @@ impl Guard {
 
 fn forbidden_4(address: Ipv4Addr) -> Option<Kind> {
     let found = FORBIDDEN_4.iter().find(|(network, length, _)| {
-        let network = Network { address: Ipv4Addr::from(*network).into(), length: *length };
+        let network = Network::new(Ipv4Addr::from(*network).into(), *length);
         network.holds(address.into())
     });
     found.map(|(_, _, kind)| *kind)
@@ -88,53 +87,11 @@ fn forbidden_6(address: Ipv6Addr) -> Option<Kind> {
         return Some(Private);
     }
     let found = FORBIDDEN_6.iter().find(|([a, b, c], length, _)| {
-        let network = Network { address: Ipv6Addr::new(*a, *b, *c, 0, 0, 0, 0, 0).into(), length: *length };
+        let network = Network::new(Ipv6Addr::new(*a, *b, *c, 0, 0, 0, 0, 0).into(), *length);
         network.holds(address.into())
     });
     let global = address.segments()[0] >> 13 == 0b001;
     found.map(|(_, _, kind)| *kind).or((!global).then_some(Special))
-}
-
-/// `10.1.0.0/16`, `fd00:1::/64`, or one address.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Network {
-    address: IpAddr,
-    /// Bits that count.
-    length: u8,
-}
-
-impl Network {
-    fn holds(&self, address: IpAddr) -> bool {
-        // Both as 128 bits from the left; a family never holds the other's addresses.
-        let bits = |address: IpAddr| match address {
-            IpAddr::V4(address) => u128::from(address.to_bits()) << 96,
-            IpAddr::V6(address) => address.to_bits(),
-        };
-        let mask = u128::MAX.checked_shl(128 - u32::from(self.length)).unwrap_or(0);
-        self.address.is_ipv4() == address.is_ipv4() && (bits(self.address) ^ bits(address)) & mask == 0
-    }
-}
-
-impl FromStr for Network {
-    type Err = &'static str;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        const FORM: &str = "must be a network such as \"10.1.0.0/16\" or \"fd00:1::/64\", or one address";
-        let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
-        let address: IpAddr = address.parse().map_err(|_| FORM)?;
-        if address.to_canonical() != address {
-            return Err("must be written as the IPv4 network that it is");
-        }
-        let longest = if address.is_ipv4() { 32 } else { 128 };
-        let length = length.map_or(Ok(longest), str::parse).map_err(|_| FORM)?;
-        if length > longest { Err(FORM) } else { Ok(Self { address, length }) }
-    }
-}
-
-impl fmt::Display for Network {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.length)
-    }
 }
 
 #[cfg(test)]
@@ -216,17 +173,5 @@ mod tests {
         }
         assert!(guard(false, &["0.0.0.0/0"]).allows("10.0.0.1".parse().unwrap()));
         assert!(!guard(false, &["0.0.0.0/0"]).allows("fd00::1".parse().unwrap()), "IPv4 does not hold IPv6");
-    }
-
-    #[test]
-    fn a_network_is_an_address_and_a_length() {
-        for (text, shown) in [("10.0.0.0/8", "10.0.0.0/8"), ("::1", "::1/128"), ("10.0.0.7", "10.0.0.7/32")] {
-            assert_eq!(text.parse::<Network>().unwrap().to_string(), shown);
-        }
-        for text in
-            ["", "10.0.0.0/33", "10.0.0/8", "::/129", "example.com", "10.0.0.0/-1", "10.0.0.0/", "::ffff:10.0.0.0/104"]
-        {
-            assert!(text.parse::<Network>().is_err(), "{text}");
-        }
     }
 }

@@ -6,7 +6,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::record::Record;
-use crate::rules::FailedLeaf;
+use crate::rules::{FailedLeaf, Op};
 
 /// What stands for something masked.
 pub(super) const MASK: &str = "***";
@@ -68,7 +68,9 @@ pub(super) fn record(record: &mut Record) {
 
 /// Masks what a condition wanted and got.
 pub(super) fn leaf(mut leaf: FailedLeaf) -> FailedLeaf {
-    let personal = PERSONAL.contains(&&*leaf.key) || leaf.key.starts_with("details.");
+    // What stands in free fields may name anybody; so may the field that another is held against.
+    let free = ["details.", "raw.", "changes", "targets."].iter().any(|prefix| leaf.key.starts_with(prefix));
+    let personal = PERSONAL.contains(&&*leaf.key) || free || matches!(leaf.op, Op::SameAs | Op::SameDomainAs);
     for value in leaf.want.iter_mut().chain(&mut leaf.got) {
         if personal { MASK.clone_into(value) } else { clean(value) }
     }

@@ -63,7 +63,7 @@ pub(in crate::record) fn read<'a>(
     (id, time(outer))
 }
 
-fn time<'a>(outer: Fields<'a>) -> Moment {
+fn time(outer: Fields<'_>) -> Moment {
     let names = [
         "StartTimeUtc",
         "StartTime",

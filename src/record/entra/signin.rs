@@ -115,7 +115,9 @@ fn read_details(record: &mut Record, inner: Fields<'_>) {
         // In Log Analytics `Location` is the country alone, and the object has another name.
         let object = place.iter().filter_map(|name| inner.get(name)).map(opened).find(|value| value.is_object());
         let object = object.as_deref().map_or(Fields::default(), Fields::of);
-        names.iter().for_each(|name| add(name, object.text(name)));
+        for name in names {
+            add(name, object.text(name));
+        }
     }
     add("countryOrRegion", inner.text("location"));
     let steps = inner.get("authenticationProcessingDetails").map(opened);

@@ -1,133 +1,179 @@
-//! Owns reading a `when` or `unless`: short names, closed values, and the three ways to write a dotted key.
+//! Owns reading a `when` or `unless`: the tree of `all`, `any`, `not`, `some` and `every`, and which fields it names. What a
+//! field is compared with is read in `operand`.
 
 use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
-use crate::rules::{Condition, FIELDS, Subject, Test, fold};
+use crate::rules::{Condition, FIELDS, List, Path, Quantifier, Subject};
 
+use super::operand::{OPERATORS, is_operators};
 use super::{Reader, Value, shown};
 
-/// Words that will compare otherwise than by equality. `details.KEY` would take them for a part of its key, and such a rule
-/// would match nothing without a word.
-const OPERATORS: &[&str] = &[
-    "in",
-    "not",
-    "contains",
-    "starts_with",
-    "ends_with",
-    "matches",
-    "exists",
-    "gt",
-    "gte",
-    "lt",
-    "lte",
-    "at_least",
-    "cidr",
-    "in_list",
-    "same_as",
-    "same_domain_as",
-    "changed",
-    "from",
-    "to",
-    "during",
-    "all",
-    "any",
-    "some",
-    "every",
-];
+/// How deep `all`, `any`, `not`, `some` and `every` may stand in one another.
+const DEEPEST: usize = 16;
+
+/// Where in the tree a condition is read.
+#[derive(Clone)]
+pub(super) struct At {
+    /// Dotted, for faults: `when.any`.
+    path: String,
+    /// Within `some` or `every`: names are paths into an element.
+    element: bool,
+    depth: usize,
+}
+
+impl At {
+    fn below(&self, word: &str, element: bool) -> Self {
+        Self { path: format!("{}.{word}", self.path), element, depth: self.depth + 1 }
+    }
+}
 
 impl Reader<'_, '_> {
-    /// The tests of `place`, `when` or `unless`.
+    /// The condition of `place`, `when` or `unless`.
     pub(super) fn condition(&mut self, place: &'static str) -> Condition {
         let Some(value) = self.table.get(place) else { return Condition::default() };
         let DeValue::Table(table) = value.get_ref() else {
             self.fault(value.span(), place, format!("must be a table: {place} = {{ operation = \"…\" }}"));
             return Condition::default();
         };
+        self.all_of(&At { path: place.to_owned(), element: false, depth: 0 }, value.span(), table)
+    }
+
+    /// AND between the keys of `table`.
+    fn all_of(&mut self, at: &At, span: Range<usize>, table: &DeTable<'_>) -> Condition {
         if table.is_empty() {
-            self.fault(value.span(), place, "is empty; write a condition or leave the key out".into());
+            self.fault(span, &at.path, "is empty; write a condition or leave the key out".into());
+        } else if at.depth > DEEPEST {
+            self.fault(span, &at.path, format!("is nested more than {DEEPEST} deep; make two rules of it"));
+            return Condition::default();
         }
-        let mut tests: Vec<Test> = Vec::new();
-        for (key, span, value) in leaves(table) {
-            let path = format!("{place}.{}", shown(&key));
-            let Some(test) = self.test(&path, &key, span.clone(), value) else { continue };
-            if tests.iter().any(|other| other.subject.name() == test.subject.name()) {
+        let mut keys: Vec<_> = table.iter().collect();
+        keys.sort_by_key(|(key, _)| key.span().start);
+        let mut parts = Vec::new();
+        for (key, value) in keys {
+            match key.get_ref().as_ref() {
+                word @ ("all" | "any") => parts.push(self.each_of(&at.below(word, at.element), word, value)),
+                "not" => parts.push(Condition::Not(Box::new(self.one(&at.below("not", at.element), value)))),
+                word @ ("some" | "every") => self.elements(&at.below(word, true), at, word, value, &mut parts),
+                name => self.fields(at, name, key.span(), value, &mut parts),
+            }
+        }
+        if parts.len() == 1 { parts.remove(0) } else { Condition::All(parts) }
+    }
+
+    /// A table that is a condition of its own.
+    fn one(&mut self, at: &At, value: &Value<'_>) -> Condition {
+        if let DeValue::Table(table) = value.get_ref() {
+            return self.all_of(at, value.span(), table);
+        }
+        self.fault(value.span(), &at.path, "must be a table with a condition, e.g. { result = \"failure\" }".into());
+        Condition::default()
+    }
+
+    /// `all = [{…}, {…}]`, `any = […]`.
+    fn each_of(&mut self, at: &At, word: &str, value: &Value<'_>) -> Condition {
+        let mut parts = Vec::new();
+        match value.get_ref() {
+            DeValue::Array(list) if !list.is_empty() => parts.extend(list.iter().map(|item| self.one(at, item))),
+            _ => {
+                let message = format!("must be a list of conditions: {word} = [{{ … }}, {{ … }}]");
+                self.fault(value.span(), &at.path, message);
+            }
+        }
+        if word == "any" { Condition::Any(parts) } else { Condition::All(parts) }
+    }
+
+    /// `some = { PATH = { … } }`, `every = …`.
+    fn elements(&mut self, at: &At, outside: &At, word: &str, value: &Value<'_>, parts: &mut Vec<Condition>) {
+        let DeValue::Table(lists) = value.get_ref() else {
+            let message = format!("must name a list: {word} = {{ targets = {{ type = \"user\" }} }}");
+            return self.fault(value.span(), &at.path, message);
+        };
+        if lists.is_empty() {
+            self.fault(value.span(), &at.path, "is empty; name a list".into());
+        }
+        for (key, inner) in lists {
+            let name = key.get_ref().as_ref();
+            let Some(list) = self.list(at, outside.element, name, key.span()) else { continue };
+            let inner = Box::new(self.one(&at.below(&shown(name), true), inner));
+            let quantifier = if word == "some" { Quantifier::Some } else { Quantifier::Every };
+            parts.push(Condition::Elements { quantifier, name: name.into(), list, inner });
+        }
+    }
+
+    fn list(&mut self, at: &At, inside: bool, name: &str, span: Range<usize>) -> Option<List> {
+        let raw = name.split_once('.').filter(|(table, _)| table.eq_ignore_ascii_case("raw")).map(|(_, path)| path);
+        let path = match (name.to_ascii_lowercase().as_str(), raw) {
+            ("targets", _) if !inside => return Some(List::Targets),
+            ("changes", _) if !inside => return Some(List::Changes),
+            ("raw", _) => Err("write the whole path in quotes, e.g. \"raw.properties.targetResources\""),
+            (_, Some(path)) => Path::parse(path).map(List::Raw),
+            _ if inside => Path::parse(name).map(List::Element),
+            _ => Err("is no list: `targets`, `changes`, or a path in quotes that begins with raw."),
+        };
+        path.map_err(|message| self.fault(span, &at.path, format!("`{}`: {message}", shown(name)))).ok()
+    }
+
+    /// The tests below the key `name`: `actor = { upn = "…" }`, `actor.upn = "…"` and `"actor.upn" = "…"` are one.
+    fn fields(&mut self, at: &At, name: &str, span: Range<usize>, value: &Value<'_>, parts: &mut Vec<Condition>) {
+        // A stack, not recursion: a rule file's depth is not ours to trust.
+        let mut open = vec![(name.to_owned(), span, value)];
+        let mut found = Vec::new();
+        while let Some((name, span, value)) = open.pop() {
+            match value.get_ref() {
+                DeValue::Table(inner) if !inner.is_empty() && !is_operators(inner) => {
+                    open.extend(inner.iter().map(|(key, value)| (joined(&name, key.get_ref()), key.span(), value)));
+                }
+                _ => found.push((name, span, value)),
+            }
+        }
+        found.sort_by_key(|(_, span, _)| span.start);
+        for (name, span, value) in found {
+            let path = format!("{}.{}", at.path, shown(&name));
+            let Some(subject) = self.subject(at, &path, &name, span.clone()) else { continue };
+            let twice =
+                |part: &Condition| matches!(part, Condition::Test(test) if test.subject.name() == subject.name());
+            if parts.iter().any(twice) {
                 self.fault(span, &path, "is tested twice; put all values into one list".into());
                 continue;
             }
-            tests.push(test);
+            parts.extend(self.tests(&path, &subject, value));
         }
-        Condition::new(tests)
     }
 
-    fn test(&mut self, path: &str, key: &str, span: Range<usize>, value: &Value<'_>) -> Option<Test> {
-        if let Some((field, operator)) = key.rsplit_once('.')
-            && OPERATORS.contains(&operator)
+    fn subject(&mut self, at: &At, path: &str, name: &str, span: Range<usize>) -> Option<Subject> {
+        if at.element {
+            let into = Path::parse(name).map(|path| Subject::Path { name: name.into(), path, element: true });
+            return into.map_err(|message| self.fault(span, path, format!("is no path: {message}"))).ok();
+        }
+        if let Some((table, rest)) = name.split_once('.')
+            && table.eq_ignore_ascii_case("raw")
+            && let Err(message) = Path::parse(rest)
+        {
+            self.fault(span, path, format!("is no path: {message}"));
+            return None;
+        }
+        // `details.KEY` would take an operator for a part of its key, and such a rule would match nothing without a word.
+        if let Some((field, word)) = name.rsplit_once('.')
+            && OPERATORS.contains(&word)
             && Subject::named(field).is_some()
         {
-            let message =
-                format!("`{}` takes a value or a list of values; operators are not supported yet", shown(field));
+            let message = format!("is an operator among fields; write {} = {{ {word} = … }}", shown(field));
             self.fault(span, path, message);
             return None;
         }
-        let Some(subject) = Subject::named(key) else {
-            let known: Vec<_> = FIELDS.iter().map(|field| field.name).chain(["details.KEY"]).collect();
-            self.unknown(span, path, "field", key, &known);
-            return None;
-        };
-        let items: Vec<&Value<'_>> = match value.get_ref() {
-            DeValue::Array(array) => array.iter().collect(),
-            _ => vec![value],
-        };
-        if items.is_empty() {
-            self.fault(value.span(), path, "is an empty list, which no record fulfils; name a value".into());
-            return None;
+        let subject = Subject::named(name);
+        if subject.is_none() {
+            let known: Vec<_> = FIELDS.iter().map(|field| field.name).chain(["details.KEY", "raw.PATH"]).collect();
+            self.unknown(span, path, "field", name, &known);
         }
-        let closed = subject.closed();
-        let mut want = Vec::with_capacity(items.len());
-        for item in items {
-            let Some(text) = scalar(item.get_ref()) else {
-                self.fault(item.span(), path, "must be a text, a number, true or false, or a list of them".into());
-                continue;
-            };
-            if text.trim().is_empty() {
-                self.fault(item.span(), path, "is empty text, which no field has; name a value".into());
-            } else if !closed.is_empty() && !closed.iter().any(|known| fold(known) == fold(&text)) {
-                self.unknown(item.span(), path, "value", &text, &closed);
-            }
-            want.push(text.into());
-        }
-        Some(Test::new(subject, want))
+        subject
     }
 }
 
-/// Every value of a condition with its dotted name and the span of its key: `actor = { upn = "…" }`, `actor.upn = "…"` and
-/// `"actor.upn" = "…"` are one.
-fn leaves<'a>(table: &'a DeTable<'_>) -> Vec<(String, Range<usize>, &'a Value<'a>)> {
-    let mut found = Vec::new();
-    // A stack, not recursion: a rule file's depth is not ours to trust.
-    let mut open = vec![(String::new(), table)];
-    while let Some((prefix, table)) = open.pop() {
-        for (key, value) in table {
-            let name = format!("{prefix}{}", key.get_ref());
-            match value.get_ref() {
-                DeValue::Table(inner) if !inner.is_empty() => open.push((format!("{name}."), inner)),
-                _ => found.push((name, key.span(), value)),
-            }
-        }
-    }
-    found.sort_by_key(|(_, span, _)| span.start);
-    found
-}
-
-/// The text by which a value is compared: `50053` equals `"50053"`.
-fn scalar(value: &DeValue<'_>) -> Option<String> {
-    match value {
-        DeValue::String(text) => Some(text.to_string()),
-        DeValue::Integer(number) => Some(i64::from_str_radix(number.as_str(), number.radix()).ok()?.to_string()),
-        DeValue::Float(number) => Some(number.as_str().to_owned()),
-        DeValue::Boolean(boolean) => Some(boolean.to_string()),
-        DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,
-    }
+/// The dotted name of `key` below `name`; a key with a dot in it keeps its quotes.
+fn joined(name: &str, key: &str) -> String {
+    let raw = name.split('.').next().is_some_and(|first| first.eq_ignore_ascii_case("raw"));
+    if raw && key.contains('.') { format!("{name}.\"{key}\"") } else { format!("{name}.{key}") }
 }

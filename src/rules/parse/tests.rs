@@ -135,10 +135,49 @@ fn a_room_needs_nobody_to_tell_and_a_personal_channel_does() {
 fn each_fault_names_its_place_and_its_remedy() {
     let cases = [
         (
-            "an operator on a detail",
-            "when = { details.x = { contains = 'x' } }",
-            "contains | when.details.x.contains | `details.x` takes a value",
+            "an operator as a part of a name",
+            "when = { 'details.x.contains' = 'x' }",
+            "when.details.x.contains | is an operator among fields; write details.x = { contains = … }",
         ),
+        (
+            "a misspelt operator among operators",
+            "when = { resource = { contains = 'a', startswith = 'b' } }",
+            "when.resource.startswith | unknown operator `startswith`; did you mean `starts_with`?",
+        ),
+        (
+            "a pattern that is none",
+            "when = { resource = { matches = '(' } }",
+            "'(' | when.resource.matches | is no pattern",
+        ),
+        (
+            "a network that is none",
+            "when = { actor.ip = { cidr = ['10.0.0.0/8', '10.0.0.0/33'] } }",
+            "when.actor.ip.cidr | must be a network such as",
+        ),
+        ("no number", "when = { details.n = { gt = 'many' } }", "'many' | when.details.n.gt | must be one number"),
+        ("no severity", "when = { severity = { at_least = 'hihg' } }", "must be one of informational, low"),
+        ("an unknown list", "when = { actor.upn = { in_list = 'sox' } }", "names `sox`, and there is no such [list]"),
+        ("another field that is none", "when = { actor.upn = { same_as = 'target.upm' } }", "must name another field"),
+        ("a change of a field", "when = { result = { changed = 'x' } }", "`changed`, `from` and `to` are of `changes`"),
+        ("changes by themselves", "when = { changes = 'x' }", "compares whole changes"),
+        (
+            "exists of a text",
+            "when = { resource = { exists = 'yes' } }",
+            "'yes' | when.resource.exists | must be true or false",
+        ),
+        (
+            "any without a list",
+            "when = { any = { result = 'x' } }",
+            "must be a list of conditions: any = [{ … }, { … }]",
+        ),
+        ("a quantifier without a table", "when = { some = 'targets' }", "must name a list: some = { targets ="),
+        ("a list that is none", "when = { some = { actor = { id = 'x' } } }", "`actor`: is no list"),
+        (
+            "a raw list without quotes",
+            "when = { some = { raw.properties = { id = 'x' } } }",
+            "`raw`: write the whole path in quotes",
+        ),
+        ("a path with a hole", "when = { 'raw.a..b' = 'x' }", "is no path: a name between its dots is empty"),
         ("a misspelt key", "chanels = 'email'", "chanels | chanels | unknown key `chanels`; did you mean `channels`?"),
         ("a key whose time has not come", "ask = 'x'", "ask | ask | unknown key `ask`; known: id, description"),
         (
@@ -147,14 +186,9 @@ fn each_fault_names_its_place_and_its_remedy() {
             "| when.opration | unknown field `opration`; did you mean `operation`?",
         ),
         (
-            "a raw path",
-            "when = { 'raw.time' = 'x' }",
-            "'raw.time' | when.raw.time | unknown field `raw.time`; known: dialect",
-        ),
-        (
-            "an operator",
-            "when = { operation = { contains = 'x' } }",
-            "contains | when.operation.contains | `operation` takes a value",
+            "a raw field without raw",
+            "when = { properties.id = 'x' }",
+            "id | when.properties.id | unknown field `properties.id`; known: dialect",
         ),
         (
             "a value outside the closed set",

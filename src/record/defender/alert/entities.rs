@@ -70,7 +70,7 @@ fn is_there(targets: &[Target], target: &Target) -> bool {
     })
 }
 
-fn listed<'a>(fields: Fields<'a>) -> impl Iterator<Item = Cow<'a, Value>> {
+fn listed(fields: Fields<'_>) -> impl Iterator<Item = Cow<'_, Value>> {
     ["Entities", "evidence", "userStates"].into_iter().filter_map(move |name| fields.get(name)).map(opened)
 }
 

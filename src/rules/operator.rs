@@ -1,0 +1,165 @@
+//! Owns the operators: how one value of a record compares with what a rule wants. Pure; everything that can be wrong with an
+//! operand is found when it is made.
+
+use std::net::IpAddr;
+
+use regex::{Regex, RegexBuilder};
+use serde::Serialize;
+
+use super::fold::{fold, fold_spaces};
+use crate::network::Network;
+use crate::record::Severity;
+
+/// Bound of a compiled pattern; a rule file with hundreds of them stays below some megabytes.
+const PATTERN_BYTES: usize = 1 << 20;
+
+/// How a leaf compares; the words of rule files and of `explain`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[expect(missing_docs, reason = "docs/rules.md has the table")]
+pub enum Op {
+    In,
+    Not,
+    Contains,
+    StartsWith,
+    EndsWith,
+    Matches,
+    Exists,
+    Gt,
+    Gte,
+    Lt,
+    Lte,
+    AtLeast,
+    Cidr,
+    InList,
+    SameAs,
+    SameDomainAs,
+    Changed,
+}
+
+/// Something that one value fulfils or not.
+#[derive(Clone, Debug)]
+pub enum Wanted {
+    /// Equal to any of these, folded.
+    Equal(Vec<Box<str>>),
+    /// Has any of these inside, folded.
+    Contains(Vec<Box<str>>),
+    /// Begins with any of these, folded.
+    StartsWith(Vec<Box<str>>),
+    /// Ends with any of these, folded.
+    EndsWith(Vec<Box<str>>),
+    /// Any of these patterns finds something.
+    Matches(Vec<Regex>),
+    /// A number that stands so to this one.
+    Number(Order, f64),
+    /// A severity, and at least this one.
+    AtLeast(Severity),
+    /// An address in any of these networks.
+    Cidr(Vec<Network>),
+}
+
+/// How a number stands to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names say it")]
+pub enum Order {
+    Gt,
+    Gte,
+    Lt,
+    Lte,
+}
+
+impl Wanted {
+    /// A pattern: any case unless it says `(?-i)`; it sees text with plain dashes and single spaces.
+    pub fn patterns(texts: &[Box<str>]) -> Result<Self, String> {
+        let compile = |text: &Box<str>| {
+            let built = RegexBuilder::new(text).case_insensitive(true).size_limit(PATTERN_BYTES).build();
+            built.map_err(|error| match error {
+                regex::Error::CompiledTooBig(_) => "is a pattern that grows too large; make it simpler".to_owned(),
+                error => format!("is no pattern: {}", error.to_string().lines().last().unwrap_or_default().trim()),
+            })
+        };
+        texts.iter().map(compile).collect::<Result<_, _>>().map(Self::Matches)
+    }
+
+    /// Whether `value` fulfils it.
+    #[must_use]
+    pub fn is_met_by(&self, value: &str) -> bool {
+        let any = |texts: &[Box<str>], how: fn(&str, &str) -> bool| {
+            let value = fold(value);
+            texts.iter().any(|text| how(&value, text))
+        };
+        match self {
+            Self::Equal(texts) => any(texts, |value, text| value == text),
+            Self::Contains(texts) => any(texts, |value, text| value.contains(text)),
+            Self::StartsWith(texts) => any(texts, |value, text| value.starts_with(text)),
+            Self::EndsWith(texts) => any(texts, |value, text| value.ends_with(text)),
+            Self::Matches(patterns) => {
+                let value = fold_spaces(value);
+                patterns.iter().any(|pattern| pattern.is_match(&value))
+            }
+            Self::Number(order, wanted) => value.trim().parse::<f64>().is_ok_and(|value| match order {
+                Order::Gt => value > *wanted,
+                Order::Gte => value >= *wanted,
+                Order::Lt => value < *wanted,
+                Order::Lte => value <= *wanted,
+            }),
+            Self::AtLeast(wanted) => severity(value).is_some_and(|value| value >= *wanted),
+            Self::Cidr(networks) => {
+                address(value).is_some_and(|address| networks.iter().any(|network| network.holds(address)))
+            }
+        }
+    }
+}
+
+/// The severity of this name.
+#[must_use]
+pub fn severity(text: &str) -> Option<Severity> {
+    let folded = fold(text);
+    Severity::ALL.iter().copied().find(|severity| severity.as_str() == folded)
+}
+
+/// The address in a text, a port and brackets left out: `192.0.2.7:443`, `[2001:db8::1]:443`, `[2001:db8::1]`.
+fn address(text: &str) -> Option<IpAddr> {
+    let text = text.trim();
+    let inside = text.strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(inside, _)| inside);
+    let whole = inside.unwrap_or(text).parse().ok();
+    let without_port =
+        || text.rsplit_once(':').and_then(|(host, port)| host.parse().ok().filter(|_| port.parse::<u16>().is_ok()));
+    whole.or_else(without_port).map(|address: IpAddr| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_held_against_networks() {
+        for (what, network, value, expected) in [
+            ("inside", "192.0.2.0/24", "192.0.2.255", true),
+            ("outside", "192.0.2.0/24", "192.0.3.0", false),
+            ("a port is ignored", "192.0.2.0/24", "192.0.2.7:443", true),
+            ("brackets are ignored", "2001:db8::/32", "[2001:db8::1]:443", true),
+            ("brackets alone", "2001:db8::/32", "[2001:db8::1]", true),
+            ("a v6 address has no port of its own", "2001:db8::/32", "2001:db8::1", true),
+            ("one family is not the other", "0.0.0.0/0", "2001:db8::1", false),
+            ("a mapped address is a v4 address", "192.0.2.0/24", "::ffff:192.0.2.9", true),
+            ("an address alone is a network of one", "192.0.2.7", "192.0.2.7", true),
+            ("everything", "::/0", "2001:db8::1", true),
+            ("no address is in no network", "0.0.0.0/0", "XX.XX.XX.XX", false),
+            ("a range is no address", "0.0.0.0/0", "127.0.0.0/8", false),
+        ] {
+            let wanted = Wanted::Cidr(vec![network.parse::<Network>().unwrap()]);
+            assert_eq!(wanted.is_met_by(value), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn patterns_see_plain_text_in_any_case() {
+        let pattern = |text: &str| Wanted::patterns(&[text.into()]);
+        assert!(pattern("^add member to role").unwrap().is_met_by("Add  member to role completed"));
+        assert!(!pattern("(?-i)^add").unwrap().is_met_by("Add member"));
+        assert!(pattern("certificates - secrets").unwrap().is_met_by("Certificates – secrets"));
+        assert!(pattern("(").unwrap_err().starts_with("is no pattern"));
+        assert!(pattern("(a{1000}){1000}").unwrap_err().contains("too large"));
+    }
+}

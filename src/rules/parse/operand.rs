@@ -1,0 +1,260 @@
+//! Owns reading what a field is compared with: a value, a list of values, or a table of operators.
+
+use toml::de::{DeTable, DeValue};
+
+use crate::network::Network;
+use crate::rules::operator::severity;
+use crate::rules::{Check, Condition, Op, Order, Subject, Test, Wanted, fold};
+
+use super::{Reader, Value, shown};
+
+/// The words that compare otherwise than by equality.
+pub(super) const OPERATORS: &[&str] = &[
+    "in",
+    "not",
+    "contains",
+    "starts_with",
+    "ends_with",
+    "matches",
+    "exists",
+    "gt",
+    "gte",
+    "lt",
+    "lte",
+    "at_least",
+    "cidr",
+    "in_list",
+    "same_as",
+    "same_domain_as",
+    "changed",
+    "from",
+    "to",
+];
+
+/// Whether `table` is one of operators rather than of fields further down.
+pub(super) fn is_operators(table: &DeTable<'_>) -> bool {
+    table.keys().any(|key| OPERATORS.contains(&key.get_ref().as_ref()))
+}
+
+impl Reader<'_, '_> {
+    /// The tests of `subject`, all of which must hold; none where there was a fault.
+    pub(super) fn tests(&mut self, path: &str, subject: &Subject, value: &Value<'_>) -> Option<Condition> {
+        if let DeValue::Table(table) = value.get_ref()
+            && !table.is_empty()
+        {
+            let mut parts = Vec::new();
+            if ["changed", "from", "to"].iter().any(|word| table.contains_key(*word)) {
+                return self.changed(path, subject, value, table);
+            }
+            for (word, value) in table {
+                parts.push(self.operator(path, subject, word.get_ref(), value)?);
+            }
+            return Some(if parts.len() == 1 { parts.remove(0) } else { Condition::All(parts) });
+        }
+        if matches!(subject, Subject::Changes) {
+            let message = "compares whole changes: changes = { changed = \"PROPERTY\", from = …, to = … }";
+            self.fault(value.span(), path, message.into());
+            return None;
+        }
+        let (want, wanted) = self.equal(path, subject, value)?;
+        Some(Condition::Test(Test::new(subject.clone(), Op::In, want, Check::Any(wanted))))
+    }
+
+    fn operator(&mut self, path: &str, subject: &Subject, word: &str, value: &Value<'_>) -> Option<Condition> {
+        let path = format!("{path}.{}", shown(word));
+        let test = |op, want, check| Some(Condition::Test(Test::new(subject.clone(), op, want, check)));
+        match word {
+            "in" => {
+                let (want, wanted) = self.equal(&path, subject, value)?;
+                test(Op::In, want, Check::Any(wanted))
+            }
+            "not" if value.get_ref().is_table() => Some(Condition::Not(Box::new(self.tests(&path, subject, value)?))),
+            "not" => {
+                let (want, wanted) = self.equal(&path, subject, value)?;
+                test(Op::Not, want, Check::None(vec![wanted]))
+            }
+            "exists" => match value.get_ref().as_bool() {
+                Some(wanted) => test(Op::Exists, vec![wanted.to_string().into()], Check::Exists(wanted)),
+                None => self.refuse(value, &path, "must be true or false"),
+            },
+            "same_as" | "same_domain_as" => {
+                let other = value.get_ref().as_str().and_then(Subject::named);
+                let Some(other) = other else {
+                    return self.refuse(value, &path, "must name another field, e.g. \"actor.upn\"");
+                };
+                let want = vec![other.name().into()];
+                if word == "same_as" {
+                    test(Op::SameAs, want, Check::SameAs(other))
+                } else {
+                    test(Op::SameDomainAs, want, Check::SameDomainAs(other))
+                }
+            }
+            _ => {
+                let (op, want, wanted) = self.wanted(&path, word, value)?;
+                test(op, want, Check::Any(wanted))
+            }
+        }
+    }
+
+    /// An operator that looks at one value at a time.
+    fn wanted(&mut self, path: &str, word: &str, value: &Value<'_>) -> Option<(Op, Vec<Box<str>>, Wanted)> {
+        let want = self.operands(path, value)?;
+        let folded = || want.iter().map(|text| fold(text).into()).collect::<Vec<Box<str>>>();
+        let number = |order| {
+            let number = want.first().filter(|_| want.len() == 1).and_then(|text| text.parse().ok());
+            number.map(|number| Wanted::Number(order, number)).ok_or_else(|| "must be one number".to_owned())
+        };
+        let made = match word {
+            "contains" => Ok((Op::Contains, Wanted::Contains(folded()))),
+            "starts_with" => Ok((Op::StartsWith, Wanted::StartsWith(folded()))),
+            "ends_with" => Ok((Op::EndsWith, Wanted::EndsWith(folded()))),
+            "matches" => Wanted::patterns(&want).map(|wanted| (Op::Matches, wanted)),
+            "gt" => number(Order::Gt).map(|wanted| (Op::Gt, wanted)),
+            "gte" => number(Order::Gte).map(|wanted| (Op::Gte, wanted)),
+            "lt" => number(Order::Lt).map(|wanted| (Op::Lt, wanted)),
+            "lte" => number(Order::Lte).map(|wanted| (Op::Lte, wanted)),
+            "at_least" => match want.as_slice() {
+                [one] => severity(one).map(|least| (Op::AtLeast, Wanted::AtLeast(least))),
+                _ => None,
+            }
+            .ok_or_else(|| "must be one of informational, low, medium, high, critical".to_owned()),
+            "cidr" => {
+                let networks = want.iter().map(|text| text.parse::<Network>()).collect::<Result<Vec<_>, _>>();
+                networks.map(|networks| (Op::Cidr, Wanted::Cidr(networks))).map_err(str::to_owned)
+            }
+            "in_list" => self.listed(&want).map(|values| (Op::InList, Wanted::Equal(values))),
+            _ => {
+                self.unknown(value.span(), path, "operator", word, OPERATORS);
+                return None;
+            }
+        };
+        match made {
+            Ok((op, wanted)) => Some((op, want, wanted)),
+            Err(message) => self.refuse(value, path, &message),
+        }
+    }
+
+    /// The folded values of the named lists.
+    fn listed(&self, names: &[Box<str>]) -> Result<Vec<Box<str>>, String> {
+        let mut values = Vec::new();
+        for name in names {
+            let list = self
+                .scope
+                .lists
+                .get(&**name)
+                .ok_or_else(|| format!("names `{}`, and there is no such [list]", shown(name)))?;
+            values.extend(list.iter().map(|value| fold(value).into()));
+        }
+        Ok(values)
+    }
+
+    /// `changes = { changed = PROPERTY, from = …, to = … }`: all three of one and the same change.
+    fn changed(&mut self, path: &str, subject: &Subject, value: &Value<'_>, table: &DeTable<'_>) -> Option<Condition> {
+        if !matches!(subject, Subject::Changes) {
+            return self.refuse(value, path, "`changed`, `from` and `to` are of `changes`: changes = { changed = … }");
+        }
+        let mut want = Vec::new();
+        let mut property = None;
+        let mut sides = [None, None];
+        for (word, value) in table {
+            let below = format!("{path}.{}", shown(word.get_ref()));
+            match word.get_ref().as_ref() {
+                "changed" => {
+                    let names = self.operands(&below, value)?;
+                    property = Some(globs(&names).map_err(|message| self.fault(value.span(), &below, message)).ok()?);
+                    want.extend(names);
+                }
+                word @ ("from" | "to") => {
+                    let (texts, wanted) = self.side(&below, value)?;
+                    want.push(format!("{word} {}", texts.join(", ")).into());
+                    sides[usize::from(word == "to")] = Some(wanted);
+                }
+                word => {
+                    self.unknown(value.span(), &below, "operator", word, &["changed", "from", "to"]);
+                    return None;
+                }
+            }
+        }
+        let [from, to] = sides;
+        Some(Condition::Test(Test::new(subject.clone(), Op::Changed, want, Check::Changed { property, from, to })))
+    }
+
+    /// A value before or after: compared by equality, or by one operator.
+    fn side(&mut self, path: &str, value: &Value<'_>) -> Option<(Vec<Box<str>>, Wanted)> {
+        let DeValue::Table(table) = value.get_ref() else {
+            let want = self.operands(path, value)?;
+            let folded = want.iter().map(|text| fold(text).into()).collect();
+            return Some((want, Wanted::Equal(folded)));
+        };
+        let mut operators = table.iter();
+        match (operators.next(), operators.next()) {
+            (Some((word, value)), None) => {
+                self.wanted(path, word.get_ref(), value).map(|(_, want, wanted)| (want, wanted))
+            }
+            _ => self.refuse(value, path, "must be a value, a list of values, or one operator"),
+        }
+    }
+
+    /// What equality compares with; a closed field has only its own values.
+    fn equal(&mut self, path: &str, subject: &Subject, value: &Value<'_>) -> Option<(Vec<Box<str>>, Wanted)> {
+        let closed = subject.closed();
+        let want = self.operands(path, value)?;
+        for text in want.iter().filter(|_| !closed.is_empty()) {
+            if !closed.iter().any(|known| fold(known) == fold(text)) {
+                self.unknown(value.span(), path, "value", text, &closed);
+            }
+        }
+        let folded = want.iter().map(|text| fold(text).into()).collect();
+        Some((want, Wanted::Equal(folded)))
+    }
+
+    /// The text of a scalar or of each of a list.
+    fn operands(&mut self, path: &str, value: &Value<'_>) -> Option<Vec<Box<str>>> {
+        let items: Vec<&Value<'_>> = match value.get_ref() {
+            DeValue::Array(array) => array.iter().collect(),
+            _ => vec![value],
+        };
+        if items.is_empty() {
+            return self.refuse(value, path, "is an empty list, which no record fulfils; name a value");
+        }
+        let mut texts = Vec::with_capacity(items.len());
+        for item in items {
+            match scalar(item.get_ref()) {
+                None => {
+                    self.fault(item.span(), path, "must be a text, a number, true or false, or a list of them".into());
+                }
+                Some(text) if text.trim().is_empty() => {
+                    self.fault(item.span(), path, "is empty text, which no field has; name a value".into());
+                }
+                Some(text) => texts.push(text.into()),
+            }
+        }
+        (!texts.is_empty()).then_some(texts)
+    }
+
+    fn refuse<T>(&mut self, value: &Value<'_>, path: &str, message: &str) -> Option<T> {
+        self.fault(value.span(), path, message.to_owned());
+        None
+    }
+}
+
+/// Names in which `*` stands for any text.
+fn globs(names: &[Box<str>]) -> Result<Wanted, String> {
+    if names.iter().all(|name| !name.contains('*')) {
+        return Ok(Wanted::Equal(names.iter().map(|name| fold(name).into()).collect()));
+    }
+    let escaped = |name: &str| name.split('*').map(regex::escape).collect::<Vec<_>>().join(".*");
+    let patterns: Vec<Box<str>> = names.iter().map(|name| format!("^{}$", escaped(name)).into()).collect();
+    Wanted::patterns(&patterns)
+}
+
+/// The text by which a value is compared: `50053` equals `"50053"`.
+fn scalar(value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::String(text) => Some(text.to_string()),
+        DeValue::Integer(number) => Some(i64::from_str_radix(number.as_str(), number.radix()).ok()?.to_string()),
+        DeValue::Float(number) => Some(number.as_str().to_owned()),
+        DeValue::Boolean(boolean) => Some(boolean.to_string()),
+        DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,
+    }
+}
