@@ -143,6 +143,17 @@ const FIXTURES: &[(&str, &[(&str, &str)])] = &[
     ("two-users-in-one-envelope.json", &[(A, RESET), (B, RESET)]),
     ("two-users-in-one-record.json", &[(A, RESET), (B, RESET)]),
     ("update-user-strong-authentication.json", &[(A, TWO_STEP)]),
+    // No shipped rule is about these dialects.
+    ("activity-log.json", &[]),
+    ("activity-rest.ndjson", &[]),
+    ("defender-alert-in-activity-log.json", &[]),
+    ("defender-export.ndjson", &[]),
+    ("elastic.ndjson", &[]),
+    ("graph-security.ndjson", &[]),
+    ("risk.json", &[]),
+    ("signin-applications.json", &[]),
+    ("signin-log-analytics.json", &[]),
+    ("signin-people.json", &[]),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
