@@ -36,6 +36,7 @@ mod retry;
 mod rooms;
 mod send_test;
 mod smtp;
+mod smtp_deadlines;
 mod smtp_server;
 mod smtp_tls;
 mod smtp_verdicts;

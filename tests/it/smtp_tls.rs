@@ -15,8 +15,12 @@ use crate::token::{azure, grant, with_secret};
 const ACCOUNT: (&str, &str) = ("bell", "s3cret \u{e9}");
 
 fn with_account(relay: &Relay) -> Settings {
-    let proof = Proof::Password(Source::Here(Secret::new(ACCOUNT.1)));
-    Settings { auth: Some(Auth { user: ACCOUNT.0.to_owned(), proof }), ..settings(relay) }
+    with_password(relay, ACCOUNT.0, ACCOUNT.1)
+}
+
+pub fn with_password(relay: &Relay, user: &str, password: &str) -> Settings {
+    let proof = Proof::Password(Source::Here(Secret::new(password)));
+    Settings { auth: Some(Auth { user: user.to_owned(), proof }), ..settings(relay) }
 }
 
 /// T32, the way it should go.

@@ -49,7 +49,7 @@ const PHASES: [Command; 6] =
     [Command::Connect, Command::Ehlo, Command::Mail, Command::Rcpt, Command::Data, Command::Dot];
 
 /// A verdict without its times.
-fn word(verdict: &Verdict) -> String {
+pub fn word(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Sent { .. } => "sent".to_owned(),
         Verdict::Later => "later".to_owned(),
@@ -216,12 +216,12 @@ async fn a_relay_that_wants_a_body_after_refusing_everything_does_not_get_it() {
 }
 
 /// 20 MB in lines: more than the socket buffers take, so that the relay can act before the dot is written.
-fn large() -> Vec<u8> {
+pub fn large() -> Vec<u8> {
     let line = [&[b'x'; 98][..], b"\r\n"].concat();
     [b"Message-ID: <large@example.com>\r\n\r\n".to_vec(), line.repeat(200_000)].concat()
 }
 
-async fn small_window() -> Relay {
+pub async fn small_window() -> Relay {
     let options = Options { capabilities: vec!["PIPELINING"], receive_buffer: Some(16 * 1024), ..Options::default() };
     Relay::start_with(options).await
 }

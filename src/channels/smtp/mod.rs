@@ -129,6 +129,14 @@ pub struct Timeouts {
     pub dot: Duration,
 }
 
+impl Timeouts {
+    /// How long MAIL, RCPT, DATA and the body may take together, however well each block of the body keeps to its own limit:
+    /// with ours five minutes, so that a transaction ends within ten.
+    fn until_written(&self) -> Duration {
+        self.mail + self.rcpt + self.data + 2 * self.body
+    }
+}
+
 /// The values of `docs/delivery.md`: below RFC 5321 4.5.3.2 where waiting longer only delays others, but five minutes for
 /// the final dot, since giving up there makes a copy (RFC 1047). One transaction takes at most ten minutes.
 impl Default for Timeouts {

@@ -24,9 +24,6 @@ use crate::{crash, metrics};
 pub const MAX_UNSETTLED: usize = 8;
 /// How long a transaction waits while eight `Sent` of its session are not on disk yet.
 const UNSETTLED_WAIT: Duration = Duration::from_secs(30);
-/// How long MAIL, RCPT, DATA and the body may take together, however well each of them keeps to its own limit. With five
-/// minutes for the final dot a transaction ends within ten.
-const TRANSACTION: Duration = Duration::from_mins(5);
 /// How long to look for the reason why a body could not be written.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long a goodbye may take.
@@ -123,7 +120,7 @@ impl Session {
         };
         self.usable = false;
         self.transactions += 1;
-        let written_by = Instant::now() + TRANSACTION;
+        let written_by = Instant::now() + self.route.settings.timeouts.until_written();
         if let Err(end) = self.envelope(mail).await {
             return Ending::Judged(end, receipt);
         }

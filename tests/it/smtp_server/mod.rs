@@ -26,7 +26,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-pub use Action::{Bytes, Close, Delay, Drip, Endless, Reply, ReplyThenClose, Reset, Stall};
+pub use Action::{Bytes, Close, Delay, Drip, Endless, Reply, ReplyThenClose, Reset, Sip, Stall};
 
 /// How long `wait_for` and its like wait before they fail the test.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -64,6 +64,8 @@ pub enum Action {
     Drip(&'static [u8], Duration),
     /// These bytes over and over until the client hangs up.
     Endless(&'static [u8]),
+    /// At `Body`: swallows a little, pauses, and so on for ever.
+    Sip(Duration),
     /// FIN without a word.
     Close,
     /// RST without a word.

@@ -11,7 +11,8 @@ use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use super::{
-    Accepted, Action, Bytes, Close, Command, Delay, Drip, Endless, Reply, ReplyThenClose, Reset, Shared, Stall, Tls,
+    Accepted, Action, Bytes, Close, Command, Delay, Drip, Endless, Reply, ReplyThenClose, Reset, Shared, Sip, Stall,
+    Tls,
 };
 
 /// One connection. Every step is `Err` when the connection is over, by the client's doing or the script's.
@@ -240,6 +241,11 @@ impl Talk {
             }
             Some(Endless(bytes)) => loop {
                 self.say(bytes).await?;
+            },
+            Some(Sip(pause)) => loop {
+                tokio::time::sleep(pause).await;
+                self.unread.clear();
+                self.fill().await?;
             },
             Some(Close) => Err(over()),
             Some(Reset) => {
