@@ -64,6 +64,10 @@ impl Lane {
             attempt = self.attempt(&message, &ready).await;
         }
         drop(slot); // the session may go on while the outcome is written; the receipt bounds how far
+        if matches!(attempt.verdict, Verdict::Sent { .. }) {
+            let change = self.outage().sent();
+            self.tell(change).await;
+        }
         let receipt = attempt.receipt.take();
         let event = Event::Attempted { verdict: attempt.verdict.clone(), bytes: ready.bytes, digest: ready.digest };
         let outcome = state::settled(&self.policy, &message, event, self.parts.clock.now(), jitter());

@@ -12,7 +12,7 @@ pub mod worker;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
@@ -144,6 +144,7 @@ impl Lane {
     /// in one keeps nothing from being claimed into the other. Before a claim the channel is asked whether an attempt has a
     /// chance: while it has none, nothing is claimed, rendered or written, however many are due.
     pub async fn run(self: Arc<Self>) {
+        self.resume().await;
         let mut permission = self.parts.permission.clone();
         let mut tasks = JoinSet::new();
         let in_hand = InHand::default();
@@ -198,7 +199,27 @@ impl Lane {
 
     /// Compares what the channel says of itself with the last time, over all lanes that it has been handed through.
     async fn watch(&self) {
-        let change = self.outage.lock().unwrap_or_else(PoisonError::into_inner).see(self.channel.broken());
+        let change = self.outage().see(self.channel.broken());
+        self.tell(change).await;
+    }
+
+    /// Whether the break that a process before this one told of is over.
+    async fn resume(&self) {
+        match self.parts.store.is_stopped(&self.name).await {
+            Ok(true) => self.outage().resume(),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(channel = %self.name, %error, "what was said of the channel before is not known")
+            }
+        }
+    }
+
+    fn outage(&self) -> MutexGuard<'_, Outage> {
+        self.outage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a record of ours of `change`.
+    async fn tell(&self, change: Option<Change>) {
         let channel = self.name.clone();
         let told = match change {
             None => return,

@@ -18,12 +18,28 @@ pub enum Change {
 pub struct Outage {
     channel: Arc<str>,
     broken: Option<&'static str>,
+    /// A process before this one said that it broke, and none that it works again.
+    unsettled: bool,
 }
 
 impl Outage {
     /// Of the channel of this name.
     pub fn of(channel: Arc<str>) -> Self {
-        Self { channel, broken: None }
+        Self { channel, broken: None, unsettled: false }
+    }
+
+    /// A process before this one said that the channel broke. Only a break or a success of our own says what it is now.
+    pub fn resume(&mut self) {
+        self.unsettled = self.broken.is_none();
+    }
+
+    /// Something was sent. News only where a process before this one said that the channel broke.
+    pub fn sent(&mut self) -> Option<Change> {
+        let recovered = std::mem::take(&mut self.unsettled) && self.broken.is_none();
+        recovered.then(|| {
+            tracing::info!(channel = %self.channel, "the channel works again");
+            Change::Recovered
+        })
     }
 
     /// Compares with the last look, keeps `channel_open` true, and says in the log what is new. Another reason for the same
@@ -40,8 +56,9 @@ impl Outage {
         }
         match (before, broken) {
             (None, Some(why)) => {
+                let known = std::mem::take(&mut self.unsettled);
                 tracing::error!(channel = %self.channel, why, "the channel is broken: messages wait, one is tried now and then");
-                Some(Change::Broke(why))
+                (!known).then_some(Change::Broke(why))
             }
             (Some(_), None) => {
                 tracing::info!(channel = %self.channel, "the channel works again");
@@ -55,6 +72,26 @@ impl Outage {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_process_before_said_of_a_break_is_not_said_again_and_its_end_is() {
+        let resumed = || {
+            let mut outage = Outage::of("email".into());
+            outage.resume();
+            outage
+        };
+        let mut goes_on = resumed();
+        assert_eq!(goes_on.see(None), None, "nothing is known yet");
+        assert_eq!(goes_on.see(Some("connect")), None, "it goes on");
+        assert_eq!(goes_on.sent(), None, "of a session from before");
+        assert_eq!(goes_on.see(None), Some(Change::Recovered));
+        let mut over = resumed();
+        assert_eq!((over.sent(), over.sent()), (Some(Change::Recovered), None));
+        assert_eq!(over.see(Some("connect")), Some(Change::Broke("connect")), "the next one is another");
+        over.resume();
+        assert_eq!(over.see(None), Some(Change::Recovered), "a reload brings nothing new");
+        assert_eq!(over.sent(), None);
+    }
 
     #[test]
     fn a_break_and_a_recovery_are_each_seen_once() {

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use rusqlite::Connection;
 
 use super::batch::{AcceptError, Batch};
-use super::writer::Mark;
+use super::writer::{Mark, Writer};
 use super::{Store, StoreError, sql};
 use crate::clock::Timestamp;
 use crate::record::own::{self, Own};
@@ -14,9 +14,29 @@ impl Store {
     /// Keeps a record of ours until the rules have seen it.
     pub async fn tell(&self, own: Own, at: Timestamp) -> Result<(), StoreError> {
         let body = own.json(at);
-        self.write(Mark::Other, move |w| Ok::<_, StoreError>(write(&w.conn, &body)?)).await?;
+        let tell = move |w: &mut Writer| {
+            let said = match &own {
+                Own::Stopped { channel, .. } => {
+                    Some((channel, "INSERT INTO meta(key) VALUES($1) ON CONFLICT(key) DO NOTHING"))
+                }
+                Own::Works { channel } => Some((channel, "DELETE FROM meta WHERE key=$1")),
+                Own::GivenUp(_) | Own::Held { .. } => None,
+            };
+            if let Some((channel, statement)) = said {
+                sql::run(&w.conn, statement, &[&stopped(channel)])?;
+            }
+            Ok::<_, StoreError>(write(&w.conn, &body)?)
+        };
+        self.write(Mark::Other, tell).await?;
         self.shared.told.notify_one();
         Ok(())
+    }
+
+    /// Whether the last that was told of this channel is that it stopped.
+    pub async fn is_stopped(&self, channel: &str) -> Result<bool, StoreError> {
+        let key = stopped(channel);
+        let said = "SELECT EXISTS (SELECT 1 FROM meta WHERE key=$1)";
+        self.read(move |conn| Ok(sql::first::<bool>(conn, said, &[&key])? == Some(true))).await
     }
 
     /// The oldest records of ours that no rule has seen, at most `limit`, with their ids for [`Batch::internal`].
@@ -28,6 +48,11 @@ impl Store {
     pub async fn told_more(&self) {
         self.shared.told.notified().await;
     }
+}
+
+/// The row of `meta` that stands while a channel is told to have stopped.
+fn stopped(channel: &str) -> String {
+    format!("stopped:{channel}")
 }
 
 /// Keeps `body`, a record of dialect `auditbell.delivery`, until a rule has seen it.

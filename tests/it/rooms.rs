@@ -133,3 +133,41 @@ async fn each_message_that_a_dead_relay_never_took_is_told_to_the_room() {
     tokio::time::timeout(Duration::from_secs(30), bench.stop()).await.unwrap();
     bench.books_balance();
 }
+
+/// A30, scaled: the relay is down, the process is killed meanwhile, the relay comes back. Every mail arrives once, and the
+/// operators heard through the room that the channel stopped and that it works again.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_with_a_kill_in_it_costs_no_mail_and_the_room_hears_of_it() {
+    const MAILS: usize = 12;
+    let server = Server::start(status(200)).await;
+    let mut bench = Bench::new().await;
+    let channels = ops().replace("result = \"failure\"", "category = \"Channel\"");
+    bench.rules = RESET.to_owned() + &channels + &hook(&server);
+    bench.relay.on(Command::Connect, Action::Close);
+    bench.start().await;
+    bench.publish(envelope(&(0..MAILS).map(reset_of_number).collect::<Vec<_>>())).await;
+    let heard = |operation: &'static str| {
+        let said = |asked: &Asked| document(asked)["records"][0]["operation"] == operation;
+        server.asked().iter().filter(|asked| said(asked)).map(|asked| document(asked)["id"].clone()).collect::<Vec<_>>()
+    };
+    bench.until("word of the outage", |_| (!heard("Channel stopped").is_empty()).then_some(())).await;
+    let stopped = heard("Channel stopped");
+    assert_eq!(stopped.len(), 1, "one outage, one word");
+    bench.kill();
+    bench.start().await;
+    bench.relay.calm(Command::Connect);
+    // A window of the breaker, which the first look after the restart may have opened, is half a minute.
+    bench.until("the mails", |bench| (bench.relay.accepted().len() >= MAILS).then_some(())).await;
+    let mails = bench.relay.accepted();
+    bench.until("word of the end", |_| (!heard("Channel works again").is_empty()).then_some(())).await;
+    settled(&bench).await;
+    let mut expected: Vec<_> = (0..MAILS).map(|number| format!("user-{number}@example.com")).collect();
+    expected.sort();
+    assert_eq!(recipients(&mails), expected, "each once");
+    assert_eq!(bench.relay.accepted().len(), MAILS, "and no copy: none was on its way at the kill");
+    assert_eq!((heard("Channel stopped").len(), heard("Channel works again").len()), (1, 1), "the restart is no news");
+    let doubtful = bench.metric("auditbell_attempts_total", &["channel=\"email\"", "verdict=\"ambiguous\""]);
+    assert_eq!(doubtful, 0);
+    assert!(bench.stop().await.success());
+    bench.books_balance();
+}

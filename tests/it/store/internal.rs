@@ -92,6 +92,10 @@ async fn a_record_waits_over_a_restart() {
     let store = file.open();
     store.tell(Own::Stopped { channel: "email".into(), reason: "connect" }, NOW).await.unwrap();
     store.close().await;
-    let records = waiting(&file.open()).await;
-    assert_eq!(records[0].operation.as_deref(), Some("Channel stopped"));
+    let store = file.open();
+    assert_eq!(waiting(&store).await[0].operation.as_deref(), Some("Channel stopped"));
+    assert!(store.is_stopped("email").await.unwrap() && !store.is_stopped("second").await.unwrap());
+    store.tell(Own::Stopped { channel: "email".into(), reason: "auth" }, NOW).await.unwrap();
+    store.tell(Own::Works { channel: "email".into() }, NOW).await.unwrap();
+    assert!(!store.is_stopped("email").await.unwrap());
 }
