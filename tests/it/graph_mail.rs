@@ -182,8 +182,9 @@ async fn a_record_becomes_a_mail_in_the_mailbox_of_graph() {
         "auth = { oauth2 = { tenant = \"example.com\", client_id = \"app-1\", client_secret = \"canary\" } }\n",
     );
     let (login, graph) = (clouds.login.url(), clouds.graph.url());
-    bench.rules += &format!(
-        "[azure]\nlogin_url = \"{login}\"\ngraph_url = \"{graph}\"\nallow_http = true\nallow_private = true\n"
+    bench.rules = format!(
+        "{}[azure]\nlogin_url = \"{login}\"\ngraph_url = \"{graph}\"\nallow_http = true\nallow_private = true\n",
+        bench.rules
     );
     bench.start().await;
     bench.publish(envelope(&[reset("1", ALICE)])).await;

@@ -199,11 +199,8 @@ impl Server {
                     (status, Vec::new(), Vec::new())
                 }
             };
-            let mut answer = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n", body.len());
-            for (name, value) in headers {
-                answer += &format!("{name}: {value}\r\n");
-            }
-            answer += "\r\n";
+            let lines: String = headers.iter().map(|(name, value)| [name, ": ", value, "\r\n"].concat()).collect();
+            let answer = format!("HTTP/1.1 {status} X\r\nContent-Length: {}\r\n{lines}\r\n", body.len());
             let mut answer = answer.into_bytes();
             answer.extend(body);
             if stream.write_all(&answer).await.is_err() {
@@ -234,7 +231,7 @@ async fn read(stream: &mut (impl AsyncRead + Unpin), bytes: &mut Vec<u8>) -> Opt
                 return Some(Asked { line, headers, body });
             }
         }
-        let mut buffer = [0; 16 << 10];
+        let mut buffer = vec![0; 16 << 10];
         match stream.read(&mut buffer).await {
             Ok(0) | Err(_) => return None,
             Ok(count) => bytes.extend(&buffer[..count]),

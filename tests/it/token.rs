@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use auditbell::channels::token::{Azure, Cloud, Credential, Refused, Service, Settings, Tokens};
-use auditbell::channels::web::Limits;
+use auditbell::channels::web::{Limits, Settings as Reach};
 use auditbell::clock::Timestamp;
 use auditbell::secret::{Secret, Source};
 
@@ -204,7 +204,7 @@ async fn a_machine_asks_its_metadata_service_and_nothing_else_of_that_kind_is_op
     let metadata = Server::start(json(400, r#"{"error":"invalid_request"}"#)).await;
     metadata.then(json(200, r#"{"access_token":"t","expires_in":"86399","expires_on":"1795332479"}"#));
     let settings = Settings {
-        azure: Azure { cloud: Cloud::UsGov, login_url: None, graph_url: None, web: Default::default() },
+        azure: Azure { cloud: Cloud::UsGov, login_url: None, graph_url: None, web: Reach::default() },
         tenant: String::new(),
         client_id: Some("user-assigned".into()),
         credential: Credential::Managed,

@@ -281,7 +281,7 @@ async fn tls_verifies_the_certificate_and_the_name_and_nothing_else_will_do() {
     assert_eq!(server.asked().len(), 1);
 }
 
-/// The table of `docs/delivery.md`, whole: what is handed out is ambiguous, whatever was seen afterwards.
+/// The table of `docs/http.md`, whole: what is handed out is ambiguous, whatever was seen afterwards.
 #[test]
 fn every_failure_has_a_verdict() {
     use Permission::{Lost, Stopping};

@@ -259,9 +259,10 @@ async fn a_record_becomes_a_signed_request() {
     let mut bench = Bench::new().await;
     bench.rules =
         bench.rules.replace("channels = [\"email\"]", "channels = [\"hook\"]").replace("to = [\"target\"]\n", "");
-    bench.rules += &format!(
-        "[channel.hook]\ntype = \"webhook\"\nurl = \"{}/hook?sig=canary\"\nsecret = \"{OLD}\"\n\
+    bench.rules = format!(
+        "{}[channel.hook]\ntype = \"webhook\"\nurl = \"{}/hook?sig=canary\"\nsecret = \"{OLD}\"\n\
          allow_http = true\nallow_private = true\nretry = [\"1s\"]\n",
+        bench.rules,
         server.url()
     );
     bench.start().await;
@@ -283,8 +284,9 @@ async fn a_test_message_goes_to_a_room_and_past_the_environments_proxy() {
     let (server, proxy) =
         (Server::start(Act::Answer(200, Vec::new(), b"ok".to_vec())).await, Server::start(status(200)).await);
     let mut bench = Bench::new().await;
-    bench.rules += &format!(
-        "[channel.hook]\ntype = \"webhook\"\nurl = \"{}\"\nsecret = \"{OLD}\"\nallow_http = true\nallow_private = true\n",
+    bench.rules = format!(
+        "{}[channel.hook]\ntype = \"webhook\"\nurl = \"{}\"\nsecret = \"{OLD}\"\nallow_http = true\nallow_private = true\n",
+        bench.rules,
         server.url()
     );
     for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"] {

@@ -1,5 +1,5 @@
 //! Owns what a request without an answer means: the kind of the failure, and whether the request may have arrived. Pure and
-//! total; the table for people is in `docs/delivery.md`.
+//! total; the table for people is in `docs/http.md`.
 
 use std::error::Error;
 use std::fmt;

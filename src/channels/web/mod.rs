@@ -3,7 +3,7 @@
 //! It connects to nobody whom [`guard`] does not allow, and to no address but the one that was checked; speaks TLS that
 //! verifies, or HTTP where that was said; follows no redirect, asks no proxy, decompresses nothing, retries nothing; takes
 //! at most [`Limits::whole`] and reads at most [`MAX_READ`]. `failure` says what a failed request means. All numbers and the
-//! tables of verdicts are in `docs/delivery.md`.
+//! tables of verdicts are in `docs/http.md`.
 
 mod departure;
 mod endpoint;
