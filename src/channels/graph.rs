@@ -15,6 +15,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::breaker::Failure::{Lasting, Passing};
+use super::ration::Rate;
 use super::smtp::verdict::Outcome;
 use super::token::{self, Service, Token, Tokens};
 use super::web::failure::{Failure, Way};
@@ -36,6 +37,8 @@ pub struct Settings {
     pub auth: token::Settings,
     /// Most requests at once.
     pub connections: usize,
+    /// How many may go out in a span of time.
+    pub rates: Vec<Rate>,
 }
 
 /// The channel.
@@ -76,11 +79,16 @@ impl GraphMail {
         let mut path = url.path_segments_mut().map_err(|()| anyhow::anyhow!("graph_url names no host"))?;
         path.pop_if_empty().extend(["v1.0", "users", settings.mailbox.as_str(), "sendMail"]);
         drop(path);
-        Ok(Self { endpoint: Endpoint::new(name, client), tokens, url, connections: settings.connections })
+        Ok(Self {
+            endpoint: Endpoint::new(name, client, &settings.rates),
+            tokens,
+            url,
+            connections: settings.connections,
+        })
     }
 
     async fn send(&self, outgoing: &Outgoing, now: Timestamp) -> Attempt {
-        let pass = match self.endpoint.enter(now) {
+        let pass = match self.endpoint.enter(outgoing.urgent, now) {
             Ok(pass) => pass,
             Err(attempt) => return attempt,
         };
@@ -180,8 +188,8 @@ impl Channel for GraphMail {
         self.connections
     }
 
-    fn gate(&self, _urgent: bool, now: Timestamp) -> Gate {
-        self.endpoint.gate(now)
+    fn gate(&self, urgent: bool, now: Timestamp) -> Gate {
+        self.endpoint.gate(urgent, now)
     }
 
     fn broken(&self) -> Option<&'static str> {

@@ -14,6 +14,7 @@ use sha2::Sha256;
 use url::Url;
 
 use super::breaker::Failure::{Lasting, Passing};
+use super::ration::Rate;
 use super::smtp::verdict::Outcome;
 use super::web::failure::Way;
 use super::web::{self, Client, Endpoint, Judged, Request};
@@ -62,6 +63,8 @@ pub struct Settings {
     pub web: web::Settings,
     /// Most requests at once.
     pub connections: usize,
+    /// How many may go out in a span of time.
+    pub rates: Vec<Rate>,
 }
 
 impl Settings {
@@ -118,11 +121,11 @@ impl Webhook {
     pub fn new(name: Arc<str>, settings: &Settings, limits: web::Limits) -> anyhow::Result<Self> {
         settings.check().map_err(|(key, what)| anyhow::anyhow!("{key} {what}"))?;
         let client = Client::new(&settings.web, limits, settings.connections)?;
-        Ok(Self { endpoint: Endpoint::new(name, client), settings: settings.clone() })
+        Ok(Self { endpoint: Endpoint::new(name, client, &settings.rates), settings: settings.clone() })
     }
 
     async fn post(&self, outgoing: &Outgoing, now: Timestamp) -> Attempt {
-        let pass = match self.endpoint.enter(now) {
+        let pass = match self.endpoint.enter(outgoing.urgent, now) {
             Ok(pass) => pass,
             Err(attempt) => return attempt,
         };
@@ -240,8 +243,8 @@ impl Channel for Webhook {
         self.settings.connections
     }
 
-    fn gate(&self, _urgent: bool, now: Timestamp) -> Gate {
-        self.endpoint.gate(now)
+    fn gate(&self, urgent: bool, now: Timestamp) -> Gate {
+        self.endpoint.gate(urgent, now)
     }
 
     fn broken(&self) -> Option<&'static str> {

@@ -6,6 +6,7 @@ use super::ChannelSettings;
 use super::build::{below, integer, span};
 use super::reading::Reading;
 use super::{azure, values};
+use crate::channels::ration::Rate;
 use crate::channels::tls::Identity;
 use crate::channels::{self, graph, smtp, webhook};
 use crate::compose;
@@ -65,7 +66,7 @@ fn smtp(reading: &mut Reading<'_>, name: &str) -> Option<ChannelSettings> {
     let messages = reading.one(&at("messages_per_connection"), integer);
     let age = reading.one(&at("connection_age"), span);
     let idle = reading.one(&at("connection_idle"), span);
-    let rates = reading.is_set(&at("rate")).then(|| reading.many(&at("rate"), values::rate)).flatten();
+    let rates = rates(reading, name);
     let retry = reading.many(&at("retry"), span);
     let settings = smtp::Settings {
         relays: relays?,
@@ -77,7 +78,7 @@ fn smtp(reading: &mut Reading<'_>, name: &str) -> Option<ChannelSettings> {
         connections: connections?,
         timeouts: timeouts(reading, &at("timeouts")),
         limits: smtp::Limits { messages: messages?, age: age?, idle: idle? },
-        rates: rates.unwrap_or_default(),
+        rates,
     };
     Some(ChannelSettings {
         name: name.into(),
@@ -98,7 +99,8 @@ fn graph_mail(reading: &mut Reading<'_>, name: &str) -> Option<ChannelSettings> 
     let connections = reading.one(&at("connections"), integer);
     let sender = sender(reading, name);
     let retry = reading.many(&at("retry"), span);
-    let settings = graph::Settings { mailbox: mailbox?, auth: auth?, connections: connections? };
+    let rates = rates(reading, name);
+    let settings = graph::Settings { mailbox: mailbox?, auth: auth?, connections: connections?, rates };
     let settings = channels::Settings::GraphMail(settings);
     Some(ChannelSettings { name: name.into(), sender: Some(sender?), retry: retry?, fallback: Vec::new(), settings })
 }
@@ -125,12 +127,18 @@ fn webhook(reading: &mut Reading<'_>, name: &str) -> Option<ChannelSettings> {
         content_type: content_type?,
         web,
         connections: connections?,
+        rates: rates(reading, name),
     };
     if let Err((key, what)) = settings.check() {
         reading.fault(&at(&key), what);
     }
     let settings = channels::Settings::Webhook(settings);
     Some(ChannelSettings { name: name.into(), sender: None, retry: retry?, fallback: Vec::new(), settings })
+}
+
+/// How many may go out in a span of time.
+fn rates(reading: &mut Reading<'_>, name: &str) -> Vec<Rate> {
+    reading.many(&format!("channel.{name}.rate"), values::rate).unwrap_or_default()
 }
 
 /// What is the same in every mail of a personal channel.

@@ -10,7 +10,9 @@ use toml::{Table, Value};
 
 use super::schema::{self, Form, Key, Need, Shape};
 use super::{Report, examine};
+use crate::channels::Settings;
 use crate::channels::smtp::{Auth, Limits, Proof, Timeouts};
+use crate::channels::token::Credential;
 use crate::rules::parse;
 use crate::secret::{Secret, Source};
 
@@ -320,12 +322,96 @@ fn no_fault_repeats_a_secret() {
         ("a password that stands twice", "auth.password = \"canary\"\nauth.password = \"canary\""),
         ("a password that stands in the relay", "relay = \"smtps://user:canary@relay.example.com\""),
         ("a password that stands in the table's place", "auth = \"canary\""),
+        (
+            "a webhook's URL with a password",
+            "[channel.hook]\ntype = \"webhook\"\nurl = \"https://u:canary@example.com\"",
+        ),
+        ("a webhook's URL that is none", "[channel.hook]\ntype = \"webhook\"\nurl = \"canary\""),
+        (
+            "a webhook's key that is none",
+            "[channel.hook]\ntype = \"webhook\"\nurl = \"https://example.com\"\nsecret = \"canary\"",
+        ),
+        (
+            "a header that is none",
+            "[channel.hook]\ntype = \"webhook\"\nurl = \"https://example.com\"\nheaders = { \"a b\" = \"canary\" }",
+        ),
     ] {
         let report = load(&MINIMAL.replace("[people]", &format!("{line}\n[people]")), &[]);
         assert!(!report.faults.is_empty(), "{why}");
         let printed = format!("{report:?}") + &report.faults.iter().map(ToString::to_string).collect::<String>();
         assert!(!printed.contains("canary"), "{why}: {printed}");
     }
+}
+
+#[test]
+fn a_key_of_another_type_is_a_fault_wherever_it_stands() {
+    let webhook = "[channel.hook]\ntype = \"webhook\"\nurl = \"https://hooks.example.com\"\n";
+    let graph = "[channel.m365]\ntype = \"graph-mail\"\nfrom = \"a@example.com\"\n\
+                 auth = { oauth2 = { identity = \"managed\" } }\n";
+    let whole = |more: &str| format!("{MINIMAL}\n{webhook}{graph}{more}");
+    assert_eq!(load(&whole(""), &[]).faults, []);
+    let file = load(&format!("{}\n{webhook}relay = \"smtps://relay.example.com\"\n", MINIMAL), &[]);
+    assert!(file.faults.iter().any(|fault| fault.key == "channel.hook.relay" && fault.line.is_some()), "{file:?}");
+    for (name, value, says) in [
+        ("AUDITBELL__CHANNEL__EMAIL__ALLOW_HTTP", "true", "is no key of this type; known here: type, relay"),
+        ("AUDITBELL__CHANNEL__HOOK__HELLO", "bell.example.com", "is no key of this type; known here: type, url"),
+        ("AUDITBELL__CHANNEL__M365__AUTH__USER", "u", "is no key of this type; known here: oauth2"),
+        ("AUDITBELL__CHANNEL__M365__CONNECTIONS", "5", "must be a whole number from 1 to 4"),
+        ("AUDITBELL__CHANNEL__HOOK__ALLOW_HTTP", "yes", "must be true or false"),
+        ("AUDITBELL__CHANNEL__EMAIL__TYPE", "webhook", "is no key of this type"),
+        ("AUDITBELL__CHANNEL__THIRD__URL", "https://hooks.example.com", "is missing: add `type = …`"),
+        ("AUDITBELL__AZURE__LOGIN_URL", "http://login.example.com", "must begin with https://"),
+    ] {
+        let report = load(&whole(""), &[(name, value)]);
+        assert!(report.config.is_none(), "{name}");
+        assert!(report.faults.iter().any(|fault| fault.message.contains(says)), "{name}: {:?}", report.faults);
+    }
+}
+
+#[test]
+fn the_defaults_of_a_channel_are_those_of_its_type() {
+    let variables = [
+        ("AUDITBELL__CHANNEL__HOOK__TYPE", "webhook"),
+        ("AUDITBELL__CHANNEL__HOOK__URL", "https://hooks.example.com"),
+        ("AUDITBELL__CHANNEL__HOOK__ALLOW_CIDRS", "10.0.0.0/8, fd00::/8"),
+        ("AUDITBELL__CHANNEL__M365__TYPE", "graph-mail"),
+        ("AUDITBELL__CHANNEL__M365__FROM", "Example <a@example.com>"),
+        ("AUDITBELL__CHANNEL__M365__AUTH__OAUTH2__IDENTITY", "managed"),
+    ];
+    let config = load(MINIMAL, &variables).config.unwrap();
+    let [_, hook, m365] = &config.channels[..] else { panic!("{:?}", config.channels) };
+    let (Settings::Webhook(webhook), Settings::GraphMail(graph)) = (&hook.settings, &m365.settings) else { panic!() };
+    assert_eq!((webhook.connections, webhook.content_type.as_str()), (5, "application/json"));
+    assert_eq!(
+        (webhook.web.allow_http, webhook.web.guard.allow_private, webhook.web.guard.allow.len()),
+        (false, false, 2)
+    );
+    assert_eq!(hook.retry.first(), Some(&std::time::Duration::from_secs(5)));
+    assert_eq!((graph.connections, graph.mailbox.as_str()), (4, "a@example.com"));
+    assert_eq!(m365.retry.first(), Some(&std::time::Duration::from_secs(30)));
+    assert!(hook.sender.is_none() && m365.sender.is_some());
+}
+
+#[test]
+fn what_kubernetes_tells_a_workload_need_not_be_written() {
+    let text = format!(
+        "{MINIMAL}\n[channel.m365]\ntype = \"graph-mail\"\nfrom = \"a@example.com\"\n\
+         auth = {{ oauth2 = {{ identity = \"workload\" }} }}\n"
+    );
+    let report = load(&text, &[]);
+    for key in ["tenant", "client_id", "token_file"] {
+        let path = format!("channel.m365.auth.oauth2.{key}");
+        assert!(report.faults.iter().any(|fault| fault.key == path), "{key}: {:?}", report.faults);
+    }
+    let told = [
+        ("AZURE_TENANT_ID", "tenant-1"),
+        ("AZURE_CLIENT_ID", "app-1"),
+        ("AZURE_FEDERATED_TOKEN_FILE", "/var/run/secrets/azure/tokens/azure-identity-token"),
+    ];
+    let config = load(&text, &told).config.unwrap();
+    let Settings::GraphMail(graph) = &config.channels[1].settings else { panic!("{:?}", config.channels) };
+    assert_eq!((graph.auth.tenant.as_str(), graph.auth.client_id.as_deref()), ("tenant-1", Some("app-1")));
+    assert_eq!(graph.auth.credential, Credential::Federated(told[2].1.into()));
 }
 
 proptest::proptest! {

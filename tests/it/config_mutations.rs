@@ -80,6 +80,9 @@ const REQUIRED: &[&str] = &[
     "to",
     "channels",
     "template",
+    "tenant",
+    "client_id",
+    "client_secret_file",
 ];
 
 /// Misspelt, wrong type (twice), bad text, twice, and unfinished: of every line.
@@ -172,6 +175,17 @@ const BAD: &[(&str, &str, &str)] = &[
     (MAIN, "level", r#""info,=,""#),
     (MAIN, "report_url", r#""javascript:alert(1)""#),
     (MAIN, "soc", r#"["soc@elsewhere.example"]"#),
+    (MAIN, "type", r#""webhook""#),
+    (MAIN, "mailbox", r#"["security@example.com"]"#),
+    (MAIN, "secret", r#""whsec_c2hvcnQ=""#),
+    (MAIN, "secret", r#""MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw""#),
+    (MAIN, "headers", r#"{ Webhook-Id = "1" }"#),
+    (MAIN, "headers", r#"{ "X A" = "1" }"#),
+    (MAIN, "content_type", r#""appl\u00efcation""#),
+    (MAIN, "allow_cidrs", r#"["10.1.0.0/33"]"#),
+    (MAIN, "allow_private", r#""true""#),
+    (MAIN, "cloud", r#""germany""#),
+    (MAIN, "graph_url", r#""http://graph.microsoft.us""#),
     (RULES, "by", r#"["colour"]"#),
     (RULES, "id", r#""Password Reset""#),
     (RULES, "on", r#""entra.audits""#),

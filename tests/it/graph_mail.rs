@@ -31,6 +31,7 @@ impl Clouds {
             mailbox: "security+bell@example.com".into(),
             auth: with_secret(azure(&self.login, Some(&self.graph))),
             connections: 4,
+            rates: Vec::new(),
         };
         let limits = Limits { whole: Duration::from_secs(1), ..Limits::default() };
         GraphMail::new("m365".into(), &settings, limits).unwrap()

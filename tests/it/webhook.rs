@@ -29,6 +29,7 @@ fn settings(server: &Server, secret: Option<&str>) -> Settings {
         content_type: "application/json".into(),
         web: loopback(),
         connections: 5,
+        rates: Vec::new(),
     }
 }
 

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::failure::{Failure, Way};
 use super::{Answer, Client};
-use crate::channels::breaker::{Breaker, Failure as Trouble, Pass};
+use crate::channels::breaker::{Breaker, Failure as Trouble, Pass, Shut};
+use crate::channels::ration::{Rate, Ration};
 use crate::channels::smtp::verdict::Outcome;
 use crate::channels::{Attempt, Gate, Verdict, jitter};
 use crate::clock::Timestamp;
@@ -17,6 +18,7 @@ pub(in crate::channels) struct Endpoint {
     pub client: Client,
     name: Arc<str>,
     breaker: Mutex<Breaker>,
+    ration: Mutex<Ration>,
 }
 
 /// What an attempt came to, and why.
@@ -58,27 +60,45 @@ impl Judged {
 }
 
 impl Endpoint {
-    pub fn new(name: Arc<str>, client: Client) -> Self {
-        Self { client, name, breaker: Mutex::default() }
+    pub fn new(name: Arc<str>, client: Client, rates: &[Rate]) -> Self {
+        Self { client, name, breaker: Mutex::default(), ration: Mutex::new(Ration::new(rates)) }
     }
 
-    pub fn gate(&self, now: Timestamp) -> Gate {
-        self.breaker().gate(now)
+    /// The ration first: while it is used up the endpoint is of no use.
+    pub fn gate(&self, urgent: bool, now: Timestamp) -> Gate {
+        let left = {
+            let mut ration = self.ration();
+            match ration.left(urgent, now) {
+                Some(0) => return Gate::Shut { until: ration.free_at(urgent, now), why: "rate" },
+                left => left,
+            }
+        };
+        match (self.breaker().gate(now), left) {
+            (Gate::Open, Some(left)) => Gate::Few(usize::try_from(left).unwrap_or(usize::MAX)),
+            (gate, _) => gate,
+        }
     }
 
-    /// Why the breaker is open or half-open.
+    /// Why nothing can be sent until somebody or something mends the endpoint.
     pub fn broken(&self) -> Option<&'static str> {
         self.breaker().broken()
     }
 
-    /// Leave to try, or the attempt that there is none.
-    pub fn enter(&self, now: Timestamp) -> Result<Pass, Attempt> {
-        self.breaker().enter(now).map_err(|shut| Attempt {
-            verdict: Verdict::Hold { until: shut.until, why: shut.why },
+    /// Leave to try, or the attempt that there is none. One that is tried counts in the ration, whatever comes of it.
+    pub fn enter(&self, urgent: bool, now: Timestamp) -> Result<Pass, Attempt> {
+        let hold = |until, why, reply: &str| Attempt {
+            verdict: Verdict::Hold { until, why },
             code: None,
-            reply: "the channel pauses after an earlier failure".into(),
+            reply: reply.into(),
             receipt: None,
-        })
+        };
+        if let Gate::Shut { until, why: "rate" } = self.gate(urgent, now) {
+            return Err(hold(until, "rate", "the ration is used up"));
+        }
+        let shut = |shut: Shut| hold(shut.until, shut.why, "the channel pauses after an earlier failure");
+        let pass = self.breaker().enter(now).map_err(shut)?;
+        let taken = self.ration().take(urgent, now);
+        taken.map_err(|until| hold(until, "rate", "the ration is used up")).map(|()| pass)
     }
 
     /// Tells the breaker, and makes the attempt.
@@ -111,6 +131,10 @@ impl Endpoint {
             Outcome::Hold(why) => Verdict::Hold { until: held, why },
         };
         Attempt { verdict, code: judged.code, reply: judged.reply, receipt: None }
+    }
+
+    fn ration(&self) -> MutexGuard<'_, Ration> {
+        self.ration.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The breaker behind its lock; every change of it is a single step, so a panic elsewhere leaves it whole.

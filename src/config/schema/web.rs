@@ -44,6 +44,7 @@ pub(super) const GRAPH_MAIL: &[Key] = &[
     Key { name: "auth", shape: Shape::Table(&[OAUTH2]), need: Required },
     many("fallback", Kind::Text, Optional),
     one("connections", Kind::Integer { min: 1, max: MOST_CONNECTIONS as u64 }, Default("4")),
+    many("rate", Kind::Rate, Optional),
     many("retry", Kind::Span { min: SECOND, max: DAY }, Default("30s,1m,2m,5m,10m,15m,30m,1h")),
 ];
 
@@ -66,5 +67,6 @@ pub(super) const WEBHOOK: &[Key] = &[
     one("cert_file", Kind::Path, Optional),
     one("key_file", Kind::Path, Optional),
     one("connections", Kind::Integer { min: 1, max: 100 }, Default("5")),
+    many("rate", Kind::Rate, Optional),
     many("retry", Kind::Span { min: SECOND, max: DAY }, Default("5s,15s,1m,5m,30m,2h,5h,10h")),
 ];
