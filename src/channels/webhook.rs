@@ -96,7 +96,7 @@ impl Settings {
             let value = web::value(value.expose()).map_err(|what| ("authorization".into(), what.to_owned()))?;
             headers.insert(AUTHORIZATION, value);
         }
-        let value = web::value(&self.content_type).map_err(|what| ("content_type".into(), what.to_owned()))?;
+        let value = media_type(&self.content_type).map_err(|what| ("content_type".into(), what.to_owned()))?;
         headers.insert(CONTENT_TYPE, value);
         Ok(Target { url, keys, headers })
     }
@@ -219,6 +219,15 @@ fn key(secret: &str) -> Result<Hmac<Sha256>, String> {
         return Err(form());
     }
     Hmac::new_from_slice(&bytes).map_err(|_| form())
+}
+
+/// `application/json` and the like (RFC 9110 8.3.1).
+fn media_type(text: &str) -> Result<HeaderValue, &'static str> {
+    let named = text.split_once('/').is_some_and(|(kind, rest)| !kind.is_empty() && !rest.is_empty());
+    if !named || !text.is_ascii() || text.starts_with(' ') {
+        return Err("must be a media type such as \"application/json\"");
+    }
+    web::value(text)
 }
 
 /// A header of the configuration, none of ours among them. The reason repeats nothing of the value.

@@ -175,7 +175,6 @@ const BAD: &[(&str, &str, &str)] = &[
     (MAIN, "level", r#""info,=,""#),
     (MAIN, "report_url", r#""javascript:alert(1)""#),
     (MAIN, "soc", r#"["soc@elsewhere.example"]"#),
-    (MAIN, "type", r#""webhook""#),
     (MAIN, "mailbox", r#"["security@example.com"]"#),
     (MAIN, "secret", r#""whsec_c2hvcnQ=""#),
     (MAIN, "secret", r#""MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw""#),
