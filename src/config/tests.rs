@@ -350,7 +350,7 @@ fn a_key_of_another_type_is_a_fault_wherever_it_stands() {
                  auth = { oauth2 = { identity = \"managed\" } }\n";
     let whole = |more: &str| format!("{MINIMAL}\n{webhook}{graph}{more}");
     assert_eq!(load(&whole(""), &[]).faults, []);
-    let file = load(&format!("{}\n{webhook}relay = \"smtps://relay.example.com\"\n", MINIMAL), &[]);
+    let file = load(&format!("{MINIMAL}\n{webhook}relay = \"smtps://relay.example.com\"\n"), &[]);
     assert!(file.faults.iter().any(|fault| fault.key == "channel.hook.relay" && fault.line.is_some()), "{file:?}");
     for (name, value, says) in [
         ("AUDITBELL__CHANNEL__EMAIL__ALLOW_HTTP", "true", "is no key of this type; known here: type, relay"),

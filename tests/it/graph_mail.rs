@@ -76,8 +76,7 @@ async fn every_answer_has_a_verdict() {
         ("a large mail", status(413), (Verdict::Never { reason: "too-big" }, true)),
         ("Graph's own fault", status(500), (Verdict::Later, true)),
         ("Graph's own fault, and for how long", Act::Answer(500, vec![("Retry-After", "9".into())], Vec::new()), {
-            let (held, _) = hold("throttled", 9);
-            (held, true)
+            (hold("throttled", 9).0, true)
         }),
         ("a gateway that lost sight of it", status(504), (Verdict::Ambiguous, false)),
         ("a cut connection", Act::Cut, (Verdict::Ambiguous, false)),
