@@ -1,5 +1,6 @@
 //! A lane whose channel misbehaves.
 
+mod gate;
 mod stop;
 
 use std::pin::Pin;

@@ -34,6 +34,7 @@ mod reload;
 mod resolve;
 mod retry;
 mod rooms;
+mod route;
 mod send_test;
 mod smtp;
 mod smtp_deadlines;

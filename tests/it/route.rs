@@ -1,0 +1,242 @@
+//! The way to the relays: which of them, when, how many connections, how many messages.
+
+mod lanes;
+mod network;
+
+use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
+
+use auditbell::channels::ration::Rate;
+use auditbell::channels::smtp::{self, Auth, Proof, Security, Settings, Smtp};
+use auditbell::channels::{Attempt, Channel, Gate, Permission, Verdict};
+use auditbell::clock::Timestamp;
+use auditbell::secret::{Secret, Source};
+use tokio::sync::watch;
+
+use crate::resolve::{Answer, Dns};
+use crate::smtp::{ALICE, Client, NOW, held, is_sent, settings, timeouts};
+use crate::smtp_server::{Close, Command, Options, Relay, Reply, Stall, Tls};
+
+const fn seconds(seconds: u64) -> Duration {
+    Duration::from_secs(seconds)
+}
+
+/// Where nobody listens: a port that was free a moment ago.
+fn nowhere() -> smtp::Relay {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    smtp::Relay { security: Security::Plain, host: "127.0.0.1".into(), port }
+}
+
+/// The channel over these relays, in this order.
+fn over(first: smtp::Relay, second: &Relay) -> Settings {
+    let settings = settings(second);
+    Settings { relays: vec![first, settings.relays[0].clone()], ..settings }
+}
+
+fn until(attempt: &Attempt) -> Timestamp {
+    let Verdict::Hold { until, .. } = attempt.verdict else { panic!("not held: {attempt:?}") };
+    until
+}
+
+/// T37.
+#[tokio::test]
+async fn a_message_goes_by_the_next_relay_when_the_first_cannot_be_reached() {
+    let relay = Relay::start().await;
+    let client = Client::new(over(nowhere(), &relay));
+    for n in 0..20 {
+        assert!(is_sent(&client.send_at(&format!("m{n}"), ALICE, NOW.plus(seconds(n))).await), "m{n}");
+    }
+    assert_eq!(client.channel.gate(false, NOW.plus(seconds(20))), Gate::Open);
+    assert_eq!(client.channel.broken(), None, "one way out works");
+}
+
+/// T37, the way back.
+#[tokio::test]
+async fn the_first_relay_is_used_again_when_it_works_again() {
+    let (first, second) = (Relay::start().await, Relay::start().await);
+    first.on(Command::Connect, Close);
+    let client = Client::new(over(settings(&first).relays[0].clone(), &second));
+    let mut now = NOW;
+    // Five failures open its breaker, after pauses of 1, 2, 4 and 8 s.
+    for n in 0..30 {
+        assert!(is_sent(&client.send_at(&format!("m{n}"), ALICE, now).await));
+        now = now.plus(seconds(1));
+    }
+    assert_eq!((first.connections(), second.accepted().len()), (5, 30));
+    first.calm(Command::Connect);
+    for n in 30..90 {
+        assert!(is_sent(&client.send_at(&format!("m{n}"), ALICE, now).await));
+        now = now.plus(seconds(1));
+    }
+    let back = first.accepted().len();
+    assert!(back >= 30, "only {back} by the first");
+    assert_eq!(second.accepted().len() + back, 90);
+}
+
+#[tokio::test]
+async fn a_relay_that_nobody_answers_at_is_tried_ever_more_seldom() {
+    let client = Client::new(Settings { relays: vec![nowhere()], ..settings(&Relay::start().await) });
+    let mut now = NOW;
+    let mut tries = Vec::new();
+    for n in 0..9 {
+        let attempt = client.send_at(&format!("m{n}"), ALICE, now).await;
+        assert_eq!(held(&attempt), "connect");
+        tries.push(until(&attempt).since(now).as_secs());
+        assert_eq!(client.channel.broken().is_some(), n >= 4, "after {n}");
+        now = until(&attempt);
+    }
+    for (index, (pause, least)) in tries.iter().zip([1, 2, 4, 8, 30, 60, 120, 240, 480]).enumerate() {
+        let most = if index < 4 { least } else { least + least / 5 + 1 };
+        assert!((least..=most).contains(pause), "pause {index} is {pause} s, not {least} to {most}");
+    }
+}
+
+/// T24: whoever says 421 is left alone for a minute, which costs no message anything, and is no break.
+#[tokio::test]
+async fn a_relay_that_goes_away_is_left_alone_for_a_minute() {
+    let relay = Relay::start().await;
+    let client = Client::of(&relay);
+    assert!(is_sent(&client.send("m1").await));
+    relay.once(Command::Rcpt, Reply("421 4.3.2 shutting down"));
+    let attempt = client.send("m2").await;
+    assert_eq!((held(&attempt), until(&attempt).since(NOW).as_secs()), ("closing", 60));
+    assert_eq!(client.channel.broken(), None);
+    let again = until(&attempt);
+    assert_eq!(held(&client.send_at("m3", ALICE, again.minus(seconds(2))).await), "closing");
+    assert!(is_sent(&client.send_at("m2", ALICE, again).await), "not penalised");
+    assert!(is_sent(&client.send_at("m3", ALICE, again).await));
+}
+
+/// T32: two relays with one account, whose password is wrong: over an hour never two logins in 30 s.
+#[tokio::test]
+async fn a_wrong_password_is_never_tried_twice_in_half_a_minute_whatever_the_relays() {
+    let options = || Options { tls: Tls::Implicit, account: Some(("bell", "another")), ..Options::default() };
+    let relays = [Relay::start_with(options()).await, Relay::start_with(options()).await];
+    let directory = tempfile::tempdir().unwrap();
+    let ca_file = directory.path().join("both.pem");
+    let both = relays.each_ref().map(|relay| std::fs::read_to_string(relay.ca_file()).unwrap()).concat();
+    std::fs::write(&ca_file, both).unwrap();
+    let proof = Proof::Password(Source::Here(Secret::new("wrong")));
+    let client = Client::new(Settings {
+        relays: relays.each_ref().map(|relay| settings(relay).relays[0].clone()).to_vec(),
+        auth: Some(Auth { user: "bell".into(), proof }),
+        ca_file: Some(ca_file),
+        ..settings(&relays[0])
+    });
+    let logins = || relays.iter().map(|relay| relay.count("AUTH")).sum::<usize>();
+    let mut times = Vec::new();
+    for second in 0..3_600 {
+        let now = NOW.plus(seconds(second));
+        let before = logins();
+        // As dispatch does: only if the gate lets it.
+        if matches!(client.channel.gate(true, now), Gate::Shut { .. }) {
+            continue;
+        }
+        assert_eq!(held(&client.send_at(&format!("m{second}"), ALICE, now).await), "auth");
+        times.extend(std::iter::repeat_n(second, logins() - before));
+    }
+    let gaps: Vec<_> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert!(gaps.iter().all(|gap| *gap >= 30), "{times:?}");
+    assert!((5..30).contains(&times.len()), "it is tried, and ever more seldom: {times:?}");
+    assert!(relays.iter().all(|relay| relay.count("AUTH") > 0), "both are tried");
+}
+
+/// T25: of a relay that stalls nothing is left, no task and no connection.
+#[tokio::test]
+async fn a_stalled_relay_leaves_no_task_behind() {
+    let relay = Relay::start().await;
+    let alive = || tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let before = alive();
+    for command in [Command::Connect, Command::Ehlo, Command::Mail, Command::Rcpt, Command::Data, Command::Dot] {
+        let client = Client::new(Settings { timeouts: timeouts(Duration::from_millis(200)), ..settings(&relay) });
+        relay.on(command, Stall);
+        let attempts: Vec<_> = (0..5).map(|n| client.spawn(&format!("{command:?}-{n}"))).collect();
+        for attempt in attempts {
+            assert!(!is_sent(&attempt.await.unwrap()), "{command:?}");
+        }
+        client.channel.close().await;
+        drop(client);
+        relay.wait_closed().await;
+        relay.calm(command);
+        let gone = async {
+            while alive() > before {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        tokio::time::timeout(seconds(30), gone).await.unwrap_or_else(|_| panic!("{command:?}: {} tasks", alive()));
+    }
+}
+
+#[tokio::test]
+async fn connections_grow_with_those_that_wait_and_shrink_with_failures() {
+    let relay = Relay::start().await;
+    let client = Client::of(&relay);
+    let allowed = |waiting| client.channel.connections(waiting);
+    assert_eq!([0, 8, 9, 16, 17, 40, 1_000].map(allowed), [1, 1, 2, 2, 3, 5, 5]);
+    let mut now = NOW;
+    for expected in [2, 1, 1] {
+        relay.once(Command::Connect, Close);
+        now = until(&client.send_at("m", ALICE, now).await);
+        assert_eq!(allowed(1_000), expected, "a failure halves them");
+    }
+    for n in 0..32 {
+        assert!(is_sent(&client.send_at(&format!("m{n}"), ALICE, now).await));
+        assert_eq!(allowed(1_000), 1 + (n + 1) / 8, "one more for each eight answers");
+    }
+}
+
+#[tokio::test]
+async fn a_ration_holds_and_leaves_a_share_to_urgent_messages() {
+    let relay = Relay::start().await;
+    let rates = vec![Rate { count: 8, span: seconds(60) }, Rate { count: 10, span: seconds(3_600) }];
+    let client = Client::new(Settings { rates, ..settings(&relay) });
+    for n in 0..6 {
+        assert_eq!(client.channel.gate(false, NOW), Gate::Few(6 - n));
+        assert!(is_sent(&client.send(&format!("m{n}")).await));
+    }
+    let refused = client.send("m6").await;
+    assert_eq!(held(&refused), "rate");
+    assert!(until(&refused) >= NOW.plus(seconds(60)));
+    assert_eq!(client.channel.gate(false, NOW), Gate::Shut { until: until(&refused), why: "rate" });
+    let mut urgent = client.outgoing("urgent", ALICE);
+    urgent.urgent = true;
+    for left in [2, 1] {
+        assert_eq!(client.channel.gate(true, NOW), Gate::Few(left));
+        assert!(is_sent(&client.channel.attempt(&urgent, NOW).await));
+    }
+    assert_eq!(held(&client.channel.attempt(&urgent, NOW).await), "rate");
+    assert_eq!((relay.accepted().len(), client.channel.broken()), (8, None), "a ration is no break");
+    // A minute later the hour's bucket holds: two of its ten are left, and they are for urgent messages.
+    let later = NOW.plus(seconds(62));
+    assert_eq!(held(&client.send_at("m7", ALICE, later).await), "rate");
+    assert!(is_sent(&client.channel.attempt(&urgent, later).await));
+}
+
+/// T38, through the channel.
+#[tokio::test]
+async fn a_relay_whose_name_does_not_exist_is_the_operators_to_mend_and_a_failing_server_may_pass() {
+    let dns = Dns::start().await;
+    let relay = Relay::start().await;
+    let with = |name: &str| {
+        let mut settings = settings(&relay);
+        settings.relays[0].host = name.into();
+        let channel = Smtp::with_resolver("email".into(), &settings, &dns.resolver()).unwrap();
+        Client { channel, permission: watch::Sender::new(Permission::Go) }
+    };
+    let client = with("no-such-relay.example.com");
+    let attempt = client.send("m1").await;
+    assert_eq!(held(&attempt), "resolve");
+    assert!(attempt.reply.contains("does not exist (NXDOMAIN): correct it in the configuration"), "{}", attempt.reply);
+    assert_eq!(client.channel.broken(), Some("resolve"), "at once");
+
+    dns.set("relay.example.com", Answer::Code(2));
+    let client = with("relay.example.com");
+    let attempt = client.send("m1").await;
+    assert_eq!((held(&attempt), client.channel.broken()), ("resolve", None));
+    assert!(attempt.reply.contains("SERVFAIL"), "{}", attempt.reply);
+    // Nobody listens on the first two addresses: each is tried in turn.
+    let addresses = ["::1", "127.0.0.2", "127.0.0.1"].map(|ip| ip.parse::<IpAddr>().unwrap());
+    dns.set("relay.example.com", Answer::Addresses(addresses.to_vec(), 60));
+    assert!(is_sent(&client.send_at("m1", ALICE, until(&attempt)).await), "a failure is not remembered");
+    assert_eq!(relay.address(), SocketAddr::new(addresses[2], relay.address().port()));
+}

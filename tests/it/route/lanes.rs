@@ -1,0 +1,185 @@
+//! Whole lanes over a store: an outage of two hours, and who goes first.
+
+use std::sync::Arc;
+
+use auditbell::clock::Clock;
+use auditbell::compose::{Brand, Composer, Sender};
+use auditbell::dispatch::{Lane, Opened, Parts, schedule::Schedule, state::Policy};
+use auditbell::people::{self, People};
+use auditbell::plan::{Fate, Intent, NotificationId, Recipient};
+use auditbell::record::{Position, Severity};
+use auditbell::shutdown::Shutdown;
+use auditbell::store::{self, Batch, Planned, Store};
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+use super::*;
+
+const DAY: Duration = Duration::from_hours(24);
+
+/// A store and a lane that sends from it over SMTP, by a clock that stands.
+struct Scene {
+    directory: tempfile::TempDir,
+    store: Store,
+    clock: Clock,
+    channel: Smtp,
+    permission: watch::Sender<Permission>,
+    wake: Arc<Notify>,
+}
+
+impl Scene {
+    fn begin(settings: Settings) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.db");
+        let store = Store::open(&store::Settings { path, ledger: 90 * DAY, content: 14 * DAY }, true).unwrap();
+        let channel = Smtp::new("email".into(), settings).unwrap();
+        let permission = watch::Sender::new(Permission::Go);
+        Self { directory, store, clock: Clock::manual(NOW), channel, permission, wake: Arc::default() }
+    }
+
+    /// Accepts a message for each of `keys`, due now.
+    async fn accept(&self, keys: std::ops::Range<u32>, severity: Severity) {
+        let now = self.clock.now();
+        let identity = |n: u32| std::array::from_fn(|at| n.to_be_bytes()[at % 4]);
+        let intent = |n: u32| Intent {
+            id: NotificationId(identity(n)[..16].try_into().unwrap()),
+            rule: "rule".into(),
+            channel: "email".into(),
+            recipient: Some(Recipient::Address("alice@example.com".into())),
+            element: None,
+            template: "password-reset".into(),
+            title: "title".into(),
+            severity,
+            rank: 0,
+            throttle: None,
+            fate: Fate::Send { due_at: now, expires_at: now.plus(3 * DAY), group: None },
+        };
+        let record = |n: u32| Planned {
+            identity: identity(n),
+            at: now,
+            dialect: "other",
+            position: Position { source: "s".into(), topic: None, partition: None, offset: None, index: 0 },
+            body: Bytes::from_static(b"\xff"),
+            broker_time: None,
+            intents: vec![intent(n)],
+        };
+        self.store.accept(Batch { records: keys.map(record).collect(), ..Batch::default() }, now).await.unwrap();
+        self.wake.notify_one();
+    }
+
+    /// The lane begins to run.
+    async fn run(&self) -> tokio::task::JoinHandle<()> {
+        let brand = Brand {
+            name: Some("Example".into()),
+            security_contact: Some("https://security.example.com".into()),
+            address: None,
+            logo_file: None,
+            helpdesk_url: None,
+            report_url: None,
+            review_url: None,
+        };
+        let allow_domains = vec!["example.com".into()];
+        let people = people::Settings { allow_domains, csv: None, fallback: Vec::new(), wait: DAY, max_rows: 1 };
+        let parts = Parts {
+            store: self.store.clone(),
+            people: Arc::new(People::load(people).unwrap()),
+            composer: Arc::new(Composer::load(None, &brand).unwrap()),
+            rules: Arc::new(std::iter::once("rule".into()).collect()),
+            clock: self.clock.clone(),
+            worker: self.store.register("test", NOW).await.unwrap(),
+            permission: self.permission.subscribe(),
+            shutdown: Shutdown::default(),
+        };
+        let policy = Policy {
+            schedule: Schedule::new(vec![seconds(30)]),
+            wait: DAY,
+            stand_ins: Vec::new().into(),
+            fallback: Vec::new().into(),
+        };
+        let sender = Sender { from: "Bell <bell@example.com>".into(), reply_to: None, redirect_to: None };
+        let opened = Opened::new("email".into(), Arc::new(self.channel.clone()), self.wake.clone());
+        tokio::spawn(Arc::new(Lane::new(parts, opened, Some(sender), policy)).run())
+    }
+
+    async fn claimed(&self) -> u64 {
+        let upkeep = self.store.maintain(self.clock.now()).await.unwrap();
+        upkeep.messages.iter().filter(|(_, state, _)| *state == "claimed").map(|(_, _, count)| count).sum()
+    }
+
+    async fn stop(self, running: tokio::task::JoinHandle<()>) {
+        self.permission.send_replace(Permission::Stopping);
+        running.await.unwrap();
+        drop(self.directory);
+    }
+}
+
+async fn until_true(what: &str, mut reached: impl AsyncFnMut() -> bool) {
+    let waits = async {
+        while !reached().await {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(seconds(120), waits).await.unwrap_or_else(|_| panic!("waited for {what}"));
+}
+
+/// T36: the relay hangs up on everybody for two hours while 2,000 messages wait.
+#[tokio::test]
+async fn an_outage_of_two_hours_costs_a_connection_per_window_and_ends_without_a_stampede() {
+    const MESSAGES: u32 = 2_000;
+    let relay = Relay::start().await;
+    relay.on(Command::Connect, Close);
+    let scene = Scene::begin(settings(&relay));
+    scene.accept(0..MESSAGES, Severity::Medium).await;
+    let running = scene.run().await;
+    let (mut tries, mut last) = (Vec::new(), 0);
+    for second in 0..7_200 {
+        // Whenever an attempt has a chance there is one, and it is over when the gate is shut again.
+        let now = scene.clock.now();
+        until_true("the attempt", async || matches!(scene.channel.gate(false, now), Gate::Shut { .. })).await;
+        tries.extend(std::iter::repeat_n(second, relay.connections() - last));
+        last = relay.connections();
+        scene.clock.advance(seconds(1));
+    }
+    // 1, 2, 4 and 8 s, then 30 s doubling to ten minutes, each up to a fifth longer.
+    assert!((14..=21).contains(&tries.len()), "{tries:?}");
+    let late = tries.iter().filter(|second| **second >= 3_600).count();
+    assert!(late <= 6, "one in ten minutes: {tries:?}");
+
+    relay.calm(Command::Connect);
+    let mut told = 0;
+    until_true("all of them", async || {
+        scene.clock.advance(seconds(1));
+        let accepted = relay.accepted().len();
+        told = told.max(accepted);
+        accepted >= MESSAGES as usize
+    })
+    .await;
+    assert_eq!((relay.accepted().len(), relay.message_ids().len()), (MESSAGES as usize, MESSAGES as usize));
+    assert!(relay.most_open() <= 5, "{}", relay.most_open());
+    scene.stop(running).await;
+}
+
+#[tokio::test]
+async fn an_urgent_message_overtakes_the_ordinary_ones_that_are_claimed_and_wait() {
+    let relay = Relay::start().await;
+    let scene = Scene::begin(Settings { connections: 1, ..settings(&relay) });
+    relay.on(Command::Dot, Stall);
+    scene.accept(0..200, Severity::Medium).await;
+    let running = scene.run().await;
+    relay.wait_stalled(Command::Dot, 1).await;
+    assert_eq!(scene.claimed().await, 64, "a window of ordinary ones is claimed");
+    scene.accept(1_000..1_001, Severity::Critical).await;
+    until_true("the claim beside a full window", async || scene.claimed().await == 65).await;
+    // Each dot waits for its release, so that the order is seen one by one.
+    let urgent = NotificationId(std::array::from_fn(|at| 1_000_u32.to_be_bytes()[at % 4])).to_string();
+    relay.release();
+    let taken = relay.wait_for(2).await;
+    assert!(taken[1].message_id.starts_with(&urgent), "{} came second", taken[1].message_id);
+    relay.calm(Command::Dot);
+    until_true("the rest", async || {
+        relay.release();
+        relay.accepted().len() == 201
+    })
+    .await;
+    scene.stop(running).await;
+}
