@@ -176,7 +176,7 @@ pub const ROOMS: &[&str] = &["webhook"];
 /// that cannot be read. Connects to nobody yet.
 pub fn open(name: &Arc<str>, settings: &Settings) -> anyhow::Result<Arc<dyn Channel>> {
     match settings {
-        Settings::Smtp(settings) => Ok(Arc::new(smtp::Smtp::new(name.clone(), settings.clone())?)),
+        Settings::Smtp(settings) => Ok(Arc::new(smtp::Smtp::new(name, settings)?)),
         Settings::GraphMail(settings) => {
             Ok(Arc::new(graph::GraphMail::new(name.clone(), settings, web::Limits::default())?))
         }

@@ -141,7 +141,7 @@ mod tests {
 
     /// Takes as many as there are.
     fn exhaust(ration: &mut Ration, urgent: bool, now: Timestamp) -> u32 {
-        (0..).take_while(|_| ration.take(urgent, now).is_ok()).count().try_into().unwrap()
+        (0..u32::MAX).find(|_| ration.take(urgent, now).is_err()).unwrap()
     }
 
     #[test]

@@ -56,11 +56,8 @@ impl Slots {
         let mut waiting = Waiting { slots: self, told };
         {
             let mut state = self.state();
-            if urgent {
-                state.urgent.push_back(tell)
-            } else {
-                state.ordinary.push_back(tell)
-            }
+            let queue = if urgent { &mut state.urgent } else { &mut state.ordinary };
+            queue.push_back(tell);
             self.give_turns(&mut state);
         }
         // The sender lives in the queue until it tells.

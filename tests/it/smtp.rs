@@ -65,7 +65,7 @@ pub struct Client {
 
 impl Client {
     pub fn new(settings: Settings) -> Self {
-        let channel = Smtp::new("email".into(), settings).unwrap();
+        let channel = Smtp::new(&"email".into(), &settings).unwrap();
         Self { channel, permission: watch::Sender::new(Permission::Go) }
     }
 

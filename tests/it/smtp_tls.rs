@@ -299,7 +299,7 @@ async fn a_bad_ca_file_is_found_at_the_start_and_named() {
     let relay = Relay::start_with(Options { tls: Tls::Implicit, ..Options::default() }).await;
     for (path, told) in [(directory.path().join("absent.pem"), "cannot be read"), (empty, "contains no certificate")] {
         let settings = Settings { ca_file: Some(path.clone()), ..settings(&relay) };
-        let fault = Smtp::new("email".into(), settings).err().unwrap().to_string();
+        let fault = Smtp::new(&"email".into(), &settings).err().unwrap().to_string();
         assert!(fault.contains(told) && fault.contains(path.to_str().unwrap()), "{fault}");
     }
 }

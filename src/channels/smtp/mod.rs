@@ -182,12 +182,12 @@ pub struct Smtp(Arc<Pool>);
 impl Smtp {
     /// The channel `name` (for logs and metrics). Fails if a file of its TLS is unusable, the system has no roots, or a
     /// relay's name is none that a certificate could bear. Connects to nobody yet.
-    pub fn new(name: Arc<str>, settings: Settings) -> anyhow::Result<Self> {
-        Self::with_resolver(name, &settings, &Resolver::system())
+    pub fn new(name: &Arc<str>, settings: &Settings) -> anyhow::Result<Self> {
+        Self::with_resolver(name, settings, &Resolver::system())
     }
 
     /// The same, with another way to look up the relays' names.
-    pub fn with_resolver(name: Arc<str>, settings: &Settings, resolver: &Resolver) -> anyhow::Result<Self> {
+    pub fn with_resolver(name: &Arc<str>, settings: &Settings, resolver: &Resolver) -> anyhow::Result<Self> {
         let login = settings.auth.as_ref().map(Login::new).transpose()?;
         let way = |relay: &Relay| {
             let tls = match relay.security {
@@ -196,7 +196,7 @@ impl Smtp {
             };
             let (name, relay, settings) = (name.clone(), relay.clone(), settings.clone());
             let (login, resolver) = (login.clone(), resolver.clone());
-            anyhow::Ok(Way::new(Route { name, relay, settings, login, resolver, tls }))
+            anyhow::Ok(Way::new(Route { name, relay, settings, resolver, login, tls }))
         };
         let ways = settings.relays.iter().map(way).collect::<anyhow::Result<Vec<_>>>()?;
         Ok(Self(Arc::new(Pool::new(ways, settings.connections, Ration::new(&settings.rates)))))

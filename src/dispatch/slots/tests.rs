@@ -66,8 +66,7 @@ async fn order(ordinary: usize, urgent: usize) -> String {
     }
     drop(running);
     tasks.join_all().await;
-    let order = order.lock().unwrap().clone();
-    order
+    std::mem::take(&mut *order.lock().unwrap())
 }
 
 #[tokio::test(start_paused = true)]

@@ -32,7 +32,7 @@ impl Scene {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.db");
         let store = Store::open(&store::Settings { path, ledger: 90 * DAY, content: 14 * DAY }, true).unwrap();
-        let channel = Smtp::new("email".into(), settings).unwrap();
+        let channel = Smtp::new(&"email".into(), &settings).unwrap();
         let permission = watch::Sender::new(Permission::Go);
         Self { directory, store, clock: Clock::manual(NOW), channel, permission, wake: Arc::default() }
     }
