@@ -70,9 +70,11 @@ fn open(channel: &ChannelSettings, before: &[Kept]) -> anyhow::Result<Kept> {
     if let Some(same) = same_name.filter(|kept| kept.settings == *settings && kept.files == files) {
         return Ok(same.clone());
     }
-    // Whoever still accepts by the revision before wakes by the channel's name.
-    let wake = same_name.map(|kept| kept.opened.wake.clone()).unwrap_or_default();
-    let opened = Opened::new(name.clone(), channels::open(name, settings)?, wake);
+    let opened = channels::open(name, settings)?;
+    let opened = match same_name {
+        Some(before) => before.opened.anew(opened),
+        None => Opened::new(name.clone(), opened, Arc::default()),
+    };
     Ok(Kept { opened, settings: settings.clone(), files })
 }
 

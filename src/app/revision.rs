@@ -7,7 +7,7 @@ use super::parts::Kept;
 use crate::clock::Timestamp;
 use crate::config::{ChannelSettings, Config, Instead};
 use crate::dispatch::schedule::Schedule;
-use crate::dispatch::{self, Lane, Lanes, state};
+use crate::dispatch::{self, Lane, Lanes, Opened, state};
 use crate::intake::Basis;
 use crate::metrics;
 use crate::plan::Recipient;
@@ -52,7 +52,10 @@ impl Revision {
     /// Tells the lanes of a revision that is over to end. A channel that `successor` has too goes on there.
     pub fn retire(&self, successor: &Self) {
         for (lane, kept) in self.lanes.all.iter().zip(&self.channels) {
-            let channel = &kept.opened.channel;
+            let Opened { name, channel, .. } = &kept.opened;
+            if !successor.channels.iter().any(|other| other.opened.name == *name) {
+                kept.opened.removed();
+            }
             lane.retire(successor.channels.iter().any(|other| Arc::ptr_eq(&other.opened.channel, channel)));
         }
     }

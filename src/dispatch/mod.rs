@@ -81,6 +81,19 @@ impl Opened {
         let outage = Arc::new(Mutex::new(Outage::of(name.clone())));
         Self { name, channel, wake, slots, outage }
     }
+
+    /// The channel of the same name, made anew of other settings. Whoever still accepts by the revision before wakes it; and
+    /// what was broken before is seen to be over, or else to be broken again.
+    pub fn anew(&self, channel: Arc<dyn Channel>) -> Self {
+        let slots = Arc::new(Slots::new(channel.clone()));
+        let (name, wake, outage) = (self.name.clone(), self.wake.clone(), self.outage.clone());
+        Self { name, channel, wake, slots, outage }
+    }
+
+    /// The configuration does not have it any more: nobody is to be alarmed about it.
+    pub fn removed(&self) {
+        self.outage.lock().unwrap_or_else(PoisonError::into_inner).forget();
+    }
 }
 
 /// The lanes of one revision of the configuration.

@@ -42,6 +42,13 @@ impl Outage {
         })
     }
 
+    /// Takes `channel_open` back, for nobody looks any more.
+    pub fn forget(&mut self) {
+        if let Some(why) = self.broken.take() {
+            metrics::channel_open(self.channel.clone(), why).set(0.0);
+        }
+    }
+
     /// Compares with the last look, keeps `channel_open` true, and says in the log what is new. Another reason for the same
     /// break is none.
     pub fn see(&mut self, broken: Option<&'static str>) -> Option<Change> {

@@ -219,6 +219,8 @@ async fn a_password_file_is_read_again() {
     bench.start().await;
     bench.publish(envelope(&[reset("waits", ALICE)])).await;
     bench.metric_at_least("auditbell_channel_hold_total", &["reason=\"auth\""], 1).await;
+    let open = ["channel=\"email\"", "reason=\"auth\""];
+    bench.metric_at_least("auditbell_channel_open", &open, 1).await;
     fs::write(bench.path("password"), "right").unwrap();
     let began = Instant::now();
     taken_over(&bench);
@@ -227,6 +229,7 @@ async fn a_password_file_is_read_again() {
     store.busy_timeout(Duration::from_secs(5)).unwrap();
     store.execute("UPDATE due SET due_at = 0 WHERE owner = 0", []).unwrap();
     bench.relay.wait_for(1).await;
+    bench.until("no alarm", |bench| (bench.metric("auditbell_channel_open", &open) == 0).then_some(())).await;
     assert!(began.elapsed() < Duration::from_secs(25), "the rest of the refused login is not waited for");
     assert!(!bench.log().contains("right"));
     assert!(bench.stop().await.success());

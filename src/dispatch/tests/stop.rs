@@ -1,4 +1,5 @@
-//! What becomes of an attempt when the stop does not wait for it, and of a message that waited too long for its turn.
+//! What becomes of an attempt when the stop does not wait for it or another lane takes over, and of a message that waited
+//! too long for its turn.
 
 use super::*;
 use crate::channels::{Attempt, Verdict};
@@ -12,6 +13,7 @@ struct Waits {
     reached: Notify,
     /// It may go on, and comes to nothing.
     go: Notify,
+    closed: AtomicBool,
 }
 
 impl Channel for Waits {
@@ -47,7 +49,7 @@ impl Channel for Waits {
     }
 
     fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(async {})
+        Box::pin(async { self.closed.store(true, Ordering::Relaxed) })
     }
 }
 
@@ -59,6 +61,7 @@ struct Scene {
     shutdown: Shutdown,
     permission: watch::Sender<Permission>,
     channel: Arc<Waits>,
+    lane: Arc<Lane>,
     running: tokio::task::JoinHandle<()>,
 }
 
@@ -73,9 +76,9 @@ impl Scene {
         let (clock, shutdown, channel) = (parts.clock.clone(), parts.shutdown.clone(), Arc::new(channel));
         let policy = super::policy(Vec::new());
         let sender = Sender { from: "Bell <bell@example.com>".into(), reply_to: None, redirect_to: None };
-        let lane = Lane::new(parts, opened("email", channel.clone()), Some(sender), policy);
-        let running = tokio::spawn(Arc::new(lane).run());
-        Self { _directory: directory, store, clock, shutdown, permission, channel, running }
+        let lane = Arc::new(Lane::new(parts, opened("email", channel.clone()), Some(sender), policy));
+        let running = tokio::spawn(lane.clone().run());
+        Self { _directory: directory, store, clock, shutdown, permission, channel, lane, running }
     }
 
     /// The soft order, as the heartbeat passes it on.
@@ -153,4 +156,39 @@ async fn a_message_that_expires_while_it_waits_for_a_slot_is_not_tried() {
     assert_eq!(tried.iter().sum::<usize>(), 1, "only the one that had the slot was tried: {tried:?}");
     scene.stop();
     scene.running.await.unwrap();
+}
+
+/// After a reload: the attempt that runs is finished here, what has not begun is the successor's at once, and whoever is the
+/// last on the channel closes it.
+#[tokio::test]
+async fn a_lane_that_retires_finishes_what_it_has_begun_and_gives_back_the_rest() {
+    for inherited in [true, false] {
+        let scene = Scene::begin(3, Waits::default()).await;
+        scene.channel.reached.notified().await;
+        let claimed = async |wanted: usize| {
+            let filter = || Filter { limit: 9, ..Filter::default() };
+            let count = async || {
+                let all = scene.store.messages(filter()).await.unwrap();
+                all.iter().filter(|message| message.claimed).count()
+            };
+            while count().await != wanted {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let patience = Duration::from_secs(30);
+        tokio::time::timeout(patience, claimed(3)).await.expect("all are in hand, and there is one slot");
+        scene.lane.retire(inherited);
+        tokio::time::timeout(patience, claimed(1)).await.expect("those that wait are given back");
+        assert!(!scene.running.is_finished() && !scene.channel.closed.load(Ordering::Relaxed));
+        scene.channel.go.notify_one();
+        scene.running.await.unwrap();
+        assert_eq!(scene.channel.closed.load(Ordering::Relaxed), !inherited);
+        let mut tries = Vec::new();
+        for n in 1..=3 {
+            let detail = scene.store.message(key(n)).await.unwrap().unwrap();
+            assert!(!detail.message.claimed);
+            tries.push(detail.tries.len());
+        }
+        assert_eq!(tries.iter().sum::<usize>(), 1, "{tries:?}");
+    }
 }
