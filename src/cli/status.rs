@@ -35,10 +35,10 @@ pub(crate) struct Args {
 struct Status {
     daemon: Daemon,
     config: Configuration,
-    partitions: Vec<Partition>,
+    partitions: Vec<Place>,
     /// Sources that are held, with the reason; null: the daemon did not tell.
     held: Option<Vec<(String, String)>>,
-    channels: Vec<Channel>,
+    channels: Vec<Way>,
     dead_letters: i64,
     store: Space,
 }
@@ -66,7 +66,7 @@ struct Configuration {
 }
 
 #[derive(Serialize)]
-struct Partition {
+struct Place {
     source: Arc<str>,
     topic: Arc<str>,
     partition: i32,
@@ -79,7 +79,7 @@ struct Partition {
 }
 
 #[derive(Serialize)]
-struct Channel {
+struct Way {
     channel: Arc<str>,
     configured: bool,
     /// Why nothing is sent; null: it is, or nobody tells.
@@ -163,14 +163,14 @@ impl Status {
         if config.runs == Some(false) {
             println!("  the daemon runs another one: `auditbell reload`");
         }
-        for Partition { source, topic, partition, next, lag, bad, accepted_at } in &self.partitions {
+        for Place { source, topic, partition, next, lag, bad, accepted_at } in &self.partitions {
             let lag = lag.map_or_else(|| "unknown".to_owned(), |lag| lag.to_string());
             println!("{source}:{topic}:{partition} next={next} lag={lag} bad={bad} accepted_at={accepted_at}");
         }
         for (source, reason) in self.held.iter().flatten() {
             println!("held: source {source}: {reason}");
         }
-        for Channel { channel, configured, open, queues } in &self.channels {
+        for Way { channel, configured, open, queues } in &self.channels {
             let gone = if *configured { "" } else { " (not in the configuration: `messages move`)" };
             let open = open.as_ref().map(|why| format!(" does not work: {why}")).unwrap_or_default();
             println!("channel {channel}{gone}{open}");
@@ -184,9 +184,12 @@ impl Status {
     }
 }
 
+/// By source and partition.
+type Extents = BTreeMap<(Arc<str>, (Arc<str>, i32)), Extent>;
+
 /// Every partition with its lag, as far as its source is configured and its brokers answer.
-fn partitions(config: &Config, positions: Vec<store::PositionRow>) -> Vec<Partition> {
-    let mut extents: BTreeMap<(Arc<str>, (Arc<str>, i32)), Extent> = BTreeMap::new();
+fn partitions(config: &Config, positions: Vec<store::PositionRow>) -> Vec<Place> {
+    let mut extents: Extents = BTreeMap::new();
     for settings in &config.sources {
         let of_it = positions.iter().filter(|row| row.source == settings.name);
         let keys: Vec<(Arc<str>, i32)> = of_it.map(|row| (row.topic.clone(), row.partition)).collect();
@@ -200,7 +203,7 @@ fn partitions(config: &Config, positions: Vec<store::PositionRow>) -> Vec<Partit
     }
     let partition = |row: store::PositionRow| {
         let extent = extents.get(&(row.source.clone(), (row.topic.clone(), row.partition)));
-        Partition {
+        Place {
             lag: extent.map(|extent| (extent.high - row.next).max(0)),
             source: row.source,
             topic: row.topic,
@@ -214,7 +217,7 @@ fn partitions(config: &Config, positions: Vec<store::PositionRow>) -> Vec<Partit
 }
 
 /// Those of the configuration in its order, then those that are gone and still have messages.
-fn channels(config: &Config, queues: Vec<Queue>, live: Option<&Live>) -> Vec<Channel> {
+fn channels(config: &Config, queues: Vec<Queue>, live: Option<&Live>) -> Vec<Way> {
     let mut by_channel: BTreeMap<Arc<str>, Vec<Queue>> = BTreeMap::new();
     for queue in queues {
         by_channel.entry(queue.channel.clone()).or_default().push(queue);
@@ -223,9 +226,9 @@ fn channels(config: &Config, queues: Vec<Queue>, live: Option<&Live>) -> Vec<Cha
     for name in config.channels.iter().map(|channel| channel.name.clone()) {
         let queues = by_channel.remove(&name).unwrap_or_default();
         let open = live.and_then(|live| live.open.get(&*name).cloned());
-        all.push(Channel { channel: name, configured: true, open, queues });
+        all.push(Way { channel: name, configured: true, open, queues });
     }
-    let gone = |(channel, queues)| Channel { channel, configured: false, open: None, queues };
+    let gone = |(channel, queues)| Way { channel, configured: false, open: None, queues };
     all.extend(by_channel.into_iter().map(gone));
     all
 }

@@ -1,11 +1,14 @@
 //! Owns the transaction that accounts for what intake read: fence → dead letters → the rows of [`ledger`].
 
+use std::sync::Arc;
+
 use rusqlite::{ErrorCode, ToSql};
 
 use super::batch::{AcceptError, Accepted, Batch, DeadLetter, Fence, Planned};
-use super::writer::Writer;
-use super::{internal, ledger, origin, sql};
+use super::writer::{Mark, Writer};
+use super::{Store, StoreError, internal, ledger, origin, sql};
 use crate::clock::Timestamp;
+use crate::crash;
 
 /// Most rows of the dead-letter table; full means hold.
 const DEAD_LETTER_ROWS: i64 = 100_000;
@@ -14,9 +17,37 @@ const DEAD_LETTER_BYTES: i64 = 1 << 30;
 /// `error` of a record that the store itself refused.
 const REFUSED: &str = "store-refused";
 
+impl Store {
+    /// fence → identity → groups → brake → rows, one transaction (grouped with whatever else waits). Call it with the same batch until it answers; repeating is harmless.
+    pub async fn accept(&self, batch: Batch, now: Timestamp) -> Result<Accepted, AcceptError> {
+        let batch = Arc::new(batch);
+        let batch = if crash::planted("position-first") { self.position_first(batch, now).await? } else { batch };
+        let first = batch.clone();
+        let accepted = match self.write(Mark::Accept, move |w| accept(w, &first, now, false)).await {
+            // The reply to COMMIT may be all that was lost: the same batch finds its position moved if so.
+            Err(AcceptError::Store(StoreError::Other(error))) => {
+                tracing::warn!(%error, "accepting once more");
+                self.write(Mark::Accept, move |w| accept(w, &batch, now, true)).await
+            }
+            answer => answer,
+        }?;
+        if !accepted.trips.is_empty() {
+            self.shared.told.notify_one();
+        }
+        Ok(accepted)
+    }
+
+    /// A bug on purpose ([`crash::BUGS`]), in the crash suite's build only.
+    async fn position_first(&self, batch: Arc<Batch>, now: Timestamp) -> Result<Arc<Batch>, AcceptError> {
+        let fences = batch.fences.clone();
+        self.write(Mark::Other, move |w| move_positions(w, &fences, now, false)).await?;
+        Ok(Arc::new(Batch { fences: Vec::new(), ..Arc::unwrap_or_clone(batch) }))
+    }
+}
+
 /// Accounts for `batch`. With `again` the reply to an earlier COMMIT of this very batch was lost: a position that stands
 /// where the batch would have moved it says that it was committed.
-pub(super) fn accept(w: &mut Writer, batch: &Batch, now: Timestamp, again: bool) -> Result<Accepted, AcceptError> {
+fn accept(w: &mut Writer, batch: &Batch, now: Timestamp, again: bool) -> Result<Accepted, AcceptError> {
     if w.disk.is_low() {
         return Err(w.disk.low());
     }
@@ -44,12 +75,7 @@ pub(super) fn insert(w: &mut Writer, batch: &Batch, now: Timestamp) -> Result<Ac
 
 /// Compare and swap, sorted, so that two stores on one database cannot lock each other out. `false`: all of it was
 /// committed before.
-pub(super) fn move_positions(
-    w: &mut Writer,
-    fences: &[Fence],
-    now: Timestamp,
-    again: bool,
-) -> Result<bool, AcceptError> {
+fn move_positions(w: &mut Writer, fences: &[Fence], now: Timestamp, again: bool) -> Result<bool, AcceptError> {
     let mut sorted: Vec<&Fence> = fences.iter().collect();
     sorted.sort_by(|a, b| (&a.source, &a.topic, a.partition).cmp(&(&b.source, &b.topic, b.partition)));
     let mut committed = 0;

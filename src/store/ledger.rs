@@ -109,13 +109,12 @@ fn notify(w: &Writer, config: i64, (record, message): (i64, i64), intent: &Inten
 fn join_groups(w: &Writer, entries: &mut [Entry<'_>]) -> Result<()> {
     for entry in entries {
         let Some(key) = entry.group else { continue };
-        let open = match sql::first::<i64>(&w.conn, sql::HELD_GROUP, &[key])? {
-            Some(held) => held,
-            None => {
-                let lane = lane(entry.intent.severity);
-                let params: [&dyn ToSql; 5] = [&entry.intent.channel, &lane, &entry.due_at, &entry.message, key];
-                sql::first(&w.conn, sql::JOIN_GROUP, &params)?.unwrap_or(entry.message)
-            }
+        let open = if let Some(held) = sql::first::<i64>(&w.conn, sql::HELD_GROUP, &[key])? {
+            held
+        } else {
+            let lane = lane(entry.intent.severity);
+            let params: [&dyn ToSql; 5] = [&entry.intent.channel, &lane, &entry.due_at, &entry.message, key];
+            sql::first(&w.conn, sql::JOIN_GROUP, &params)?.unwrap_or(entry.message)
         };
         if open != entry.message {
             entry.place = Place::Joins(open);

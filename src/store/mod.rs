@@ -44,7 +44,6 @@ pub use position::{Placement, PositionRow};
 pub use upkeep::Upkeep;
 
 use crate::clock::Timestamp;
-use crate::crash;
 use readers::Read;
 use writer::{Answer, Command, Mark, Writer};
 
@@ -193,33 +192,6 @@ impl Store {
     /// The revision of this config hash, a new one where it is new.
     pub async fn config_revision(&self, hash: [u8; 32], now: Timestamp) -> Result<i64, StoreError> {
         self.write(Mark::Other, move |w| position::config_revision(&w.conn, &hash, now)).await
-    }
-
-    /// fence → identity → groups → rows, one transaction (grouped with whatever else waits). Without a fence (internal
-    /// records) only the rows. Call it with the same batch until it answers; repeating is harmless.
-    pub async fn accept(&self, batch: Batch, now: Timestamp) -> Result<Accepted, AcceptError> {
-        let batch = Arc::new(batch);
-        let batch = if crash::planted("position-first") { self.position_first(batch, now).await? } else { batch };
-        let first = batch.clone();
-        let accepted = match self.write(Mark::Accept, move |w| accept::accept(w, &first, now, false)).await {
-            // The reply to COMMIT may be all that was lost: the same batch finds its position moved if so.
-            Err(AcceptError::Store(StoreError::Other(error))) => {
-                tracing::warn!(%error, "accepting once more");
-                self.write(Mark::Accept, move |w| accept::accept(w, &batch, now, true)).await
-            }
-            answer => answer,
-        }?;
-        if !accepted.trips.is_empty() {
-            self.shared.told.notify_one();
-        }
-        Ok(accepted)
-    }
-
-    /// A bug on purpose ([`crash::BUGS`]), in the crash suite's build only.
-    async fn position_first(&self, batch: Arc<Batch>, now: Timestamp) -> Result<Arc<Batch>, AcceptError> {
-        let fences = batch.fences.clone();
-        self.write(Mark::Other, move |w| accept::move_positions(w, &fences, now, false)).await?;
-        Ok(Arc::new(Batch { fences: Vec::new(), ..Arc::unwrap_or_clone(batch) }))
     }
 
     /// Registers a worker and frees the claims of all others on SQLite (there is one daemon): suspect + 1.

@@ -159,7 +159,7 @@ async fn dead_letters_are_read_again_and_what_was_told_is_not_told_twice() {
     let mut bench = Bench::new().await;
     bench.start().await;
     let alice = reset("alice", ALICE);
-    bench.publish(envelope(&[alice.clone()])).await;
+    bench.publish(envelope(std::slice::from_ref(&alice))).await;
     for bad in ["not json", "nor this", "nor that"] {
         bench.publish(bad).await;
     }

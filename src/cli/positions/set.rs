@@ -185,7 +185,8 @@ fn apply(config: &Config, row: PositionRow, to: i64) -> Result<(), ExitCode> {
 fn print(options: &Options, plan: &Move<'_>) {
     let Move { source, topic, partition, from, to, skipped, again, low, high, applied } = plan;
     if options.output == Output::Json {
-        return print_json(plan);
+        print_json(plan);
+        return;
     }
     println!("{source}:{topic}:{partition} from {from} to {to}");
     if let (Some(low), Some(high)) = (low, high) {

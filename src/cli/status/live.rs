@@ -23,7 +23,7 @@ pub(super) struct Live {
 
 impl Live {
     /// Is the configuration with this hash the one that runs?
-    #[expect(clippy::cast_precision_loss, clippy::float_cmp, reason = "48 bits fit in an f64 exactly")]
+    #[expect(clippy::cast_precision_loss, reason = "48 bits fit in an f64 exactly")]
     pub(super) fn runs(&self, hash: [u8; 32]) -> bool {
         let first = hash[..6].iter().fold(0_u64, |all, byte| all << 8 | u64::from(*byte));
         self.config == Some(first as f64)
