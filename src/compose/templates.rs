@@ -41,7 +41,7 @@ const MAX_FILE_BYTES: u64 = 64 * 1024;
 /// Gmail cuts a message near 102 KB of HTML; what is cut is the footer that says whom to call.
 const MAX_HTML_BYTES: usize = 90 * 1024;
 const MAX_SUBJECT: usize = 120;
-/// PagerDuty takes 512 KB, most others more.
+/// `PagerDuty` takes 512 KB of an event; a notice is no file transfer.
 const MAX_BODY_BYTES: usize = 256 * 1024;
 /// The folder of what templates share: its `body` is that of every template without one of its own.
 pub const LAYOUT: &str = "layout";

@@ -53,17 +53,21 @@ fn of(
     };
     let mut channels = Vec::new();
     let mut addresses: Vec<Arc<str>> = Vec::new();
+    let before = reading.faults.len();
     for text in &texts {
         match entry(reading, &path, name, text, lists) {
             Some(Entry::Channel(channel)) => channels.push(channel),
             Some(Entry::People(more)) => addresses.extend(more),
-            None => return Vec::new(),
+            None => {}
         }
     }
     for address in &addresses {
         if people::address::deliverable(address, &people.allow_domains).is_err() {
             reading.fault(&path, outside(address));
         }
+    }
+    if reading.faults.len() > before {
+        return Vec::new(); // what follows of a half-read list would be no news
     }
     let mut personal: Vec<&Arc<str>> = channels.iter().filter(|channel| !is_room(channel)).collect();
     if personal.is_empty() && !addresses.is_empty() {

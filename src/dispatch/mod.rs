@@ -222,7 +222,7 @@ impl Lane {
             Ok(true) => self.outage().resume(),
             Ok(false) => {}
             Err(error) => {
-                tracing::warn!(channel = %self.name, %error, "what was said of the channel before is not known")
+                tracing::warn!(channel = %self.name, %error, "what was said of the channel before is not known");
             }
         }
     }

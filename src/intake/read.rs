@@ -192,9 +192,10 @@ pub(super) fn own(basis: &Basis, id: i64, body: &Bytes, now: Timestamp) -> Messa
         let (matches, planned) = basis.decide(&record, body.clone(), None, now);
         One { dialect: record.dialect.as_str(), too_old: false, planned, matches }
     };
-    match catch_unwind(AssertUnwindSafe(read)) {
-        Ok(one) => message.take(one),
-        Err(_) => tracing::error!(id, "reading a record of our own panicked; no rule hears of it"),
+    if let Ok(one) = catch_unwind(AssertUnwindSafe(read)) {
+        message.take(one);
+    } else {
+        tracing::error!(id, "reading a record of our own panicked; no rule hears of it");
     }
     message
 }

@@ -183,7 +183,7 @@ pub fn head(raw: &str) -> Head<'static> {
 }
 
 /// Fills the view; returns id and time.
-pub(super) fn read<'a>(record: &mut Record, outer: Fields<'a>) -> (Option<String>, Moment) {
+pub(super) fn read(record: &mut Record, outer: Fields<'_>) -> (Option<String>, Moment) {
     record.result = outer.text("result");
     record.state = outer.text("state");
     record.category = outer.text("category");

@@ -146,3 +146,70 @@ async fn check_connect_tries_the_relay_and_exits_1_when_something_cannot_be_used
     assert!(text.contains("source.entra: cannot be used"), "{text}");
     assert!(!text.contains("channel.email"), "the relay answers: {text}");
 }
+
+/// `fallback = …` of a mail channel or of the room beside it, to whom it comes.
+#[test]
+fn a_fallback_names_rooms_and_people_and_the_channel_that_reaches_them() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("config.toml");
+    let minimal = fs::read_to_string(shipped("tests/configs/good/minimal.toml")).unwrap();
+    let people = "allow_domains = [\"example.com\"]\nfallback = \"night@example.com\"\n";
+    assert!(minimal.contains("allow_domains = [\"example.com\"]\n"));
+    let minimal = minimal.replace("allow_domains = [\"example.com\"]\n", people);
+    let read = |email: &str, hook: &str| -> (Vec<String>, Vec<String>, usize) {
+        let rest = format!(
+            "\n[list]\nsoc = [\"soc@example.com\", \"lead@example.com\"]\n[channel.ops-hook]\ntype = \"webhook\"\n\
+             url = \"https://hooks.example.com/x\"\n{hook}\n"
+        );
+        let text = minimal.replace("type = \"smtp\"\n", &format!("type = \"smtp\"\n{email}\n"));
+        fs::write(&path, text + &rest).unwrap();
+        let report = examine(&path);
+        let circles = report.warnings.iter().filter(|warning| warning.message.contains("leads back")).count();
+        let config = report.config.unwrap_or_else(|| panic!("{:#?}", report.faults));
+        let of = |name: &str| {
+            let channel = config.channels.iter().find(|channel| &*channel.name == name).unwrap();
+            let told = |one: &config::Instead| format!("{}:{}", one.channel, one.address.as_deref().unwrap_or("room"));
+            channel.fallback.iter().map(told).collect::<Vec<_>>()
+        };
+        (of("email"), of("ops-hook"), circles)
+    };
+    let list = ["email:lead@example.com", "email:soc@example.com"];
+    for (why, email, hook, expected) in [
+        (
+            "without the key the people's own, and nobody for a room",
+            "",
+            "",
+            (vec!["email:night@example.com"], vec![], 0),
+        ),
+        ("a room", "fallback = \"ops-hook\"", "", (vec!["ops-hook:room"], vec![], 0)),
+        ("a list, through this channel", "fallback = [\"list:soc\"]", "", (list.to_vec(), vec![], 0)),
+        (
+            "both, each once",
+            "fallback = [\"list:soc\", \"ops-hook\", \"soc@example.com\"]",
+            "",
+            ([&list[..], &["ops-hook:room"]].concat(), vec![], 0),
+        ),
+        (
+            "a room's people through the channel named beside them",
+            "",
+            "fallback = [\"email\", \"list:soc\"]",
+            (vec!["email:night@example.com"], list.to_vec(), 0),
+        ),
+        (
+            "a personal channel alone: the people's own through it",
+            "",
+            "fallback = \"email\"",
+            (vec!["email:night@example.com"], vec!["email:night@example.com"], 0),
+        ),
+        (
+            "each other's: said, and harmless",
+            "fallback = \"ops-hook\"",
+            "fallback = \"email\"",
+            (vec!["ops-hook:room"], vec!["email:night@example.com"], 2),
+        ),
+    ] {
+        let (of_email, of_hook, circles) = read(email, hook);
+        let texts = |texts: Vec<&str>| texts.into_iter().map(str::to_owned).collect::<Vec<_>>();
+        assert_eq!((of_email, of_hook, circles), (texts(expected.0), texts(expected.1), expected.2), "{why}");
+    }
+}

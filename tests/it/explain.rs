@@ -236,3 +236,28 @@ fn a_bad_configuration_is_said_with_its_place() {
     assert_eq!(output.status.code(), Some(78));
     assert!(String::from_utf8(output.stderr).unwrap().contains("/nowhere/auditbell.toml"));
 }
+
+/// A room needs no address, so nothing is looked up for it.
+#[test]
+fn a_room_is_told_whoever_the_record_is_about() {
+    let dir = TempDir::new().unwrap();
+    let hook = "[channel.ops-hook]\ntype = \"webhook\"\nurl = \"https://hooks.example.com/x\"\n\n[people]";
+    let config =
+        CONFIG.replace("[people]", hook).replace("channels = [\"email\"]", "channels = [\"email\", \"ops-hook\"]");
+    fs::write(dir.path().join("auditbell.toml"), config).unwrap();
+    fs::write(dir.path().join("people.csv"), PEOPLE).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_auditbell"))
+        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/records"))
+        .args(["explain", "two-users-in-one-record.json", "--config"])
+        .arg(dir.path().join("auditbell.toml"))
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let line: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    let rooms: Vec<&Value> =
+        line["notifications"].as_array().unwrap().iter().filter(|one| one["channel"] == "ops-hook").collect();
+    assert_eq!(rooms.len(), 1, "{line}");
+    assert_eq!(rooms[0]["recipient"], serde_json::json!({"ref": "ops-hook", "kind": "room", "id": null, "upn": null}));
+    assert_eq!((rooms[0]["decision"].as_str(), &rooms[0]["addresses"]), (Some("group"), &serde_json::json!([])));
+    assert!(!rooms[0]["reason"].as_str().unwrap().contains("unresolved"));
+}

@@ -106,11 +106,12 @@ fn every_shipped_template_makes_a_document_of_any_record() {
     let (room, people) = (room(), people());
     for name in COMPOSER.names() {
         for fixture in std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/records")).unwrap() {
-            let fixture = fixture.unwrap().file_name().into_string().unwrap();
-            if !fixture.ends_with(".json") {
+            let fixture = fixture.unwrap().path();
+            if fixture.extension().is_none_or(|extension| extension != "json") {
                 continue;
             }
-            let records = records(&fixture);
+            let fixture = fixture.file_name().unwrap().to_str().unwrap();
+            let records = records(fixture);
             assert_eq!(json(&COMPOSER, &draft(name, &records, &room, &people))["id"], KEY, "{name} {fixture}");
         }
     }
