@@ -4,6 +4,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use base64::Engine;
@@ -20,11 +21,13 @@ use super::smtp::verdict::Outcome;
 use super::token::{self, Service, Token, Tokens};
 use super::web::failure::{Failure, Way};
 use super::web::{self, Answer, Client, Endpoint, Judged, Request};
-use super::{Attempt, Channel, Gate, Outgoing};
+use super::{Attempt, Channel, Gate, Outgoing, Verdict};
 use crate::clock::{Clock, Timestamp};
 
 /// Requests at once that Graph allows per application and mailbox (learn.microsoft.com/graph/throttling-limits).
 pub const MOST_CONNECTIONS: usize = 4;
+/// How soon a mail is looked at again that is not addressed to whom it should go.
+const MISADDRESSED: Duration = Duration::from_mins(5);
 /// The longest of Graph's words for an error that we repeat.
 const LONGEST_WORD: usize = 64;
 
@@ -88,6 +91,11 @@ impl GraphMail {
     }
 
     async fn send(&self, outgoing: &Outgoing, now: Timestamp) -> Attempt {
+        if !outgoing.to.as_deref().is_some_and(|to| is_for(&outgoing.bytes, to)) {
+            let verdict = Verdict::Hold { until: now.plus(MISADDRESSED), why: "addressee" };
+            let reply = "the mail names another recipient than it has now: was redirect_to changed?".into();
+            return Attempt { verdict, code: None, reply, receipt: None };
+        }
         let pass = match self.endpoint.enter(outgoing.urgent, now) {
             Ok(pass) => pass,
             Err(attempt) => return attempt,
@@ -158,6 +166,16 @@ pub fn judge(status: u16, word: &str) -> (Outcome, Way) {
         // 408, 409, 500, and what nobody has thought of: it may be this message's fault.
         _ => (Outcome::Later, Way::Works),
     }
+}
+
+/// Whether the mail's one `To` is `to`. Graph has no envelope, so what stands there is where it goes: bytes that were frozen
+/// before `redirect_to` was set must not reach the real recipient.
+fn is_for(mail: &[u8], to: &str) -> bool {
+    let head = mail.windows(4).position(|window| window == b"\r\n\r\n").unwrap_or(mail.len());
+    let head = String::from_utf8_lossy(mail.get(..head).unwrap_or_default()).replace("\r\n ", " ");
+    let mut found = head.split("\r\n").filter_map(|line| line.strip_prefix("To:"));
+    let address = found.next().map(|value| value.trim().trim_start_matches('<').trim_end_matches('>'));
+    address == Some(to) && found.next().is_none()
 }
 
 /// Graph's word for an error: one of a closed set of its own, and safe to log if it looks like one.

@@ -5,9 +5,10 @@ use std::time::Duration;
 use auditbell::channels::graph::{GraphMail, Settings, judge};
 use auditbell::channels::smtp::verdict::Outcome;
 use auditbell::channels::web::Limits;
-use auditbell::channels::{Channel, Gate, Permission, Verdict};
+use auditbell::channels::{Channel, Gate, Outgoing, Permission, Verdict};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use tokio::sync::watch;
 
 use crate::harness::{ALICE, Bench, envelope, reset};
 use crate::http_server::{Act, Server, json, status};
@@ -38,6 +39,11 @@ impl Clouds {
     }
 }
 
+fn mail() -> (Outgoing, watch::Sender<Permission>) {
+    let (outgoing, go) = outgoing(MAIL);
+    (Outgoing { to: Some("alice@example.com".into()), ..outgoing }, go)
+}
+
 fn refusal(code: u16, word: &str) -> Act {
     json(code, format!(r#"{{"error":{{"code":"{word}","message":"canary"}}}}"#))
 }
@@ -45,7 +51,7 @@ fn refusal(code: u16, word: &str) -> Act {
 #[tokio::test]
 async fn a_mail_is_handed_over_as_our_own_bytes_in_base64() {
     let clouds = Clouds::new().await;
-    let (outgoing, _go) = outgoing(MAIL);
+    let (outgoing, _go) = mail();
     let attempt = clouds.channel().attempt(&outgoing, NOW).await;
     assert_eq!(attempt.verdict, Verdict::Sent { reference: None });
     assert_eq!((attempt.code, attempt.reply.as_str()), (Some(202), "202 Accepted"));
@@ -85,7 +91,7 @@ async fn every_answer_has_a_verdict() {
         let clouds = Clouds::new().await;
         let channel = clouds.channel();
         clouds.graph.then(act);
-        let (outgoing, _go) = outgoing(MAIL);
+        let (outgoing, _go) = mail();
         let attempt = channel.attempt(&outgoing, NOW).await;
         assert_eq!(attempt.verdict, verdict, "{why}");
         assert_eq!(channel.gate(true, NOW) == Gate::Open, open, "{why}: {:?}", channel.gate(true, NOW));
@@ -103,7 +109,7 @@ async fn what_only_a_configuration_mends_shuts_the_channel() {
         let clouds = Clouds::new().await;
         let channel = clouds.channel();
         clouds.graph.then(act);
-        let (outgoing, _go) = outgoing(MAIL);
+        let (outgoing, _go) = mail();
         let attempt = channel.attempt(&outgoing, NOW).await;
         let Verdict::Hold { until, why: told } = attempt.verdict else { panic!("{attempt:?}") };
         assert_eq!(told, why);
@@ -124,7 +130,7 @@ async fn a_token_that_is_not_taken_is_replaced_once() {
     let channel = clouds.channel();
     clouds.login.then(grant("revoked", 3_600));
     clouds.graph.then(status(401));
-    let (outgoing, _go) = outgoing(MAIL);
+    let (outgoing, _go) = mail();
     assert!(matches!(channel.attempt(&outgoing, NOW).await.verdict, Verdict::Sent { .. }));
     let bearers: Vec<_> =
         clouds.graph.asked().iter().map(|asked| asked.header("authorization").unwrap().to_owned()).collect();
@@ -143,7 +149,7 @@ async fn without_a_token_nothing_is_asked_of_graph() {
         let clouds = Clouds::new().await;
         clouds.login.then(act);
         let channel = clouds.channel();
-        let (outgoing, _go) = outgoing(MAIL);
+        let (outgoing, _go) = mail();
         let attempt = channel.attempt(&outgoing, NOW).await;
         assert!(matches!(attempt.verdict, Verdict::Hold { why: told, .. } if told == why), "{attempt:?}");
         assert_eq!(clouds.graph.connections(), 0);
@@ -154,11 +160,33 @@ async fn without_a_token_nothing_is_asked_of_graph() {
 #[tokio::test]
 async fn a_stop_before_the_request_takes_the_mail_back() {
     let clouds = Clouds::new().await;
-    let (outgoing, go) = outgoing(MAIL);
+    let (outgoing, go) = mail();
     go.send_replace(Permission::Stopping);
     let attempt = clouds.channel().attempt(&outgoing, NOW).await;
     assert!(matches!(attempt.verdict, Verdict::Hold { why: "stopping", .. }), "{attempt:?}");
     assert!(clouds.graph.asked().is_empty());
+}
+
+/// Graph has no envelope: bytes from before a try-out address was set would reach the person whom they name.
+#[tokio::test]
+async fn a_mail_that_names_somebody_else_does_not_leave() {
+    let clouds = Clouds::new().await;
+    let channel = clouds.channel();
+    let folded: &[u8] = b"To:\r\n me@example.com\r\nSubject: To: x\r\n\r\nTo: alice@example.com\r\n";
+    let twice: &[u8] = b"To: alice@example.com\r\nTo: me@example.com\r\n\r\n";
+    for (bytes, to, leaves) in [
+        (MAIL as &'static [u8], Some("me@example.com"), false),
+        (MAIL, None, false),
+        (folded, Some("alice@example.com"), false),
+        (twice, Some("alice@example.com"), false),
+        (folded, Some("me@example.com"), true),
+    ] {
+        let (outgoing, _go) = outgoing(bytes);
+        let outgoing = Outgoing { to: to.map(Into::into), ..outgoing };
+        let attempt = channel.attempt(&outgoing, NOW).await;
+        let held = matches!(attempt.verdict, Verdict::Hold { why: "addressee", .. });
+        assert_eq!((held, clouds.graph.asked().is_empty()), (!leaves, !leaves), "{to:?} {attempt:?}");
+    }
 }
 
 /// No status is without a verdict, and only 202 is `Sent`.

@@ -109,13 +109,14 @@ impl Endpoint {
         };
         let mut breaker = self.breaker();
         match judged.way {
-            Way::Works if breaker.succeeded(pass, now) => {
-                tracing::info!(channel = %self.name, "the channel works again");
-            }
             Way::Fails(trouble) if breaker.failed(pass, trouble, why, now, jitter()) => {
-                tracing::warn!(channel = %self.name, why, "the channel does not work: {}", judged.told);
+                tracing::warn!(channel = %self.name, why, "the other side does not work: {}", judged.told);
             }
-            Way::Works | Way::Fails(_) | Way::Untold => {}
+            // That it works again is said by the lane.
+            Way::Works => {
+                breaker.succeeded(pass, now);
+            }
+            Way::Fails(_) | Way::Untold => {}
         }
         let asked = judged.until.unwrap_or(now.plus(AGAIN));
         let held = match breaker.gate(now) {
