@@ -3,11 +3,15 @@
 
 use std::collections::BTreeMap;
 
+use auditbell::plan::Throttle;
 use auditbell::store::operate::Action;
 use auditbell::store::{State, check};
 use proptest::prelude::*;
 
 use super::*;
+
+/// The brake of every second message.
+const BRAKE: Throttle = Throttle { max: 2, per: Duration::from_secs(100) };
 
 /// One step of a story; numbers are taken modulo what there is.
 #[derive(Clone, Debug)]
@@ -34,6 +38,13 @@ enum Step {
     Retry {
         n: u32,
     },
+    /// What the brake holds goes, or ends.
+    LetGo {
+        n: u32,
+    },
+    Discard {
+        n: u32,
+    },
     Wait {
         seconds: i64,
     },
@@ -48,6 +59,8 @@ fn step() -> impl Strategy<Value = Step> {
         1 => Just(Step::Crash),
         1 => (0..12_u32).prop_map(|n| Step::Cancel { n }),
         1 => (0..12_u32).prop_map(|n| Step::Retry { n }),
+        2 => (0..12_u32).prop_map(|n| Step::LetGo { n }),
+        1 => (0..12_u32).prop_map(|n| Step::Discard { n }),
         2 => (1..200_i64).prop_map(|seconds| Step::Wait { seconds }),
     ]
 }
@@ -78,6 +91,8 @@ struct Story {
     worker: i64,
     now: i64,
     offset: i64,
+    /// When the brake's window began, and what it counts.
+    window: (i64, u32),
     models: BTreeMap<u32, Model>,
     /// Message row to intent.
     names: BTreeMap<i64, u32>,
@@ -91,7 +106,7 @@ impl Story {
         place(&store, 0).await;
         let worker = store.register("model", at(60)).await.unwrap();
         let (models, names) = (BTreeMap::new(), BTreeMap::new());
-        Self { file, store, worker, now: 60, offset: 0, models, names, claims: vec![] }
+        Self { file, store, worker, now: 60, offset: 0, window: (i64::MIN, 0), models, names, claims: vec![] }
     }
 
     async fn step(&mut self, step: Step) {
@@ -113,25 +128,44 @@ impl Story {
                 self.store.change(&Action::Retry, &[id(n)], ("model", "retry"), at(self.now)).await.unwrap();
                 if let Some(model) = self.models.get_mut(&n)
                     && model.owner == 0
-                    && model.state != State::Sent
+                    && !matches!(model.state, State::Sent | State::Held | State::Discarded)
                 {
                     model.suspect &= model.state == State::Pending;
                     model.state = State::Pending;
                 }
             }
+            Step::LetGo { n } => self.decide(&Action::Release, n, State::Pending).await,
+            Step::Discard { n } => self.decide(&Action::Discard, n, State::Discarded).await,
             Step::Wait { seconds } => self.now += seconds,
         }
     }
 
+    /// Held messages alone.
+    async fn decide(&mut self, action: &Action, n: u32, to: State) {
+        self.store.change(action, &[id(n)], ("model", "held"), at(self.now)).await.unwrap();
+        if let Some(model) = self.models.get_mut(&n).filter(|model| model.state == State::Held) {
+            model.state = to;
+        }
+    }
+
+    /// What the brake makes of a new message.
+    fn brake(&mut self) -> State {
+        let over = self.now.saturating_sub(self.window.0) >= 100;
+        self.window = if over { (self.now, 1) } else { (self.window.0, self.window.1 + 1) };
+        if self.window.1 > BRAKE.max { State::Held } else { State::Pending }
+    }
+
     async fn accept(&mut self, n: u32, urgent: bool) {
         let severity = if urgent { Severity::High } else { Severity::Low };
-        let batch = batch(self.offset, self.offset + 1, &[Intent { severity, ..send(n) }]);
+        let throttle = n.is_multiple_of(2).then_some(BRAKE);
+        let batch = batch(self.offset, self.offset + 1, &[Intent { severity, throttle, ..send(n) }]);
         self.offset += 1;
         let accepted = self.store.accept(batch, at(self.now)).await.unwrap();
         let new = !self.models.contains_key(&n);
         assert_eq!((accepted.messages, accepted.duplicates.len()), (u64::from(new), usize::from(!new)));
         if new {
-            let fresh = Model { state: State::Pending, owner: 0, attempt: 0, suspect: false, due_at: NOW };
+            let state = if throttle.is_some() { self.brake() } else { State::Pending };
+            let fresh = Model { state, owner: 0, attempt: 0, suspect: false, due_at: NOW };
             self.models.insert(n, fresh);
             let number = self.store.message(id(n)).await.unwrap().unwrap().message.number;
             self.names.insert(number, n);
