@@ -95,6 +95,7 @@ mod tests {
             from: "security@example.com".into(),
             to: vec![to.into()],
             bytes: format!("Message-ID: <{id}>\r\nSubject: x\r\n\r\nFrom: {body}.\r\n").into_bytes(),
+            wire: Vec::new(),
             message_id: id.into(),
             at: Instant::now(),
             connection: 1,

@@ -213,3 +213,55 @@ async fn an_address_outside_ascii_goes_where_smtputf8_is_spoken_and_nowhere_else
         bench.books_balance();
     }
 }
+
+/// T33, the whole way: each of the nine end-of-data sequences, with a second message behind it, in every text of a record that
+/// somebody else may choose and in the words of a template. One mail comes of it, to one person.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_would_smuggle_a_second_mail_out_of_a_record_or_a_template_is_text_of_one() {
+    let ends =
+        ["\n.\n", "\n.\r\n", "\r.\r\n", "\r.\r", "\r\n.\n", "\r\n.\r", "\n\n.\r\n", "\r\n\0.\r\n", "\r\r\n.\r\n"];
+    let second = "MAIL FROM:<evil@example.com>\r\nRCPT TO:<bob@example.com>\r\nDATA\r\nevil\r\n.\r\n";
+    let mut bench = Bench::new().await;
+    let own = bench.path("templates/own");
+    fs::create_dir_all(&own).unwrap();
+    let words = ends.map(|end| format!("{}{second}", end.replace('\0', "")));
+    let html = format!(
+        "{{{{#> frame}}}}{{{{#*inline \"title\"}}}}t{{{{/inline}}}}<p>{}</p>{{{{> facts}}}}{{{{/frame}}}}",
+        words.concat()
+    );
+    fs::write(own.join("html.hbs"), html).unwrap();
+    fs::write(own.join("subject.hbs"), "Own words").unwrap();
+    fs::write(own.join("text.hbs"), format!("Own words.{}", words.concat())).unwrap();
+    bench.replace("[brand]\n", "[templates]\ndir = \"templates\"\n\n[brand]\n");
+    bench.rules = RESET.replace("template = \"password-reset\"", "template = \"own\"");
+    bench.start().await;
+    let records = ends.iter().enumerate().map(|(n, end)| {
+        let text = format!("x{end}{second}");
+        let mut record = reset(&format!("smuggled-{n}"), ALICE);
+        record["callerIpAddress"] = text.clone().into();
+        let properties = &mut record["properties"];
+        properties["resultReason"] = text.clone().into();
+        properties["initiatedBy"]["user"]["displayName"] = text.clone().into();
+        properties["initiatedBy"]["user"]["ipAddress"] = text.clone().into();
+        properties["targetResources"][0]["displayName"] = text.clone().into();
+        properties["targetResources"][0]["modifiedProperties"] =
+            json!([{ "displayName": text, "oldValue": text, "newValue": text }]);
+        properties["additionalDetails"] = json!([{ "key": "userAgent", "value": text }]);
+        record
+    });
+    bench.publish(envelope(&records.collect::<Vec<_>>())).await;
+    let mails = bench.relay.wait_for(ends.len()).await;
+    assert!(bench.stop().await.success());
+    for mail in &mails {
+        assert_eq!(
+            (mail.from.as_str(), mail.to.as_slice()),
+            ("security@example.com", &["alice@example.com".to_owned()][..])
+        );
+        assert_eq!(mail.wire.windows(5).filter(|bytes| bytes == b"\r\n.\r\n").count(), 1, "one end of data");
+        assert!(mail.wire.ends_with(b"\r\n.\r\n"));
+        let text = String::from_utf8(mail.bytes.clone()).unwrap();
+        assert!(!text.replace("\r\n", "").contains(['\r', '\n', '\0']), "{text}");
+    }
+    assert_eq!((mails.len(), bench.relay.count("MAIL"), bench.relay.count("RCPT")), (9, 9, 9));
+    bench.books_balance();
+}

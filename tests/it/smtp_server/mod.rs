@@ -101,6 +101,8 @@ pub struct Accepted {
     pub to: Vec<String>,
     /// Without dot-stuffing and without the final dot.
     pub bytes: Vec<u8>,
+    /// As it came after 354, the final dot included.
+    pub wire: Vec<u8>,
     /// The header's value without `<>`; empty when there is none.
     pub message_id: String,
     pub at: Instant,

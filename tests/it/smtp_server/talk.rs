@@ -169,11 +169,11 @@ impl Talk {
             self.fill().await?;
         }
         self.answer_for(Command::Body, &to, "").await?;
-        let bytes = self.body().await?;
+        let (bytes, wire) = self.body().await?;
         let usual = "250 2.0.0 Ok: queued as ";
         let action = self.shared.action(Command::Dot, &to);
         let refused = matches!(action, Some(Reply(text) | ReplyThenClose(text)) if text.starts_with(['3', '4', '5']));
-        let number = if refused { 0 } else { self.journal(bytes) };
+        let number = if refused { 0 } else { self.journal(bytes, wire) };
         self.forget();
         self.perform(Command::Dot, action, &format!("{usual}Q{number}")).await.map(drop)
     }
@@ -184,12 +184,13 @@ impl Talk {
     }
 
     /// Writes the message down, in the file first, and gives its number from 1.
-    fn journal(&mut self, bytes: Vec<u8>) -> usize {
+    fn journal(&mut self, bytes: Vec<u8>, wire: Vec<u8>) -> usize {
         let mail = Accepted {
             from: self.from.clone().unwrap_or_default(),
             to: self.to.clone(),
             message_id: message_id(&bytes),
             bytes,
+            wire,
             at: Instant::now(),
             connection: self.number,
             tls: matches!(self.wire, Wire::Tls(_)),
@@ -334,17 +335,18 @@ impl Talk {
         }
     }
 
-    /// The body up to the final dot, with the stuffing taken out. Only CRLF ends a line here.
-    async fn body(&mut self) -> io::Result<Vec<u8>> {
-        let mut body = Vec::new();
+    /// The body up to the final dot, with the stuffing taken out, and as it came. Only CRLF ends a line here.
+    async fn body(&mut self) -> io::Result<(Vec<u8>, Vec<u8>)> {
+        let (mut body, mut wire) = (Vec::new(), Vec::new());
         let mut scanned = 0;
         loop {
             while let Some(end) = self.unread[scanned..].windows(2).position(|pair| pair == b"\r\n") {
                 let line = &self.unread[scanned..scanned + end + 2];
                 scanned += line.len();
+                wire.extend_from_slice(line);
                 if line == b".\r\n" {
                     self.unread.drain(..scanned);
-                    return Ok(body);
+                    return Ok((body, wire));
                 }
                 body.extend_from_slice(line.strip_prefix(b".").unwrap_or(line));
             }
