@@ -339,3 +339,19 @@ async fn the_status_tells_how_things_stand_with_a_daemon_and_without_one() {
         "{text}"
     );
 }
+
+/// The breaker of a channel is known to the daemon alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_status_names_a_channel_that_does_not_work_and_why() {
+    let mut bench = Bench::new().await;
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    bench.replace("listen = \"127.0.0.1:0\"", &format!("listen = \"127.0.0.1:{port}\""));
+    bench.relay.on(Command::Connect, Action::ReplyThenClose("554 5.3.2 not here"));
+    bench.start().await;
+    bench.publish(envelope(&[reset("waits", ALICE)])).await;
+    bench.metric_at_least("auditbell_channel_open", &["channel=\"email\""], 1).await;
+    let status = ask(&bench, &["status"]).remove(0);
+    assert_eq!(status["channels"][0]["open"], "greeting", "{status}");
+    assert!(run(&bench, &["status"]).1.contains("channel email does not work: greeting\n"));
+    assert!(bench.stop().await.success());
+}

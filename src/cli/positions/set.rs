@@ -196,7 +196,7 @@ fn print(options: &Options, plan: &Move<'_>) {
         (0, 0) => println!("  nothing would be skipped or read again"),
         (skipped, 0) => println!("  {skipped} messages would be skipped: nobody is told of them"),
         (_, again) => {
-            println!("  {again} messages would be read again: who was told is not told again within [store] ledger")
+            println!("  {again} messages would be read again: who was told is not told again within [store] ledger");
         }
     }
     println!("  {}", if *applied { "done" } else { "nothing was changed: add --apply" });
