@@ -250,29 +250,19 @@ enum Kind {
     Restart,
 }
 
-/// One in five is good, one in ten gets as far as the templates before it is refused.
-const KINDS: [Kind; 20] = [
-    Kind::Good,
-    Kind::Broken,
-    Kind::UnknownKey,
-    Kind::Missing,
-    Kind::Unreadable,
-    Kind::Good,
-    Kind::BrokenTemplate,
-    Kind::MissingPeople,
-    Kind::Broken,
-    Kind::Missing,
-    Kind::Good,
-    Kind::UnknownKey,
-    Kind::Unreadable,
-    Kind::BrokenPeople,
-    Kind::Missing,
-    Kind::Good,
-    Kind::Broken,
-    Kind::Restart,
-    Kind::UnknownKey,
-    Kind::Unreadable,
-];
+impl Kind {
+    /// One in ten is good; three in forty get as far as the templates, which is what takes time, before they are refused.
+    fn of(round: usize) -> Self {
+        const CHEAP: [Kind; 5] = [Kind::Broken, Kind::UnknownKey, Kind::Missing, Kind::Unreadable, Kind::MissingPeople];
+        match round % 40 {
+            0 | 10 | 20 | 30 => Self::Good,
+            7 => Self::BrokenTemplate,
+            13 => Self::BrokenPeople,
+            27 => Self::Restart,
+            other => CHEAP[other % CHEAP.len()],
+        }
+    }
+}
 
 /// Brings the files into the state of round `n`.
 fn arrange(bench: &mut Bench, kind: Kind, n: usize, rules: &str) {
@@ -325,8 +315,8 @@ fn noted(store: &rusqlite::Connection) -> Option<(i64, usize)> {
     Some((note["began"].as_i64()?, note["faults"].as_array()?.len()))
 }
 
-/// T59. 1,000 reloads, four in five of something that is at fault, while records come and mails go. Measured: 43 open files
-/// after 250 and 42 after 1,000, 41 and 43 MB resident.
+/// T59. 1,000 reloads, nine in ten of something that is at fault, while records come and mails go. Measured: 52 open files
+/// after 250 and 51 after 1,000, 60 and 63 MB resident.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_thousand_reloads_lose_nothing_double_nothing_and_leak_nothing() {
     const ROUNDS: usize = 1_000;
@@ -345,7 +335,7 @@ async fn a_thousand_reloads_lose_nothing_double_nothing_and_leak_nothing() {
     let mut warm = (0, 0);
     let mut since = bench.metric(SINCE, &[]);
     for n in 1..=ROUNDS {
-        let kind = KINDS[n % KINDS.len()];
+        let kind = Kind::of(n);
         arrange(&mut bench, kind, n, &rules);
         bench.publish(envelope(&[reset_of_number(n)])).await;
         let before = noted(&store);
