@@ -165,7 +165,7 @@ fn smtp_auth(reading: &mut Reading<'_>, path: &str) -> Option<smtp::Auth> {
     }
     let user = reading.text(&user);
     let proof = if has_token {
-        azure::oauth2(reading, &oauth2).map(smtp::Proof::Token)
+        azure::oauth2(reading, &oauth2).map(Box::new).map(smtp::Proof::Token)
     } else {
         reading.secret_source(&password).map(smtp::Proof::Password)
     };

@@ -223,7 +223,7 @@ async fn a_password_file_is_read_again_at_each_connection() {
 
 /// Settings with a token from `login` in the password's place.
 fn with_token(relay: &Relay, login: &Server) -> Settings {
-    let proof = Proof::Token(with_secret(azure(login, None)));
+    let proof = Proof::Token(Box::new(with_secret(azure(login, None))));
     Settings { auth: Some(Auth { user: TOKEN_ACCOUNT.0.to_owned(), proof }), ..settings(relay) }
 }
 

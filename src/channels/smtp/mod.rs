@@ -87,7 +87,7 @@ pub enum Proof {
     /// PLAIN or LOGIN.
     Password(secret::Source),
     /// OAUTHBEARER or XOAUTH2, with a token of Microsoft Entra.
-    Token(token::Settings),
+    Token(Box<token::Settings>),
 }
 
 /// A relay's address and how TLS comes about.
