@@ -27,7 +27,29 @@ enum Run {
     /// Of its arguments alone.
     Plain(fn(&[&Value]) -> Value),
     /// Looks at the context, or refuses an argument.
-    Checked(fn(&[&Value], &Context) -> Result<Value, String>),
+    Checked(fn(&[&Value], &Value) -> Result<Value, String>),
+}
+
+impl Known {
+    /// Whether [`Self::run`] can do it; else it is handlebars' own.
+    pub fn is_ours(&self) -> bool {
+        !matches!(self.run, Run::BuiltIn)
+    }
+
+    /// What the helper gives for `arguments` in `context`.
+    pub fn run(&self, arguments: &[&Value], context: &Value) -> Result<Value, String> {
+        self.run.run(arguments, context)
+    }
+}
+
+impl Run {
+    fn run(self, arguments: &[&Value], context: &Value) -> Result<Value, String> {
+        match self {
+            Self::BuiltIn => Err("this helper is handlebars' own".to_owned()),
+            Self::Plain(run) => Ok(run(arguments)),
+            Self::Checked(run) => run(arguments, context),
+        }
+    }
 }
 
 /// Every helper that is no block.
@@ -108,13 +130,8 @@ impl HelperDef for Call {
         _: &mut RenderContext<'reg, 'rc>,
     ) -> Result<ScopedJson<'rc>, RenderError> {
         let arguments: Vec<&Value> = helper.params().iter().map(handlebars::PathAndJson::value).collect();
-        match self.0 {
-            Run::BuiltIn => Err(RenderErrorReason::Unimplemented.into()),
-            Run::Plain(run) => Ok(ScopedJson::Derived(run(&arguments))),
-            Run::Checked(run) => run(&arguments, context)
-                .map(ScopedJson::Derived)
-                .map_err(|fault| RenderErrorReason::Other(fault).into()),
-        }
+        let given = self.0.run(&arguments, context.data());
+        given.map(ScopedJson::Derived).map_err(|fault| RenderErrorReason::Other(fault).into())
     }
 }
 
@@ -138,11 +155,11 @@ fn is_empty(value: &Value) -> bool {
 }
 
 /// The moment in the reader's zone, UTC beside it; or after a strftime pattern in the reader's zone.
-fn date(arguments: &[&Value], context: &Context) -> Result<Value, String> {
+fn date(arguments: &[&Value], context: &Value) -> Result<Value, String> {
     let [time, pattern @ ..] = arguments else { return Err("date: no time".into()) };
     let Value::String(time) = time else { return Ok(Value::Null) };
     let utc = time.parse::<jiff::Timestamp>().map_err(|_| "date: not a time")?.to_zoned(jiff::tz::TimeZone::UTC);
-    let zone = context.data().pointer("/recipient/time_zone").and_then(Value::as_str);
+    let zone = context.pointer("/recipient/time_zone").and_then(Value::as_str);
     let here = zone.and_then(|zone| utc.in_tz(zone).ok()).unwrap_or_else(|| utc.clone());
     let write = |pattern: &str, at: &jiff::Zoned| {
         jiff::fmt::strtime::format(pattern, at).map_err(|_| "date: no such pattern".to_owned())
@@ -171,7 +188,7 @@ fn join(arguments: &[&Value]) -> Value {
     items.iter().map(words::value).collect::<Vec<_>>().join(between).into()
 }
 
-fn url(arguments: &[&Value], _: &Context) -> Result<Value, String> {
+fn url(arguments: &[&Value], _: &Value) -> Result<Value, String> {
     match arguments {
         [Value::String(link)] if is_link(link) => Ok(link.clone().into()),
         _ => Err("url: only http, https and mailto".into()),

@@ -9,6 +9,7 @@ mod check;
 mod inline;
 mod mime;
 mod prepare;
+mod program;
 mod schema;
 pub mod templates;
 pub mod text;

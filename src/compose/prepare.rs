@@ -5,42 +5,68 @@
 //! whole document. Both are done here at load. What cannot be prepared, or gives anything else for a sample than
 //! the template as it was written, stays as it was: slower, never different.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use css_inline::CSSInliner;
 use handlebars::template::{DecoratorTemplate, Parameter, Template, TemplateElement};
-use handlebars::{Context, Handlebars, Path};
+use handlebars::{Context, Handlebars, Path, html_escape};
 use serde_json::Value;
 
 use super::inline;
+use super::program::Program;
 
-/// Prepares `NAME/subject`, `NAME/text` and `NAME/html` of every name. The names whose styles must still be inlined mail
-/// by mail.
+/// What came of it.
+#[derive(Default)]
+pub struct Prepared {
+    /// Templates as programs, by their registered names.
+    pub programs: BTreeMap<String, Program>,
+    /// Names of templates whose styles must still be inlined mail by mail.
+    pub late: BTreeSet<String>,
+}
+
+/// Prepares `NAME/subject`, `NAME/text` and `NAME/html` of every name.
 pub fn prepare(
     plain: &mut Handlebars<'static>,
     html: &mut Handlebars<'static>,
     names: &[String],
     inliner: &CSSInliner<'_>,
     samples: &[Value],
-) -> BTreeSet<String> {
+) -> Prepared {
     let samples: Vec<Context> = samples.iter().cloned().map(Context::from).collect();
     // The parser and the writer of the inliner see a prepared document for the second time only here: then both have
     // the same spelling.
     let once = |html: String| inliner.inline(&html).ok();
     let twice = |html: String| once(once(html)?);
-    let mut late = BTreeSet::new();
+    let mut prepared = Prepared::default();
     for name in names {
         for part in ["subject", "text"] {
-            flatten(plain, &format!("{name}/{part}"), &samples);
+            let registered = format!("{name}/{part}");
+            flatten(plain, &registered, &samples);
+            let program = program(plain, &registered, &samples, str::to_owned);
+            prepared.programs.extend(program.map(|program| (registered, program)));
         }
         let registered = format!("{name}/html");
         flatten(html, &registered, &samples);
         let styled = html.get_template(&registered).and_then(|template| inline::inlined(template, inliner));
         if !styled.is_some_and(|styled| replace(html, &registered, styled, &samples, (twice, once))) {
-            late.insert(name.clone());
+            prepared.late.insert(name.clone());
         }
+        let program = program(html, &registered, &samples, html_escape);
+        prepared.programs.extend(program.map(|program| (registered, program)));
     }
-    late
+    prepared
+}
+
+/// The template `name` as a program that gives the same for every sample.
+fn program(
+    registry: &Handlebars<'static>,
+    name: &str,
+    samples: &[Context],
+    escape: fn(&str) -> String,
+) -> Option<Program> {
+    let program = Program::new(registry.get_template(name)?, escape)?;
+    let same = |sample: &Context| program.run(sample.data()) == registry.render_with_context(name, sample).ok();
+    samples.iter().all(same).then_some(program)
 }
 
 fn flatten(registry: &mut Handlebars<'static>, name: &str, samples: &[Context]) {

@@ -2,7 +2,7 @@
 //!
 //! A set that loaded has been checked path by path and rendered with samples; then a mail can fail only by size.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use css_inline::CSSInliner;
@@ -11,7 +11,8 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::check::{self, Part};
-use super::{ComposeError, Fault, calls, prepare, schema, text};
+use super::prepare::{self, Prepared};
+use super::{ComposeError, Fault, calls, schema, text};
 
 /// Templates that a rule may name.
 pub const SHIPPED: &[&str] = &[
@@ -134,8 +135,8 @@ pub struct Templates {
     /// `NAME/body`, `layout/body`. What is printed is escaped as the inside of a JSON string.
     bodies: Handlebars<'static>,
     inliner: CSSInliner<'static>,
-    /// Templates whose styles could not be inlined at load.
-    late: BTreeSet<String>,
+    /// What makes a mail cheap.
+    prepared: Prepared,
     names: Vec<String>,
 }
 
@@ -165,7 +166,7 @@ impl Templates {
             return Err(faults);
         }
         let samples = samples(brand);
-        set.late = prepare::prepare(&mut set.plain, &mut set.html, &set.names, &set.inliner, &samples);
+        set.prepared = prepare::prepare(&mut set.plain, &mut set.html, &set.names, &set.inliner, &samples);
         Ok(set)
     }
 
@@ -219,7 +220,14 @@ impl Templates {
                 check::check(&rules, Part::Body, registered, template, faults);
             }
         }
-        Self { html, plain, bodies, inliner: inliner(), late: names.iter().cloned().collect(), names }
+        Self {
+            html,
+            plain,
+            bodies,
+            inliner: inliner(),
+            prepared: Prepared { late: names.iter().cloned().collect(), ..Prepared::default() },
+            names,
+        }
     }
 
     /// Renders every template with everything there and with nothing there.
@@ -263,10 +271,10 @@ impl Templates {
         names
     }
 
-    /// Templates whose styles are inlined mail by mail, at many times the cost.
+    /// What was done at load.
     #[cfg(test)]
-    pub fn late(&self) -> &BTreeSet<String> {
-        &self.late
+    pub fn prepared(&self) -> &Prepared {
+        &self.prepared
     }
 
     /// What a rule may name.
@@ -285,14 +293,19 @@ impl Templates {
             }
         };
         let context = Context::from(context);
-        let plain = |part| self.plain.render_with_context(&format!("{name}/{part}"), &context).map_err(failed(part));
+        let give = |registry: &Handlebars<'static>, part: &'static str| {
+            let registered = format!("{name}/{part}");
+            let program = self.prepared.programs.get(&registered).and_then(|program| program.run(context.data()));
+            program.map_or_else(|| registry.render_with_context(&registered, &context).map_err(failed(part)), Ok)
+        };
+        let plain = |part| give(&self.plain, part);
         let subject = text::clean_own(&plain("subject")?.replace("=?", "= ?"), MAX_SUBJECT);
         if subject.is_empty() {
             return Err(ComposeError::Empty { name: name.to_owned(), part: "subject" });
         }
         let text = paragraphs(&plain("text")?);
-        let mut html = self.html.render_with_context(&format!("{name}/html"), &context).map_err(failed("html"))?;
-        if self.late.contains(name) {
+        let mut html = give(&self.html, "html")?;
+        if self.prepared.late.contains(name) {
             html = self.inliner.inline(&html).map_err(|_| ComposeError::Css { name: name.to_owned() })?;
         }
         if html.len() > MAX_HTML_BYTES {

@@ -37,7 +37,10 @@ fn the_embedded_templates_load_with_and_without_the_optional_brand() {
     };
     for brand in [&brand(), &full] {
         let composer = Composer::load(None, brand).unwrap_or_else(|faults| panic!("{faults:#?}"));
-        assert!(composer.templates.late().is_empty(), "styles are inlined at load: {:?}", composer.templates.late());
+        let prepared = composer.templates.prepared();
+        assert!(prepared.late.is_empty(), "styles are inlined at load: {:?}", prepared.late);
+        let parts = 3 * (templates::SHIPPED.len() + templates::BUILT_IN.len());
+        assert_eq!(prepared.programs.len(), parts, "{:?}", prepared.programs.keys());
     }
 }
 
