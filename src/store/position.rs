@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use rusqlite::{Connection, Result, Row, ToSql};
 
-use super::{StoreError, sql};
+use super::writer::Mark;
+use super::{Store, StoreError, sql};
 use crate::clock::Timestamp;
 
 /// One row of `position`.
@@ -107,4 +108,42 @@ pub(super) fn config_revision(conn: &Connection, hash: &[u8; 32], now: Timestamp
     }
     sql::run(conn, "INSERT INTO config(hash,at) VALUES($1,$2)", &[hash, &now])?;
     Ok(conn.last_insert_rowid())
+}
+
+impl Store {
+    /// What this store calls itself towards others: 16 hexadecimal digits, made at random once and kept with the file.
+    pub async fn instance(&self) -> Result<String, StoreError> {
+        self.write(Mark::Other, |w| instance(&w.conn)).await
+    }
+}
+
+fn instance(conn: &Connection) -> Result<String, StoreError> {
+    let make = "INSERT INTO meta(key,value) VALUES('instance',lower(hex(randomblob(8)))) ON CONFLICT(key) DO NOTHING";
+    sql::run(conn, make, &[])?;
+    let kept = sql::first(conn, "SELECT value FROM meta WHERE key='instance'", &[])?;
+    kept.ok_or_else(|| StoreError::Other(anyhow::anyhow!("the store has no name")))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::store::Settings;
+
+    #[tokio::test]
+    async fn a_store_keeps_its_name_and_no_two_have_the_same() {
+        let directory = tempfile::tempdir().unwrap();
+        let retention = Duration::from_hours(24);
+        let open = |file| {
+            let settings = Settings { path: directory.path().join(file), ledger: retention, content: retention };
+            Store::open(&settings, true).unwrap()
+        };
+        let store = open("a.db");
+        let name = store.instance().await.unwrap();
+        assert_eq!(name.len(), 16);
+        store.close().await;
+        assert_eq!(open("a.db").instance().await.unwrap(), name);
+        assert_ne!(open("b.db").instance().await.unwrap(), name);
+    }
 }

@@ -27,6 +27,7 @@ mod kafka_real_daemon;
 mod kafka_real_operators;
 mod layers;
 mod mails;
+mod memory;
 mod operators;
 mod postfix;
 mod refusals;
