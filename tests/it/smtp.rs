@@ -64,6 +64,7 @@ pub struct Client {
 }
 
 impl Client {
+    #[expect(clippy::needless_pass_by_value, reason = "each test makes its own in place")]
     pub fn new(settings: Settings) -> Self {
         let channel = Smtp::new(&"email".into(), &settings).unwrap();
         Self { channel, permission: watch::Sender::new(Permission::Go) }

@@ -90,7 +90,7 @@ async fn bytes_injected_before_tls_end_the_connection() {
     assert_eq!(relay.heard(), ["1: EHLO client.test", "1: STARTTLS"]);
 }
 
-/// ServerHello of TLS 1.1: record 3.2, handshake 2, version 3.2, random, no session, AES128-SHA, no compression.
+/// `ServerHello` of TLS 1.1: record 3.2, handshake 2, version 3.2, random, no session, AES128-SHA, no compression.
 const SERVER_HELLO: &[u8] = b"\x16\x03\x02\x00\x2a\x02\x00\x00\x26\x03\x02\
     rrrrrrrrrrrrrrrrrrrrrrrrrrrrrrrr\x00\x00\x2f\x00";
 
