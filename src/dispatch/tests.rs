@@ -116,9 +116,10 @@ fn parts(store: Store, worker: i64, permission: watch::Receiver<Permission>) -> 
     }
 }
 
-fn policy(stand_ins: Vec<state::Way>) -> state::Policy {
-    let schedule = schedule::Schedule::new(Vec::new());
-    state::Policy { schedule, wait: HOUR, stand_ins: stand_ins.into(), fallback: Vec::new().into() }
+/// Whoever gives up or finds nobody tells these.
+fn policy(instead: Vec<state::Way>) -> state::Policy {
+    let (schedule, instead) = (schedule::Schedule::new(Vec::new()), Arc::<[state::Way]>::from(instead));
+    state::Policy { schedule, wait: HOUR, stand_ins: instead.clone(), fallback: instead }
 }
 
 #[tokio::test]
