@@ -39,8 +39,9 @@ pub use start::remembered;
 const STUCK: Duration = Duration::from_secs(30);
 /// After the hard order outcomes are written; a store that does not take them now is left behind.
 const LAST_WRITES: Duration = Duration::from_secs(2);
-/// Then the upkeep ends and the store is closed. With [`DRAIN`] and the last second of the runtime 25 s in all.
-const CLOSING: Duration = Duration::from_secs(2);
+/// Then the upkeep ends and the store is closed: within what is left, and this at least. With [`DRAIN`] and the last second of
+/// the runtime that makes 24 s in all.
+const CLOSING: Duration = Duration::from_secs(1);
 
 /// A daemon that runs.
 pub struct App {
@@ -115,6 +116,7 @@ impl App {
             }
         }
         tracing::info!("stopping: nothing new is begun");
+        let loops_end = Instant::now() + DRAIN + LAST_WRITES;
         let cutter = tokio::spawn({
             let shutdown = self.shutdown.clone();
             async move { shutdown.cut_after(DRAIN).await }
@@ -131,7 +133,11 @@ impl App {
         }
         cutter.abort();
         self.rest_done.cancel();
-        let deadline = Instant::now() + CLOSING;
+        self.close(loops_end.max(Instant::now()) + CLOSING).await
+    }
+
+    /// Ends the upkeep and closes the store, as far as that succeeds before `deadline`. The exit code.
+    async fn close(mut self, deadline: Instant) -> u8 {
         let rest = async { while self.rest.join_next().await.is_some() {} };
         if tokio::time::timeout_at(deadline, rest).await.is_err() {
             tracing::error!("stopping: the store still works for the upkeep; it is left behind");

@@ -107,6 +107,8 @@ struct Belief {
     at: Instant,
     /// Since when the system's clock shows something else.
     doubted: Option<Instant>,
+    /// The latest time that was told since [`Clock::stepped_back`] was last asked.
+    latest: Timestamp,
 }
 
 /// The process has one wall clock. `None` until it is first asked.
@@ -119,9 +121,11 @@ impl Belief {
         let step = wall.since(expected).max(expected.since(wall));
         let since = *self.doubted.get_or_insert(now);
         if step <= STEP || (wall >= BUILT && now.saturating_duration_since(since) >= DOUBT) {
-            *self = Self { time: wall, at: now, doubted: None };
+            let latest = self.latest.max(wall);
+            *self = Self { time: wall, at: now, doubted: None, latest };
             return wall;
         }
+        self.latest = self.latest.max(expected);
         expected
     }
 }
@@ -132,7 +136,7 @@ fn system_time() -> Timestamp {
     let wall = Timestamp(std::time::SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, millis));
     let now = Instant::now();
     let mut belief = BELIEF.lock().unwrap_or_else(PoisonError::into_inner);
-    let belief = belief.get_or_insert(Belief { time: wall, at: now, doubted: None });
+    let belief = belief.get_or_insert(Belief { time: wall, at: now, doubted: None, latest: wall });
     let doubted = belief.doubted.is_some();
     let time = belief.hear(wall, now);
     match (doubted, belief.doubted.is_some()) {
@@ -174,6 +178,18 @@ impl Clock {
         match &self.0 {
             Source::System => system_time(),
             Source::Manual(at) => *at.borrow(),
+        }
+    }
+
+    /// How far the time now is behind one that was told since this was last asked, however short that lasted; zero where the
+    /// clock only went on. A manual clock only does.
+    #[must_use]
+    pub fn stepped_back(&self) -> Duration {
+        let now = self.now();
+        let mut belief = BELIEF.lock().unwrap_or_else(PoisonError::into_inner);
+        match (&self.0, belief.as_mut()) {
+            (Source::System, Some(belief)) => std::mem::replace(&mut belief.latest, now).since(now),
+            _ => Duration::ZERO,
         }
     }
 
@@ -234,7 +250,7 @@ mod tests {
             ("two days back", start.minus(2 * day), false, true),
             ("before the program was built: never", start.minus(11 * day), false, false),
         ] {
-            let mut belief = Belief { time: start, at: began, doubted: None };
+            let mut belief = Belief { time: start, at: began, doubted: None, latest: start };
             let heard = belief.hear(shown, began);
             assert_eq!(heard, if believed_at_once { shown } else { start }, "{why}");
             assert_eq!(belief.doubted.is_none(), believed_at_once, "{why}");
@@ -242,10 +258,20 @@ mod tests {
             let expected = if believed_later { later } else { start.plus(10 * MINUTE) };
             assert_eq!(belief.hear(later, after), expected, "{why}, ten minutes on");
         }
-        let mut belief = Belief { time: start, at: began, doubted: None };
+        let mut belief = Belief { time: start, at: began, doubted: None, latest: start };
         belief.hear(start.plus(900 * day), began);
         assert_eq!(belief.hear(start.plus(MINUTE), began + MINUTE), start.plus(MINUTE), "it was set right");
         assert!(belief.doubted.is_none());
+    }
+
+    #[test]
+    fn an_hour_ahead_is_remembered_however_short_it_lasted() {
+        let (start, began) = (BUILT, Instant::now());
+        let mut belief = Belief { time: start, at: began, doubted: None, latest: start };
+        let hour = Duration::from_hours(1);
+        belief.hear(start.plus(hour), began);
+        assert_eq!(belief.hear(start, began), start);
+        assert_eq!(belief.latest, start.plus(hour));
     }
 
     #[tokio::test]

@@ -43,7 +43,6 @@ pub async fn heartbeat(
     let mut ticks = interval(BEAT);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last = Instant::now();
-    let (mut wall, mut monotonic) = (clock.now(), Instant::now());
     loop {
         tokio::select! {
             () = done.cancelled() => return,
@@ -54,7 +53,7 @@ pub async fn heartbeat(
             _ = ticks.tick() => {}
         }
         let now = clock.now();
-        if wall.plus(monotonic.elapsed()).since(now) > CLOCK_STEP {
+        if clock.stepped_back() > CLOCK_STEP {
             tracing::error!("the system's clock was set back by more than a minute; retries are pulled forward");
             match timeout(PATIENCE, store.clock_stepped_back(now)).await {
                 Ok(Ok(())) => {}
@@ -62,7 +61,6 @@ pub async fn heartbeat(
                 Err(_) => tracing::warn!("the store did not pull the retries forward in time; they may come late"),
             }
         }
-        (wall, monotonic) = (now, Instant::now());
         match timeout(PATIENCE, store.heartbeat(worker, now)).await {
             Ok(Ok(true)) => last = Instant::now(),
             Ok(Ok(false)) => {

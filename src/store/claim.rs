@@ -193,7 +193,7 @@ pub(super) fn next_due(w: &mut Writer, channel: &Arc<str>) -> Result<Option<Time
 /// A new worker. On SQLite there is one daemon, so every other owner is dead and its rows are suspect.
 pub(super) fn register(w: &mut Writer, worker: i64, name: &str, now: Timestamp) -> Result<(), StoreError> {
     w.now = w.now.max(now);
-    for owner in sql::rows(&w.conn, "SELECT DISTINCT owner FROM due WHERE owner<>0", &[], |row| row.get(0))? {
+    for owner in sql::rows(&w.conn, sql::OWNERS, &[], |row| row.get(0))? {
         void(w, owner, now)?;
     }
     sql::run(&w.conn, "DELETE FROM worker", &[])?;

@@ -253,12 +253,10 @@ impl Writer {
     /// Reads what the writer remembers. Inside the transaction, so nobody can change it any more.
     fn reload(&mut self) -> rusqlite::Result<()> {
         let next = |text| -> rusqlite::Result<i64> { Ok(sql::first::<i64>(&self.conn, text, &[])?.unwrap_or(0) + 1) };
-        self.next_record = next("SELECT coalesce(max(id),0) FROM record")?;
-        self.next_message = next("SELECT coalesce(max(id),0) FROM message")?;
+        self.next_record = next(sql::LAST_RECORD)?;
+        self.next_message = next(sql::LAST_MESSAGE)?;
         self.dead_letters = usage(&self.conn)?;
-        let owned = sql::rows(&self.conn, "SELECT message, suspect FROM due WHERE owner<>0", &[], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?))
-        })?;
+        let owned = sql::rows(&self.conn, sql::OWNED, &[], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
         self.suspect = owned.iter().find(|(_, suspect)| *suspect > 0).map(|(message, _)| *message);
         self.in_hand = owned.into_iter().map(|(message, _)| message).collect();
         self.bounds.clear();

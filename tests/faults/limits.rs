@@ -51,7 +51,7 @@ impl Drop for Cgroup {
     }
 }
 
-/// T60: 5,000 mails in 128 MiB of memory, half a processor for everything.
+/// T60: 2,000 mails in 128 MiB of memory, half a processor for everything.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs root: a memory cgroup"]
 async fn little_memory_is_enough() {
@@ -60,7 +60,7 @@ async fn little_memory_is_enough() {
     let join = format!("echo $$ > {}/cgroup.procs; exec taskset -c 0 \"$@\"", cgroup.0.display());
     bench.wrap = ["sh", "-c", &join, "sh"].map(str::to_owned).into();
     bench.replace("level = \"debug\"", "level = \"info\"");
-    let people = 5_000;
+    let people = 2_000;
     for message in (0..people).collect::<Vec<_>>().chunks(50) {
         let records: Vec<_> = message.iter().copied().map(reset_of_number).collect();
         bench.publish(envelope(&records)).await;

@@ -105,6 +105,24 @@ async fn a_slow_disk_makes_it_slow_and_nothing_else() {
     assert!(!run.bench.log().contains("did not take the heartbeat"), "{}", run.bench.log());
 }
 
+/// A disk that hangs for good, and an order to stop: what can no longer be written is left behind in time.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs strace"]
+async fn a_stop_does_not_wait_for_a_disk_that_hangs() {
+    let mut run = Run::warm().await;
+    let tracer = run.spoil(&["-e", &format!("inject={SYNCS}:delay_enter=600000000")]);
+    run.produce_all().await;
+    let began = Instant::now();
+    let status = run.bench.stop().await;
+    let took = began.elapsed();
+    drop(tracer);
+    assert!(status.success() && took < Duration::from_secs(25), "{status} after {took:?}");
+    println!("stopped with a hanging disk after {took:?}");
+    run.died(); // as good as: the next start frees what it held
+    run.drain().await;
+    run.is_whole("stopped with a hanging disk");
+}
+
 /// T47: killed inside the N-th write or sync of the store.
 #[test]
 #[ignore = "needs strace"]

@@ -89,9 +89,12 @@ impl Disk {
     /// Takes every byte that is free now, in one call: what is freed meanwhile stays free.
     pub fn fill(&self) {
         let filler = File::create(self.path("filler")).unwrap();
-        let found = rustix::fs::fstatvfs(&filler).unwrap();
-        let free = found.f_bavail * found.f_frsize;
-        rustix::fs::fallocate(&filler, rustix::fs::FallocateFlags::empty(), 0, free).unwrap();
+        let take = || {
+            let found = rustix::fs::fstatvfs(&filler).unwrap();
+            rustix::fs::fallocate(&filler, rustix::fs::FallocateFlags::empty(), 0, found.f_bavail * found.f_frsize)
+        };
+        // The daemon may have been faster.
+        while take().is_err() {}
     }
 
     /// Gives them back.
