@@ -138,8 +138,16 @@ impl Tracer {
 
 impl Drop for Tracer {
     fn drop(&mut self) {
-        // SIGINT makes it let go of the process; it has ended already if that has.
+        // SIGINT makes it let go of the process; it has ended already if that has. In the middle of a delay it does not hear.
         let _ = Command::new("kill").args(["-INT", &self.strace.id().to_string()]).output();
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(3) {
+            if !matches!(self.strace.try_wait(), Ok(None)) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let _ = self.strace.kill();
         let _ = self.strace.wait();
     }
 }
