@@ -28,11 +28,11 @@ struct Scene {
 }
 
 impl Scene {
-    fn begin(settings: Settings) -> Self {
+    fn begin(settings: &Settings) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.db");
         let store = Store::open(&store::Settings { path, ledger: 90 * DAY, content: 14 * DAY }, true).unwrap();
-        let channel = Smtp::new(&"email".into(), &settings).unwrap();
+        let channel = Smtp::new(&"email".into(), settings).unwrap();
         let permission = watch::Sender::new(Permission::Go);
         Self { directory, store, clock: Clock::manual(NOW), channel, permission, wake: Arc::default() }
     }
@@ -128,7 +128,7 @@ async fn an_outage_of_two_hours_costs_a_connection_per_window_and_ends_without_a
     const MESSAGES: u32 = 2_000;
     let relay = Relay::start().await;
     relay.on(Command::Connect, Close);
-    let scene = Scene::begin(settings(&relay));
+    let scene = Scene::begin(&settings(&relay));
     scene.accept(0..MESSAGES, Severity::Medium).await;
     let running = scene.run().await;
     let (mut tries, mut last) = (Vec::new(), 0);
@@ -162,7 +162,7 @@ async fn an_outage_of_two_hours_costs_a_connection_per_window_and_ends_without_a
 #[tokio::test]
 async fn an_urgent_message_overtakes_the_ordinary_ones_that_are_claimed_and_wait() {
     let relay = Relay::start().await;
-    let scene = Scene::begin(Settings { connections: 1, ..settings(&relay) });
+    let scene = Scene::begin(&Settings { connections: 1, ..settings(&relay) });
     relay.on(Command::Dot, Stall);
     scene.accept(0..200, Severity::Medium).await;
     let running = scene.run().await;
