@@ -6,6 +6,7 @@
 
 mod calls;
 mod check;
+mod files;
 mod inline;
 mod mime;
 mod prepare;

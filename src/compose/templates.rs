@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::check::{self, Part};
 use super::prepare::{self, Prepared};
-use super::{ComposeError, Fault, calls, schema, text};
+use super::{ComposeError, Fault, calls, files, schema, text};
 
 /// Templates that a rule may name.
 pub const SHIPPED: &[&str] = &[
@@ -34,11 +34,6 @@ pub const SHIPPED: &[&str] = &[
 /// Templates that the daemon itself chooses. Each can be overridden, none can be named by a rule.
 pub const BUILT_IN: &[&str] = &["failed", "fallback", "test", "unresolved"];
 
-/// Variants that may stand in a template's folder.
-const VARIANTS: [&str; 2] = ["unresolved", "failed"];
-
-const MAX_FILES: usize = 1_000;
-const MAX_FILE_BYTES: u64 = 64 * 1024;
 /// Gmail cuts a message near 102 KB of HTML; what is cut is the footer that says whom to call.
 const MAX_HTML_BYTES: usize = 90 * 1024;
 const MAX_SUBJECT: usize = 120;
@@ -156,7 +151,7 @@ impl Templates {
         }
         let mut faults = Vec::new();
         if let Some(dir) = dir {
-            read_dir(dir, "", &mut files, &mut faults);
+            files::read(dir, &mut files, &mut faults);
         }
         let mut set = Self::parse(&files, unset, &mut faults);
         if faults.is_empty() {
@@ -381,80 +376,6 @@ fn complete(files: &BTreeMap<String, (String, String)>, faults: &mut Vec<Fault>)
         names.push(name.to_owned());
     }
     names
-}
-
-/// Reads `NAME.hbs` files of a directory tree into `files`. What is not a template's file is a fault: a misspelt name
-/// would otherwise leave the embedded text in use.
-fn read_dir(dir: &Path, under: &str, files: &mut BTreeMap<String, (String, String)>, faults: &mut Vec<Fault>) {
-    let mut fault = |path: &Path, message: String| {
-        faults.push(Fault { file: path.display().to_string(), line: None, message });
-    };
-    let entries = match std::fs::read_dir(dir).and_then(Iterator::collect::<Result<Vec<_>, _>>) {
-        Ok(entries) => entries,
-        Err(error) => return fault(dir, format!("cannot be read: {error}")),
-    };
-    let mut deeper = Vec::new();
-    for entry in entries {
-        let path = entry.path();
-        let name = entry.file_name().to_string_lossy().into_owned();
-        // Editors, and the `..data` of a mounted ConfigMap.
-        if name.starts_with('.') {
-            continue;
-        }
-        let here = if under.is_empty() { name.clone() } else { format!("{under}/{name}") };
-        if path.is_dir() {
-            if under.matches('/').count() < 1 {
-                deeper.push((path, here));
-            } else {
-                fault(&path, place(&here));
-            }
-            continue;
-        }
-        match here.strip_suffix(".hbs").filter(|path| is_template_path(path)) {
-            None => fault(&path, place(&here)),
-            Some(_) if files.len() >= MAX_FILES => fault(&path, format!("more than {MAX_FILES} templates")),
-            Some(known) => match read_file(&path) {
-                Ok(text) => {
-                    files.insert(known.to_owned(), (path.display().to_string(), text));
-                }
-                Err(message) => fault(&path, message),
-            },
-        }
-    }
-    for (path, here) in deeper {
-        read_dir(&path, &here, files, faults);
-    }
-}
-
-fn place(here: &str) -> String {
-    format!(
-        "`{here}` is no template's file; there are layout/{{html,text}}/NAME.hbs, layout/body.hbs, \
-         NAME/{{subject,html,text,body}}.hbs and NAME/{{unresolved,failed}}/{{subject,html,text,body}}.hbs"
-    )
-}
-
-fn is_template_path(path: &str) -> bool {
-    let word = |name: &str| {
-        name.starts_with(|c: char| c.is_ascii_lowercase())
-            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-    };
-    match path.split('/').collect::<Vec<_>>().as_slice() {
-        ["layout", "html" | "text", name] => word(name),
-        ["layout", "body"] => true,
-        [name, "subject" | "html" | "text" | "body"] => word(name) && *name != LAYOUT,
-        [name, variant, "subject" | "html" | "text" | "body"] => {
-            word(name) && *name != LAYOUT && VARIANTS.contains(variant)
-        }
-        _ => false,
-    }
-}
-
-fn read_file(path: &Path) -> Result<String, String> {
-    let length = std::fs::metadata(path).map_err(|error| format!("cannot be read: {error}"))?.len();
-    if length > MAX_FILE_BYTES {
-        return Err(format!("longer than {MAX_FILE_BYTES} bytes"));
-    }
-    std::fs::read_to_string(path).map_err(|error| format!("cannot be read: {error}"))
 }
 
 /// No space at the end of a line, no two empty lines in a row, one line end at the end.

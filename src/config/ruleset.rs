@@ -179,12 +179,12 @@ impl<'a> One<'a> {
             doubts.push(self.fault("to", "tells nobody: the rule's channels are rooms, which are told themselves"));
         }
         let operations = rule.when.on("operation").map_or(&[][..], |test| &test.want);
-        let unseen = |operation: &&Box<str>| match rule.on[..] {
+        let unseen = |operation: &str| match rule.on[..] {
             [Dialect::EntraAudit] => !catalogue::known(operation),
             [Dialect::AuditbellDelivery] => !own::OPERATIONS.iter().any(|known| fold(known) == fold(operation)),
             _ => false,
         };
-        for operation in operations.iter().filter(unseen) {
+        for operation in operations.iter().map(|operation| &**operation).filter(|operation| unseen(operation)) {
             let near = match rule.on[..] {
                 [Dialect::AuditbellDelivery] => nearest(operation, own::OPERATIONS.iter().copied()),
                 _ => catalogue::nearest(operation),

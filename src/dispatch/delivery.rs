@@ -209,17 +209,13 @@ impl Lane {
             about: message.about.as_ref().map(|(recipient, reason)| About { recipient, reason }),
         };
         let composer = &self.parts.composer;
-        Ok(match &self.sender {
-            Some(sender) => {
-                let mail = composer.compose(sender, &draft)?;
-                let address = person.map(|person| person.address.clone());
-                Ready { address, to: Some(mail.to), bytes: mail.bytes, digest: mail.digest }
-            }
-            None => {
-                let document = composer.document(&draft)?;
-                Ready { address: None, to: None, bytes: document.bytes, digest: document.digest }
-            }
-        })
+        let Some(sender) = &self.sender else {
+            let document = composer.document(&draft)?;
+            return Ok(Ready { address: None, to: None, bytes: document.bytes, digest: document.digest });
+        };
+        let mail = composer.compose(sender, &draft)?;
+        let address = person.map(|person| person.address.clone());
+        Ok(Ready { address, to: Some(mail.to), bytes: mail.bytes, digest: mail.digest })
     }
 
     /// Who is behind the recipient. An address once used is kept: a second attempt must not go to somebody else.
