@@ -73,7 +73,7 @@ fn fill(topic: &Topic, daemon: &Daemon, from: usize, to: usize) {
         let records: Vec<_> = (first..first + PER_ENVELOPE).map(reset).collect();
         let n = first / PER_ENVELOPE;
         topic.writer.send(n, &envelope(&records));
-        if n % (AHEAD / 2) == 0 {
+        if n.is_multiple_of(AHEAD / 2) {
             wait_until("accepted", Duration::from_mins(1), || accepted() + AHEAD > n);
         }
     }

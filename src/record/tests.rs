@@ -414,7 +414,7 @@ fn records_that_differ_in_what_counts_have_different_identities() {
         .identity()
     };
     assert_eq!(control("Failed", 1), control("Failed", 2), "a count that changed is no news of a thing");
-    assert_ne!(control("Failed", 1), control("Passed", 1), "its state is")
+    assert_ne!(control("Failed", 1), control("Passed", 1), "its state is");
 }
 
 #[test]

@@ -103,7 +103,7 @@ impl Subject {
                 values.extend(found.into_iter().filter_map(path::text));
             }
             Self::Changes => {
-                values.extend(seen.record.changes.iter().map(|change| Cow::Borrowed(change.name.as_str())))
+                values.extend(seen.record.changes.iter().map(|change| Cow::Borrowed(change.name.as_str())));
             }
         }
         values

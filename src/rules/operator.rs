@@ -71,14 +71,14 @@ pub enum Order {
 impl Wanted {
     /// A pattern: any case unless it says `(?-i)`; it sees text with plain dashes and single spaces.
     pub fn patterns(texts: &[Box<str>]) -> Result<Self, String> {
-        let compile = |text: &Box<str>| {
+        let compile = |text: &str| {
             let built = RegexBuilder::new(text).case_insensitive(true).size_limit(PATTERN_BYTES).build();
             built.map_err(|error| match error {
                 regex::Error::CompiledTooBig(_) => "is a pattern that grows too large; make it simpler".to_owned(),
                 error => format!("is no pattern: {}", error.to_string().lines().last().unwrap_or_default().trim()),
             })
         };
-        texts.iter().map(compile).collect::<Result<_, _>>().map(Self::Matches)
+        texts.iter().map(|text| compile(text)).collect::<Result<_, _>>().map(Self::Matches)
     }
 
     /// Whether `value` fulfils it.

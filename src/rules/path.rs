@@ -70,10 +70,14 @@ fn present(text: &str) -> Option<&str> {
 fn walk<'v>(value: Cow<'v, Value>, names: &[Box<str>], opened: u8, found: &mut Vec<Cow<'v, Value>>) {
     match value {
         Cow::Borrowed(Value::Array(list)) => {
-            list.iter().for_each(|element| element_of(Cow::Borrowed(element), names, opened, found));
+            for element in list {
+                element_of(Cow::Borrowed(element), names, opened, found);
+            }
         }
         Cow::Owned(Value::Array(list)) => {
-            list.into_iter().for_each(|element| element_of(Cow::Owned(element), names, opened, found));
+            for element in list {
+                element_of(Cow::Owned(element), names, opened, found);
+            }
         }
         value if names.is_empty() => {
             if !value.is_null() {

@@ -75,6 +75,7 @@ pub(crate) fn rule(text: &str) -> Rule {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table, a few lines of logic")]
 fn conditions_hold_or_fail_as_decided() {
     let cases = [
         ("dialect", "when = { dialect = 'entra.audit' }", true),

@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use crate::harness::{Bench, PATIENCE, RESET, envelope, reset_of_number};
 use crate::mails::all_mails;
 
-/// What SpamAssassin may say at most of a mail of ours; it calls 5.0 spam.
+/// What `SpamAssassin` may say at most of a mail of ours; it calls 5.0 spam.
 const SPAM: f64 = 1.0;
 const GTUBE: &str = "XJS*C4JDBQADN1.NSBN3*2IDNEN*GTUBE-STANDARD-ANTI-UBE-TEST-EMAIL*C.34X";
 
@@ -196,7 +196,7 @@ fn rust(file: &Path) -> Value {
     })
 }
 
-/// SpamAssassin's score of each file, offline, and the rules that it counts. Without the bonus for a relay on loopback, which
+/// `SpamAssassin`'s score of each file, offline, and the rules that it counts. Without the bonus for a relay on loopback, which
 /// nobody has who reads these mails.
 fn spam_scores(files: &[&PathBuf]) -> Vec<(f64, String)> {
     let home = tempfile::tempdir().unwrap();
@@ -256,7 +256,8 @@ async fn every_shipped_mail_arrives_whole_reads_the_same_twice_and_is_no_spam() 
     let postfix = Postfix::here();
     let channel = postfix.open(Door::StartTls);
     // A mail from the past is a sign of spam in itself: these are dated now.
-    let now = jiff::fmt::rfc2822::to_string(&jiff::Zoned::now()).unwrap();
+    let now = jiff::Timestamp::from_millisecond(Clock::system().now().as_millis()).unwrap();
+    let now = jiff::fmt::rfc2822::to_string(&now.to_zoned(jiff::tz::TimeZone::UTC)).unwrap();
     let mut wanted = BTreeMap::new();
     for (name, mail) in all_mails() {
         let text = String::from_utf8(mail.bytes.to_vec()).unwrap();
