@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::time::Instant;
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::Connection;
 use tokio::sync::mpsc;
 
 use super::disk::Disk;
@@ -163,10 +163,6 @@ impl Writer {
             if let Some(error) = &lost {
                 tracing::error!(%error, "the store's transaction failed");
                 self.forget();
-                if error.sqlite_error_code() == Some(ErrorCode::DiskFull) {
-                    // What the WAL holds may be what fills the disk: copied back, its space is used again.
-                    self.wal_pages.store(FORCED_CHECKPOINT_PAGES, Ordering::Relaxed);
-                }
             }
             metrics::store_commit().record(started.elapsed().as_secs_f64());
             for answer in answers {
