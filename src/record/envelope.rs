@@ -113,8 +113,14 @@ pub(super) fn documents<'a>(text: &'a str, items: &mut Vec<Item<'a>>) -> Option<
     let mut start = 0;
     while let Some(document) = stream.next() {
         let Ok(document) = document else { return Some(start) };
-        let raw = text[start..stream.byte_offset()].trim_ascii();
-        start = stream.byte_offset();
+        let end = stream.byte_offset();
+        // A lone quotation mark makes a text of what follows, up to the first name of the next record.
+        let ends = text[end..].starts_with(|next: char| next.is_ascii_whitespace() || "{[\"".contains(next));
+        if matches!(document, Document::Text(_)) && !ends && end < text.len() {
+            return Some(start);
+        }
+        let raw = text[start..end].trim_ascii();
+        start = end;
         match document {
             Document::Text(text) => string(raw, &text, items),
             document => unpack(raw, document, items),

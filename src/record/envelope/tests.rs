@@ -246,3 +246,13 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_lone_quotation_mark_after_an_early_end_costs_no_record() {
+    // It opens a text that reaches to the first name of the next record. Found by the property above.
+    for garbage in ["1]}\"", "\"\"]}\"", " 1]}\"}", "{}]}\""] {
+        let message = format!("{{\"records\":[{},{garbage},{}]}}", good(0), good(1));
+        let words = summary(message.as_bytes());
+        assert!(["0", "1"].iter().all(|n| words.iter().any(|word| word == n)), "{garbage}: {words:?}");
+    }
+}
