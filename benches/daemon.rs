@@ -51,12 +51,16 @@ impl Daemon {
         Some(answer)
     }
 
-    /// The sum of a metric over its labels; 0 where there is none.
-    pub fn metric(&self, name: &str) -> f64 {
-        let text = self.get("/metrics").expect("/metrics answers");
+    /// The sum of a counter over its labels; 0 where there is none.
+    pub fn metric(&self, name: &str) -> usize {
+        let mut text = None;
+        wait_until("/metrics", Duration::from_secs(10), || {
+            text = self.get("/metrics").filter(|text| text.starts_with("HTTP/1.1 200"));
+            text.is_some()
+        });
         let of_name = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']));
-        let value = |line: &str| line.rsplit_once(' ').and_then(|(_, value)| value.parse::<f64>().ok());
-        text.lines().filter(of_name).filter_map(value).sum()
+        let value = |line: &str| line.rsplit_once(' ').and_then(|(_, value)| value.parse::<usize>().ok());
+        text.unwrap().lines().filter(of_name).filter_map(value).sum()
     }
 
     /// Resident memory now, in MiB.
@@ -100,7 +104,7 @@ fn config(directory: &Path, topic: &Topic, sink: &Sink, http: u16) -> String {
 [source.bench]
 brokers = "{brokers}"
 topics = ["{topic}"]
-group_id = "{topic}"
+group_id = "{group}"
 start = "earliest"
 kafka = {{ "fetch.wait.max.ms" = "{wait}" }}
 [store]
@@ -130,6 +134,8 @@ template = "password-reset"
 "#,
         brokers = topic.brokers,
         topic = topic.writer.topic,
+        // A new store does not take over an old group.
+        group = directory.file_name().unwrap().display(),
         wait = topic.fetch_wait(),
         store = directory.join("bench.db").display(),
         smtp = sink.port(),

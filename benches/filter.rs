@@ -77,21 +77,21 @@ fn ours(run: &Run, topic: &Topic, records: usize) -> f64 {
     let sink = Sink::start();
     let directory = run.directory();
     let daemon = Daemon::start(directory.path(), topic, &sink);
-    let accepted = || daemon.metric("auditbell_records_total");
-    let mut first = 0.0;
+    let accepted = || {
+        std::thread::sleep(Duration::from_millis(10));
+        daemon.metric("auditbell_records_total")
+    };
+    let mut first = 0;
     wait_until("the first batch", LIMIT, || {
         first = accepted();
-        first > 0.0
+        first > 0
     });
     let begun = Instant::now();
-    wait_until("the last batch", LIMIT, || {
-        std::thread::sleep(Duration::from_millis(10));
-        accepted() >= records as f64
-    });
-    let rate = (records as f64 - first) / begun.elapsed().as_secs_f64();
-    assert_eq!(accepted() as usize, records);
-    assert_eq!(daemon.metric("auditbell_rule_matches_total") as usize, records / ONE_IN);
-    assert_eq!(daemon.metric("auditbell_dead_letters_total") as usize, 0);
+    wait_until("the last batch", LIMIT, || accepted() >= records);
+    let rate = (records - first) as f64 / begun.elapsed().as_secs_f64();
+    assert_eq!(accepted(), records);
+    assert_eq!(daemon.metric("auditbell_rule_matches_total"), records / ONE_IN);
+    assert_eq!(daemon.metric("auditbell_dead_letters_total"), 0);
     sink.wait_for(records / ONE_IN, LIMIT);
     daemon.stop();
     assert_eq!(sink.count(), records / ONE_IN);

@@ -1,6 +1,7 @@
 //! The broker: a real one where `tests/kafka run` says so, else a mock cluster in this process; topics, and what is
 //! written to them.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
@@ -29,7 +30,8 @@ pub struct Writer {
 impl Topic {
     /// A fresh topic. `linger`: how long the producer waits for a batch, in milliseconds.
     pub fn new(name: &str, linger: &str) -> Self {
-        let name = format!("bench-{name}-{}", std::process::id());
+        static TOPICS: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("bench-{name}-{}-{}", std::process::id(), TOPICS.fetch_add(1, Ordering::Relaxed));
         let (brokers, mock) = if let Ok(brokers) = std::env::var("AUDITBELL_KAFKA") {
             create(&brokers, &name);
             (brokers, None)

@@ -68,7 +68,7 @@ fn backlog(run: &Run) {
 
 /// Records `from..to` into the store, at the pace of the daemon.
 fn fill(topic: &Topic, daemon: &Daemon, from: usize, to: usize) {
-    let accepted = || daemon.metric("auditbell_envelopes_total") as usize;
+    let accepted = || daemon.metric("auditbell_envelopes_total");
     for first in (from..to).step_by(PER_ENVELOPE) {
         let records: Vec<_> = (first..first + PER_ENVELOPE).map(reset).collect();
         let n = first / PER_ENVELOPE;
