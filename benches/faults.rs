@@ -22,18 +22,23 @@ struct Stage<'a> {
     sink: &'a Sink,
     directory: &'a Path,
     daemon: Daemon,
-    /// Records written so far.
+    /// Records written so far, and in all.
     produced: &'a AtomicUsize,
+    records: usize,
     /// A part of the time that the feeding takes.
     part: Duration,
 }
 
 pub fn run(run: &Run) {
-    stage(run, "killed -9 three times, started again at once", 3, |stage| {
-        for _ in 0..3 {
-            kill(stage);
-        }
-    });
+    if std::env::var_os("AUDITBELL_KAFKA").is_some() {
+        stage(run, "killed -9 three times, started again at once", 3, |stage| {
+            for _ in 0..3 {
+                kill(stage);
+            }
+        });
+    } else {
+        println!("no kills: the mock cluster knows no static members; use `tests/kafka run`");
+    }
     stage(run, "the relay answers 451 to three of ten", 0, |stage| {
         std::thread::sleep(stage.part / 10);
         stage.sink.refuse_some(true);
@@ -64,7 +69,7 @@ fn stage(run: &Run, what: &str, kills: usize, happens: impl FnOnce(&mut Stage<'_
     let produced = AtomicUsize::new(1);
     let part = PACE * u32::try_from(records).unwrap();
     let mut stage =
-        Stage { topic: &topic, sink: &sink, directory: directory.path(), daemon, produced: &produced, part };
+        Stage { topic: &topic, sink: &sink, directory: directory.path(), daemon, produced: &produced, records, part };
     std::thread::scope(|scope| {
         let (writer, produced) = (&topic.writer, &produced);
         scope.spawn(move || {
@@ -95,6 +100,9 @@ fn kill(stage: &mut Stage<'_>) {
     let share = f64::from(getrandom::u32().unwrap()) / f64::from(u32::MAX);
     std::thread::sleep((stage.part / 5).mul_f64(share));
     let known = stage.produced.load(Ordering::Relaxed);
+    if known == stage.records {
+        return; // the feeding is over: nothing could be seen to move
+    }
     stage.daemon.kill();
     let killed = Instant::now();
     stage.daemon = Daemon::start(stage.directory, stage.topic, stage.sink);
