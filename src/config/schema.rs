@@ -172,6 +172,7 @@ impl Kind {
 
 const SECOND: Duration = Duration::from_secs(1);
 const HOUR: Duration = Duration::from_hours(1);
+const LONGEST_WAIT: Duration = Duration::from_mins(30);
 const DAY: Duration = Duration::from_hours(24);
 const TEN_YEARS: Duration = Duration::from_hours(10 * 365 * 24);
 
@@ -296,12 +297,13 @@ const BRAND: &[Key] = &[
     one("review_url", Kind::Url, Optional),
 ];
 
-/// `wait` is how late the first mail of a group may be, so an hour is the most that still is "at once". `overflow`: what is
+/// `wait` is how late the first mail of a group may be: half of the hour after which a notice says that it is late, so that
+/// one that leaves in time never does. `overflow`: what is
 /// not built is refused by the builder, which can say so.
 const POLICY: &[Key] = &[
     table(
         "group",
-        &[many("by", Kind::GroupField, Required), one("wait", Kind::Span { min: SECOND, max: HOUR }, Required)],
+        &[many("by", Kind::GroupField, Required), one("wait", Kind::Span { min: SECOND, max: LONGEST_WAIT }, Required)],
     ),
     table(
         "throttle",
