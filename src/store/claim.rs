@@ -19,6 +19,9 @@ const UNSEEN: Duration = Duration::from_secs(30);
 const SUSPECT_WAITS: i64 = 3;
 /// How long it waits.
 const SUSPECT_WAIT: Duration = Duration::from_hours(1);
+/// How long the others give way to a channel that does not ask again: its lane looks every 2 s, unless a reload removed it or its
+/// gate has shut meanwhile.
+const DRAIN_PATIENCE: Duration = Duration::from_secs(5);
 /// When to ask again while a suspect row keeps others from being claimed.
 const BLOCKED: Duration = Duration::from_secs(1);
 
@@ -53,12 +56,12 @@ pub(super) fn claim(
         return Ok(Vec::new());
     }
     let suspect = sql::first::<Timestamp>(&w.conn, sql::NEXT_SUSPECT, &[channel])?.filter(|due_at| *due_at <= now);
-    if elsewhere(w, channel) {
+    if elsewhere(w, channel, now) {
         return Ok(Vec::new());
     }
     let patient = suspect.is_none_or(|due_at| due_at > now.minus(SUSPECT_PATIENCE));
     // What other channels hold must go too, or one that is busy for hours would keep this one waiting as long.
-    w.drained_for = (!patient).then(|| channel.clone());
+    w.drained_for = (!patient).then(|| Drain { channel: channel.clone(), asked_at: now });
     let mut claims = Vec::new();
     if patient {
         for (lane, of_lane) in [(URGENT, room.urgent), (ORDINARY, room.ordinary)] {
@@ -77,9 +80,19 @@ pub(super) fn claim(
     Ok(claims)
 }
 
-/// Is the window drained for another channel?
-fn elsewhere(w: &Writer, channel: &str) -> bool {
-    w.drained_for.as_deref().is_some_and(|other| other != channel)
+/// Which channel the window is drained for.
+pub(super) struct Drain {
+    channel: Arc<str>,
+    /// When it asked last.
+    asked_at: Timestamp,
+}
+
+/// Is the window drained for another channel, which still asks? A clock that was set back ends it, too.
+fn elsewhere(w: &Writer, channel: &str, now: Timestamp) -> bool {
+    w.drained_for.as_ref().is_some_and(|drain| {
+        let lately = drain.asked_at <= now.plus(DRAIN_PATIENCE) && now <= drain.asked_at.plus(DRAIN_PATIENCE);
+        *drain.channel != *channel && lately
+    })
 }
 
 fn window(
@@ -181,7 +194,7 @@ pub(super) fn next_due(w: &mut Writer, channel: &Arc<str>) -> Result<Option<Time
     // What is due and was not given out waits for what is in hand; asking at once again would only spin.
     let later = w.now.plus(BLOCKED);
     let overdue = suspect.is_some_and(|due_at| due_at <= w.now.minus(SUSPECT_PATIENCE));
-    let elsewhere = elsewhere(w, channel);
+    let elsewhere = elsewhere(w, channel, w.now);
     if w.suspect.is_some() || elsewhere || (overdue && !w.in_hand.is_empty()) {
         next = next.map(|due_at| due_at.max(later));
     }

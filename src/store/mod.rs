@@ -309,6 +309,7 @@ impl Store {
             let Settings { ledger, content, .. } = self.shared.settings;
             let plan = self.read(move |conn| purge::plan(conn, ledger, content, now)).await?;
             let begin = move |w: &mut Writer| {
+                purge::note(w)?;
                 w.purge.begin(plan, now);
                 Ok::<_, StoreError>(())
             };

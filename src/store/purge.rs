@@ -15,6 +15,10 @@ const SLICE: i64 = 500;
 /// How often a new round begins.
 const EVERY: Duration = Duration::from_hours(1);
 
+/// Keys of `meta`.
+const NEXT_RECORD: &str = "next_record";
+const NEXT_MESSAGE: &str = "next_message";
+
 /// What one round has to do, as ids found beforehand by a reader.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Plan {
@@ -65,6 +69,25 @@ impl Purge {
         self.step = Some(Step::RecordBodies { from: self.stripped });
         self.plan = plan;
     }
+}
+
+/// Notes which numbers come next, before a round may delete the rows that say so: none is given twice, since they stand in
+/// operators' hands, and a notification may outlive its record.
+pub(super) fn note(w: &Writer) -> Result<()> {
+    let note =
+        "INSERT INTO meta(key,value) VALUES($1,$2) ON CONFLICT(key) DO UPDATE SET value=max(value,excluded.value)";
+    for (key, next) in [(NEXT_RECORD, w.next_record), (NEXT_MESSAGE, w.next_message)] {
+        sql::run(&w.conn, note, &[&key, &next])?;
+    }
+    Ok(())
+}
+
+/// The next numbers of a record and a message as the last round began.
+pub(super) fn tide(conn: &Connection) -> Result<(i64, i64)> {
+    let noted = |key: &str| -> Result<i64> {
+        Ok(sql::first(conn, "SELECT value FROM meta WHERE key=$1", &[&key])?.unwrap_or_default())
+    };
+    Ok((noted(NEXT_RECORD)?, noted(NEXT_MESSAGE)?))
 }
 
 /// Finds the boundaries of a round. A reader's work: it looks at every row that is due.

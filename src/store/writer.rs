@@ -11,8 +11,9 @@ use std::time::Instant;
 use rusqlite::Connection;
 use tokio::sync::mpsc;
 
+use super::claim::Drain;
 use super::disk::Disk;
-use super::purge::Purge;
+use super::purge::{self, Purge};
 use super::readers::Read;
 use super::{StoreError, sql};
 use crate::clock::Timestamp;
@@ -71,8 +72,8 @@ pub(super) struct Writer {
     pub in_hand: HashSet<i64>,
     /// The suspect message in hand: nothing else is claimed beside it.
     pub suspect: Option<i64>,
-    /// The channel whose suspects have waited so long that nobody claims until one of them got its turn.
-    pub drained_for: Option<Arc<str>>,
+    /// The channel whose suspects have waited so long that nobody claims until one of them got its turn, or it stops asking.
+    pub drained_for: Option<Drain>,
     /// The worker of this very process, once it has registered.
     pub worker: Option<i64>,
     /// The last time a claim named.
@@ -144,7 +145,7 @@ impl Writer {
                 Err(mpsc::error::TryRecvError::Disconnected) => return None,
                 Err(mpsc::error::TryRecvError::Empty) if self.purge.is_done() => return commands.blocking_recv(),
                 Err(mpsc::error::TryRecvError::Empty) => {
-                    let mut slice = vec![super::purge::slice()];
+                    let mut slice = vec![purge::slice()];
                     self.commit(&mut slice);
                 }
             }
@@ -249,8 +250,9 @@ impl Writer {
     /// Reads what the writer remembers. Inside the transaction, so nobody can change it any more.
     fn reload(&mut self) -> rusqlite::Result<()> {
         let next = |text| -> rusqlite::Result<i64> { Ok(sql::first::<i64>(&self.conn, text, &[])?.unwrap_or(0) + 1) };
-        self.next_record = next(sql::LAST_RECORD)?;
-        self.next_message = next(sql::LAST_MESSAGE)?;
+        let (record, message) = purge::tide(&self.conn)?;
+        self.next_record = next(sql::LAST_RECORD)?.max(record);
+        self.next_message = next(sql::LAST_MESSAGE)?.max(message);
         self.dead_letters = usage(&self.conn)?;
         let owned = sql::rows(&self.conn, sql::OWNED, &[], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))?;
         self.suspect = owned.iter().find(|(_, suspect)| *suspect > 0).map(|(message, _)| *message);

@@ -63,8 +63,8 @@ CREATE TABLE throttle(key TEXT PRIMARY KEY, since INTEGER NOT NULL, count INTEGE
 CREATE TABLE worker(id INTEGER PRIMARY KEY, name TEXT NOT NULL, seen_at INTEGER NOT NULL);
 
 -- What could not be read. `item` -1 = the whole Kafka message (NULL would defeat UNIQUE). `broker_at` is Kafka's time, needed
--- to read `body` again.
-CREATE TABLE dead_letter(id INTEGER PRIMARY KEY, source TEXT NOT NULL, topic TEXT NOT NULL, part INTEGER NOT NULL,
+-- to read `body` again. No id is given twice: operators discard and replay by it.
+CREATE TABLE dead_letter(id INTEGER PRIMARY KEY AUTOINCREMENT, source TEXT NOT NULL, topic TEXT NOT NULL, part INTEGER NOT NULL,
   offset_ INTEGER NOT NULL, item INTEGER NOT NULL, at INTEGER NOT NULL, broker_at INTEGER, error TEXT NOT NULL, body BLOB,
   UNIQUE(source, topic, part, offset_, item));
 

@@ -242,3 +242,30 @@ async fn loading_gives_back_what_was_accepted_in_the_order_of_the_claims() {
     assert_eq!((record.body.clone(), record.broker_time, record.at), (Some(body(1)), Some(at(2)), at(1)));
     assert_eq!(record.position, position(0));
 }
+
+#[tokio::test]
+async fn a_channel_that_drains_the_window_and_does_not_come_back_keeps_nobody_waiting() {
+    let file = File::new();
+    let store = file.open();
+    place(&store, 0).await;
+    store.accept(batch(0, 1, &[send(1)]), NOW).await.unwrap();
+    claim(&store, 1).await;
+    drop(store);
+    let store = file.open();
+    let worker = store.register("test", NOW).await.unwrap();
+    let other = |n| Intent { channel: "other".into(), ..send(n) };
+    store.accept(batch(1, 4, &[other(2), other(3), other(4)]), NOW).await.unwrap();
+    let busy = store.claim("other", worker, NOW, 1).await.unwrap();
+    let late = NOW.plus(Duration::from_secs(61));
+    assert!(store.claim("email", worker, late, 9).await.unwrap().is_empty());
+    store.settle(sent(&busy[0])).await.unwrap();
+    // A reload has removed it, or its gate has shut.
+    let seconds = |seconds| late.plus(Duration::from_secs(seconds));
+    assert!(store.claim("other", worker, seconds(5), 1).await.unwrap().is_empty(), "its lane may still look");
+    let gone_on = store.claim("other", worker, seconds(6), 1).await.unwrap();
+    assert_eq!(gone_on.len(), 1);
+    assert!(store.claim("email", worker, seconds(7), 9).await.unwrap().is_empty(), "it is back");
+    assert!(store.claim("other", worker, seconds(8), 9).await.unwrap().is_empty(), "and they give way once more");
+    store.settle(sent(&gone_on[0])).await.unwrap();
+    assert_eq!(store.claim("email", worker, seconds(9), 9).await.unwrap().len(), 1);
+}

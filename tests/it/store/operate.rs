@@ -1,7 +1,7 @@
 //! What an operator does beside a running daemon.
 
 use auditbell::store::State;
-use auditbell::store::operate::{Action, Change, Filter, Which};
+use auditbell::store::operate::{Action, Change, Filter, Reread, Which};
 
 use super::*;
 
@@ -200,4 +200,31 @@ async fn discarding_dead_letters_lets_a_held_partition_go_on() {
     assert_eq!(store.positions("entra").await.unwrap()[0].bad, 0);
     assert_eq!(store.discard(None, "dana", NOW).await.unwrap(), 1);
     assert_eq!((count(&file, "dead_letter"), operators(&file).len()), (0, 2));
+}
+
+#[tokio::test]
+async fn the_number_of_a_dead_letter_is_never_given_to_another() {
+    let file = File::new();
+    let store = file.open();
+    place(&store, 0).await;
+    let bury = |offset| {
+        let letter = DeadLetter {
+            source: "entra".into(),
+            topic: "logs".into(),
+            partition: 0,
+            offset,
+            item: -1,
+            broker_time: None,
+            error: "not-json",
+            body: Bytes::from_static(b"{"),
+        };
+        Batch { dead_letters: vec![letter], ..batch(offset, offset + 1, &[]) }
+    };
+    store.accept(bury(0), NOW).await.unwrap();
+    // One operator has read letter 1; another discards it, and the daemon buries the next.
+    assert_eq!(store.discard(Some(vec![1]), "dana", NOW).await.unwrap(), 1);
+    store.accept(bury(1), NOW).await.unwrap();
+    let read = Reread::Understood { batch: Batch { config: 1, ..Batch::default() }, records: 1 };
+    assert!(store.replay(vec![(1, read)], "erin", NOW).await.unwrap()[0].is_none());
+    assert_eq!(store.dead_letter_numbers().await.unwrap(), [2]);
 }

@@ -173,3 +173,17 @@ async fn the_accountant_finds_each_kind_of_disorder() {
         assert!(report.findings.iter().any(|found| found.what == finding && found.rows == 1), "{wrong}: {report:?}");
     }
 }
+
+#[tokio::test]
+async fn a_number_is_not_given_twice_even_when_everything_was_purged() {
+    let file = File::new();
+    let store = file.open();
+    let one = claimed(&store).await;
+    store.settle(sent(&one)).await.unwrap();
+    purge(&store, NOW.plus(92 * DAY)).await;
+    store.close().await;
+    assert_eq!((count(&file, "message"), count(&file, "record")), (0, 0));
+    let store = file.open();
+    store.accept(batch(1, 2, &[send(2)]), NOW.plus(92 * DAY)).await.unwrap();
+    assert_eq!(file.column("SELECT id FROM message UNION ALL SELECT id FROM record"), [2, 2]);
+}
