@@ -1,17 +1,19 @@
-//! Owns the one judgement that a single reply does not allow: a refusal on grounds of policy, word for word the same for ten
-//! recipients in a row, says nothing of any of them. Pure.
+//! Owns the one judgement that a single reply does not allow: a refusal that is the same for many recipients in a row, none
+//! accepted in between, says nothing of any of them. Pure.
 
-use super::verdict::{End, Outcome, Scope};
+use super::verdict::{End, Outcome, Refusal, Scope};
 
 /// So many different recipients make it the route's.
 const RECIPIENTS: usize = 10;
+/// So many where each refusal says that there is no such mailbox: ten people may have left at once.
+const MAILBOXES: usize = 20;
 
-/// The policy refusals of one relay that came in a row.
+/// The refusals of one relay that came in a row.
 #[derive(Debug, Default)]
 pub(super) struct Streak {
-    /// Code and last part of the enhanced code that all of them had.
-    reply: Option<(u16, u16)>,
-    /// Whom they were said of; at most [`RECIPIENTS`].
+    /// What all of them had in common.
+    refusal: Option<Refusal>,
+    /// Whom they were said of; at most [`MAILBOXES`].
     recipients: Vec<Box<str>>,
 }
 
@@ -23,19 +25,32 @@ impl Streak {
         if end.code().is_none() || scope == Scope::Route {
             return (outcome, scope);
         }
-        let reply = end.policy().filter(|_| matches!(outcome, Outcome::Never(_)));
-        if self.reply != reply {
-            *self = Self { reply, recipients: Vec::new() };
+        let (refusal, most) = match outcome {
+            // How large a mail is, is its own affair.
+            Outcome::Never("too-big") => (None, RECIPIENTS),
+            Outcome::Never("mailbox-refused") => (end.refusal(), MAILBOXES),
+            Outcome::Never(_) => (end.refusal(), RECIPIENTS),
+            _ => (None, RECIPIENTS),
+        };
+        if self.refusal != refusal {
+            *self = Self { refusal, recipients: Vec::new() };
         }
-        if reply.is_none() {
+        if refusal.is_none() {
             return (outcome, scope);
         }
         let known = self.recipients.iter().any(|recipient| **recipient == *to);
-        if !known && self.recipients.len() < RECIPIENTS {
+        if !known && self.recipients.len() < most {
             self.recipients.push(to.into());
         }
-        // Beyond the tenth every one of them is held, until another answer shows that the relay has changed its mind.
-        if self.recipients.len() == RECIPIENTS { (Outcome::Hold("policy"), Scope::Route) } else { (outcome, scope) }
+        let first = self.recipients.first().is_some_and(|first| **first == *to);
+        match outcome {
+            // From here on every one of them is held, until another answer shows that the relay has changed its mind.
+            _ if self.recipients.len() == most => (Outcome::Hold("policy"), Scope::Route),
+            // A mailbox is believed not to be there as long as nobody else's is missing as well: else a relay at fault would
+            // bar everybody for a week, the fallback list among them.
+            Outcome::Never("mailbox-refused") if !first => (Outcome::Never("recipient-refused"), scope),
+            _ => (outcome, scope),
+        }
     }
 }
 
@@ -73,6 +88,8 @@ mod tests {
     #[test]
     fn any_other_answer_breaks_the_row_and_no_answer_does_not() {
         let others = [
+            ("another phase", end(Phase::Data, 550, "5.7.1 denied"), true),
+            ("a mail that is too big", end(Phase::Rcpt, 550, "5.2.3 too big"), true),
             ("another policy", end(Phase::Rcpt, 550, "5.7.133 closed group"), true),
             ("another code", end(Phase::Rcpt, 554, "5.7.1 denied"), true),
             ("a mailbox that is not there", end(Phase::Rcpt, 550, "5.1.1 unknown"), true),
@@ -89,5 +106,41 @@ mod tests {
             assert_eq!(streak.judge(&other, "other@example.com"), other.judge(), "{what}");
             assert_eq!(policy(&mut streak, 9) == REFUSED, breaks, "{what}");
         }
+    }
+
+    /// What becomes of `count` recipients who are all refused with `line`.
+    fn refusals(phase: Phase, code: u16, line: &str, count: usize) -> Vec<Outcome> {
+        let mut streak = Streak::default();
+        (0..count).map(|n| streak.judge(&end(phase, code, line), &format!("user{n}@example.com")).0).collect()
+    }
+
+    #[test]
+    fn whatever_is_said_to_everybody_is_the_routes_fault() {
+        let cases = [
+            ("without an enhanced code", Phase::Rcpt, 550, "relay not permitted", REFUSED, 9),
+            ("no answer from a host", Phase::Rcpt, 550, "5.4.1 access denied", REFUSED, 9),
+            ("the sender's address", Phase::Mail, 550, "5.1.8 bad sender", Outcome::Never("sender-refused"), 9),
+            ("the content", Phase::Dot, 554, "rejected", Outcome::Never("content-refused"), 9),
+            ("mailboxes, of which ten may go at once", Phase::Rcpt, 550, "5.1.1 unknown", REFUSED, 19),
+        ];
+        for (what, phase, code, line, refused, before) in cases {
+            let outcomes = refusals(phase, code, line, before + 5);
+            assert!(outcomes[1..before].iter().all(|outcome| *outcome == refused), "{what}: {outcomes:?}");
+            assert!(outcomes[before..].iter().all(|outcome| *outcome == Outcome::Hold("policy")), "{what}: {outcomes:?}");
+        }
+        let too_big = refusals(Phase::Mail, 552, "5.3.4 too big", 40);
+        assert!(too_big.iter().all(|outcome| *outcome == Outcome::Never("too-big")), "{too_big:?}");
+    }
+
+    #[test]
+    fn only_the_first_mailbox_of_a_row_is_believed_not_to_be_there() {
+        let gone = Outcome::Never("mailbox-refused");
+        let unknown = end(Phase::Rcpt, 550, "5.1.1 unknown");
+        let mut streak = Streak::default();
+        assert_eq!(streak.judge(&unknown, "a@example.com").0, gone);
+        assert_eq!(streak.judge(&unknown, "a@example.com").0, gone, "the same one");
+        assert_eq!(streak.judge(&unknown, "b@example.com"), (REFUSED, Scope::Recipient));
+        streak.judge(&end(Phase::Dot, 250, "2.0.0 Ok"), "c@example.com");
+        assert_eq!(streak.judge(&unknown, "b@example.com").0, gone, "others get their mail");
     }
 }

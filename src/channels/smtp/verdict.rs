@@ -64,6 +64,9 @@ pub struct End {
     pub event: Event,
 }
 
+/// What makes two refusals the same: where, code and enhanced code. Their texts may name the recipient.
+pub(super) type Refusal = (Phase, u16, Option<Enhanced>);
+
 /// The verdict without its times and texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -124,11 +127,10 @@ impl End {
             && !matches!(reply.enhanced(), Some(Enhanced(_, 1, _)))
     }
 
-    /// The code and the detail of a refusal on grounds of policy (5.7.x), whoever it was said of.
-    pub(super) fn policy(&self) -> Option<(u16, u16)> {
+    /// What of a reply would be the same if it were said to everybody.
+    pub(super) fn refusal(&self) -> Option<Refusal> {
         let Event::Reply(reply) = &self.event else { return None };
-        let Some(Enhanced(5, 7, detail)) = reply.enhanced() else { return None };
-        (self.phase > Phase::Mail).then_some((reply.code, detail))
+        Some((self.phase, reply.code, reply.enhanced()))
     }
 
     /// The id under which the relay queued the mail, where the reply names one.
