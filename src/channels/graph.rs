@@ -83,7 +83,7 @@ impl GraphMail {
         path.pop_if_empty().extend(["v1.0", "users", settings.mailbox.as_str(), "sendMail"]);
         drop(path);
         Ok(Self {
-            endpoint: Endpoint::new(name, client, &settings.rates),
+            endpoint: Endpoint::new(name, client, settings.connections, &settings.rates),
             tokens,
             url,
             connections: settings.connections,
@@ -96,16 +96,16 @@ impl GraphMail {
             let reply = "the mail names another recipient than it has now: was redirect_to changed?".into();
             return Attempt { verdict, code: None, reply, receipt: None };
         }
-        let pass = match self.endpoint.enter(outgoing.urgent, now) {
-            Ok(pass) => pass,
+        let leave = match self.endpoint.enter(outgoing.urgent, now).await {
+            Ok(leave) => leave,
             Err(attempt) => return attempt,
         };
         let body: Bytes = STANDARD.encode(&outgoing.bytes).into();
-        let said = match self.post(outgoing, body.clone(), now).await {
+        let said = match self.post(outgoing, body.clone(), leave.now()).await {
             // A token may have been revoked, or its keys been changed: once more with a fresh one.
             (Some(token), Said::Answer(answer)) if answer.status == 401 => {
                 self.tokens.reject(&token);
-                self.post(outgoing, body, now).await.1
+                self.post(outgoing, body, leave.now()).await.1
             }
             (_, said) => said,
         };
@@ -113,7 +113,7 @@ impl GraphMail {
             Said::Answer(answer) => {
                 let word = word(&answer.body);
                 let told = format!("Graph answers with status {} {word}", answer.status);
-                Judged::answer(&answer, judge(answer.status, &word), now, told.trim_end().to_owned())
+                Judged::answer(&answer, judge(answer.status, &word), leave.now(), told.trim_end().to_owned())
             }
             Said::NoToken(refused) => {
                 let trouble = if refused.why == "auth" { Lasting } else { Passing };
@@ -121,7 +121,7 @@ impl GraphMail {
             }
             Said::Nothing(failure) => Judged::failure(&failure),
         };
-        self.endpoint.conclude(pass, judged, now)
+        self.endpoint.conclude(leave, judged)
     }
 
     /// One request, and the token that it bore.

@@ -16,11 +16,20 @@ use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use crate::clock::Timestamp;
+
+/// How many `Sent` of one connection may be on their way to the disk; the next message waits. It bounds the copies that a
+/// kill can cause to `connections × 9`: eight unsettled and one in flight.
+pub const MAX_UNSETTLED: usize = 8;
+/// How long a message waits while eight `Sent` of its connection are not on disk yet.
+const UNSETTLED_WAIT: Duration = Duration::from_secs(30);
+/// How soon it is tried again if that was not enough.
+const UNSETTLED_PAUSE: Duration = Duration::from_secs(1);
 
 /// What a channel is asked to send: one message to one address, or to the room that the channel is.
 #[derive(Clone, Debug)]
@@ -122,7 +131,7 @@ pub struct Attempt {
     /// The reply or the I/O error in one line, control characters escaped: at most 512 bytes of SMTP, 4 KiB of HTTP. May
     /// echo an address: kept in the store, never logged.
     pub reply: String,
-    /// With `Sent`: dropped by dispatch once the settle is on disk; a session waits before its next dot while eight are out.
+    /// With `Sent`: dropped by dispatch once the settle is on disk; see [`MAX_UNSETTLED`].
     pub receipt: Option<OwnedSemaphorePermit>,
 }
 

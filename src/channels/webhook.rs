@@ -17,7 +17,7 @@ use super::breaker::Failure::{Lasting, Passing};
 use super::ration::Rate;
 use super::smtp::verdict::Outcome;
 use super::web::failure::Way;
-use super::web::{self, Client, Endpoint, Judged, Request};
+use super::web::{self, Client, Endpoint, Judged, Leave, Request};
 use super::{Attempt, Channel, Gate, Outgoing};
 use crate::clock::Timestamp;
 use crate::secret::{self, Secret};
@@ -121,24 +121,24 @@ impl Webhook {
     pub fn new(name: Arc<str>, settings: &Settings, limits: web::Limits) -> anyhow::Result<Self> {
         settings.check().map_err(|(key, what)| anyhow::anyhow!("{key} {what}"))?;
         let client = Client::new(&settings.web, limits, settings.connections)?;
-        Ok(Self { endpoint: Endpoint::new(name, client, &settings.rates), settings: settings.clone() })
+        Ok(Self { endpoint: Endpoint::new(name, client, settings.connections, &settings.rates), settings: settings.clone() })
     }
 
     async fn post(&self, outgoing: &Outgoing, now: Timestamp) -> Attempt {
-        let pass = match self.endpoint.enter(outgoing.urgent, now) {
-            Ok(pass) => pass,
+        let leave = match self.endpoint.enter(outgoing.urgent, now).await {
+            Ok(leave) => leave,
             Err(attempt) => return attempt,
         };
         let judged = match self.settings.read() {
-            Ok(target) => self.ask(&target, outgoing, now).await,
+            Ok(target) => self.ask(&target, outgoing, &leave).await,
             Err((key, what)) => Judged::ours("auth", Lasting, format!("{key} {what}")),
         };
-        self.endpoint.conclude(pass, judged, now)
+        self.endpoint.conclude(leave, judged)
     }
 
-    async fn ask(&self, target: &Target, outgoing: &Outgoing, now: Timestamp) -> Judged {
+    async fn ask(&self, target: &Target, outgoing: &Outgoing, leave: &Leave) -> Judged {
         let mut headers = target.headers.clone();
-        let seconds = now.as_millis().div_euclid(1_000);
+        let seconds = leave.now().as_millis().div_euclid(1_000);
         for (name, value) in signed(&target.keys, &outgoing.key, seconds, &outgoing.bytes) {
             // A key of ours is hex and the rest digits and base64.
             if let Ok(value) = HeaderValue::from_str(&value) {
@@ -147,9 +147,10 @@ impl Webhook {
         }
         let body = outgoing.bytes.clone();
         let request = Request { method: Method::POST, url: &target.url, headers, body, outgoing: Some(outgoing) };
-        match self.endpoint.client.ask(request, now).await {
+        match self.endpoint.client.ask(request, leave.now()).await {
             Ok(answer) => {
-                Judged::answer(&answer, judge(answer.status), now, format!("it answers with status {}", answer.status))
+                let told = format!("it answers with status {}", answer.status);
+                Judged::answer(&answer, judge(answer.status), leave.now(), told)
             }
             Err(failure) => Judged::failure(&failure),
         }

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use crate::harness::{ALICE, Bench, envelope, reset};
 use crate::http_server::{Act, Server, json, status};
 use crate::token::{azure, grant, with_secret};
-use crate::web::{NOW, outgoing};
+use crate::web::{NOW, is_about, outgoing};
 
 const MAIL: &[u8] = b"From: security@example.com\r\nTo: alice@example.com\r\nSubject: x\r\n\r\nText.\r\n";
 
@@ -93,7 +93,7 @@ async fn every_answer_has_a_verdict() {
         clouds.graph.then(act);
         let (outgoing, _go) = mail();
         let attempt = channel.attempt(&outgoing, NOW).await;
-        assert_eq!(attempt.verdict, verdict, "{why}");
+        assert!(is_about(&attempt.verdict, &verdict), "{why}: {attempt:?}");
         assert_eq!(channel.gate(true, NOW) == Gate::Open, open, "{why}: {:?}", channel.gate(true, NOW));
     }
 }

@@ -8,7 +8,7 @@ use auditbell::channels::smtp::verdict::Outcome;
 use auditbell::channels::web::failure::{Failure, Fault, Way};
 use auditbell::channels::web::guard::Guard;
 use auditbell::channels::web::{Client, Limits, MAX_KEPT, MAX_READ, Request, Settings};
-use auditbell::channels::{Handover, Outgoing, Permission};
+use auditbell::channels::{Handover, Outgoing, Permission, Verdict};
 use auditbell::clock::Timestamp;
 use reqwest::Method;
 use reqwest::header::HeaderMap;
@@ -41,6 +41,16 @@ pub fn outgoing(bytes: &'static [u8]) -> (Outgoing, watch::Sender<Permission>) {
         handover: Handover::default(),
     };
     (outgoing, sender)
+}
+
+/// Whether `verdict` is `expected`; a hold counts from the end of the request, which takes a moment.
+pub fn is_about(verdict: &Verdict, expected: &Verdict) -> bool {
+    match (verdict, expected) {
+        (Verdict::Hold { until, why }, Verdict::Hold { until: least, why: expected }) => {
+            why == expected && until >= least && until.since(*least) < Duration::from_secs(5)
+        }
+        _ => verdict == expected,
+    }
 }
 
 async fn post(client: &Client, url: &str, outgoing: &Outgoing) -> Result<(u16, usize), Failure> {

@@ -3,7 +3,6 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::Semaphore;
 use tokio::time::Instant;
@@ -14,11 +13,9 @@ use super::verdict::{End, Event, Outcome, Phase};
 use super::way::{NoSession, Way};
 use crate::channels::breaker::Pass;
 use crate::channels::ration::Ration;
-use crate::channels::{Attempt, Gate, Outgoing, Permission, Verdict};
+use crate::channels::{Attempt, Gate, Outgoing, Permission, UNSETTLED_PAUSE, Verdict};
 use crate::clock::Timestamp;
 
-/// How soon a message is tried again that could not go because the disk lags.
-const UNSETTLED_PAUSE: Duration = Duration::from_secs(1);
 /// So many messages may wait for each connection before another one is opened.
 const WAIT_PER_CONNECTION: usize = 8;
 

@@ -16,14 +16,9 @@ use super::verdict::{End, Event, Phase};
 use super::wire::Wire;
 use super::{Relay, Settings};
 use crate::channels::resolve::Resolver;
-use crate::channels::{Handover, Permission};
+use crate::channels::{Handover, MAX_UNSETTLED, Permission, UNSETTLED_WAIT};
 use crate::{crash, metrics};
 
-/// How many `Sent` of one session may be on their way to the disk; the next dot waits. It bounds the copies that a kill
-/// can cause to `connections × 9`: eight unsettled and one in flight.
-pub const MAX_UNSETTLED: usize = 8;
-/// How long a transaction waits while eight `Sent` of its session are not on disk yet.
-const UNSETTLED_WAIT: Duration = Duration::from_secs(30);
 /// How long to look for the reason why a body could not be written.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long a goodbye may take.

@@ -3,12 +3,15 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, timeout};
+
 use super::failure::{Failure, Way};
 use super::{Answer, Client};
 use crate::channels::breaker::{Breaker, Failure as Trouble, Pass, Shut};
 use crate::channels::ration::{Rate, Ration};
 use crate::channels::smtp::verdict::Outcome;
-use crate::channels::{Attempt, Gate, Verdict, jitter};
+use crate::channels::{Attempt, Gate, MAX_UNSETTLED, UNSETTLED_PAUSE, UNSETTLED_WAIT, Verdict, jitter};
 use crate::clock::Timestamp;
 
 /// How soon a message is tried again that nothing else holds.
@@ -19,6 +22,23 @@ pub(in crate::channels) struct Endpoint {
     name: Arc<str>,
     breaker: Mutex<Breaker>,
     ration: Mutex<Ration>,
+    /// One permit for each `Sent` that is not on disk yet, and for each request.
+    unsettled: Arc<Semaphore>,
+}
+
+/// Leave to try once. What comes of it counts from its end: a request may take as long as the pause after it.
+pub(in crate::channels) struct Leave {
+    pass: Pass,
+    receipt: OwnedSemaphorePermit,
+    given: (Timestamp, Instant),
+}
+
+impl Leave {
+    /// The time.
+    pub fn now(&self) -> Timestamp {
+        let (at, began) = self.given;
+        at.plus(began.elapsed())
+    }
 }
 
 /// What an attempt came to, and why.
@@ -60,8 +80,10 @@ impl Judged {
 }
 
 impl Endpoint {
-    pub fn new(name: Arc<str>, client: Client, rates: &[Rate]) -> Self {
-        Self { client, name, breaker: Mutex::default(), ration: Mutex::new(Ration::new(rates)) }
+    /// With at most `connections` requests at once.
+    pub fn new(name: Arc<str>, client: Client, connections: usize, rates: &[Rate]) -> Self {
+        let unsettled = Arc::new(Semaphore::new(MAX_UNSETTLED * connections.max(1)));
+        Self { client, name, breaker: Mutex::default(), ration: Mutex::new(Ration::new(rates)), unsettled }
     }
 
     /// The ration first: while it is used up the endpoint is of no use.
@@ -85,12 +107,19 @@ impl Endpoint {
     }
 
     /// Leave to try, or the attempt that there is none. One that is tried counts in the ration, whatever comes of it.
-    pub fn enter(&self, urgent: bool, now: Timestamp) -> Result<Pass, Attempt> {
+    pub async fn enter(&self, urgent: bool, now: Timestamp) -> Result<Leave, Attempt> {
         let hold = |until, why, reply: &str| Attempt {
             verdict: Verdict::Hold { until, why },
             code: None,
             reply: reply.into(),
             receipt: None,
+        };
+        let began = Instant::now();
+        let receipt = timeout(UNSETTLED_WAIT, self.unsettled.clone().acquire_owned()).await;
+        let now = now.plus(began.elapsed());
+        let Ok(Ok(receipt)) = receipt else {
+            let reply = "eight deliveries of each connection are not on disk yet";
+            return Err(hold(now.plus(UNSETTLED_PAUSE), "unsettled", reply));
         };
         if let Gate::Shut { until, why: "rate" } = self.gate(urgent, now) {
             return Err(hold(until, "rate", "the ration is used up"));
@@ -98,11 +127,14 @@ impl Endpoint {
         let shut = |shut: Shut| hold(shut.until, shut.why, "the channel pauses after an earlier failure");
         let pass = self.breaker().enter(now).map_err(shut)?;
         let taken = self.ration().take(urgent, now);
-        taken.map_err(|until| hold(until, "rate", "the ration is used up")).map(|()| pass)
+        taken.map_err(|until| hold(until, "rate", "the ration is used up"))?;
+        Ok(Leave { pass, receipt, given: (now, Instant::now()) })
     }
 
     /// Tells the breaker, and makes the attempt.
-    pub fn conclude(&self, pass: Pass, judged: Judged, now: Timestamp) -> Attempt {
+    pub fn conclude(&self, leave: Leave, judged: Judged) -> Attempt {
+        let now = leave.now();
+        let Leave { pass, receipt, .. } = leave;
         let why = match judged.outcome {
             Outcome::Hold(why) => why,
             _ => "unanswered",
@@ -131,7 +163,8 @@ impl Endpoint {
             Outcome::Ambiguous => Verdict::Ambiguous,
             Outcome::Hold(why) => Verdict::Hold { until: held, why },
         };
-        Attempt { verdict, code: judged.code, reply: judged.reply, receipt: None }
+        let receipt = (judged.outcome == Outcome::Sent).then_some(receipt);
+        Attempt { verdict, code: judged.code, reply: judged.reply, receipt }
     }
 
     fn ration(&self) -> MutexGuard<'_, Ration> {

@@ -27,7 +27,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use url::{Host, Url};
 
 use self::departure::Departure;
-pub(super) use self::endpoint::{Endpoint, Judged};
+pub(super) use self::endpoint::{Endpoint, Judged, Leave};
 use self::failure::{Failure, Fault};
 use self::guard::Guard;
 use super::resolve::Resolver;
@@ -145,10 +145,11 @@ impl Client {
         Ok(Self { inner, settings: settings.clone(), limits, resolver })
     }
 
-    /// Asks once. Whatever status is an answer.
+    /// Asks once, beginning `now`. Whatever status is an answer.
     pub async fn ask(&self, request: Request<'_>, now: Timestamp) -> Result<Answer, Failure> {
         self.admit(request.url).map_err(|reason| Failure::before(Fault::Forbidden, reason))?;
-        let deadline = Instant::now() + self.limits.whole;
+        let began = Instant::now();
+        let deadline = began + self.limits.whole;
         let departure = Departure::new(request.body, request.outgoing);
         let written = departure.begun();
         let asked = self.inner.request(request.method, request.url.clone()).headers(request.headers);
@@ -160,7 +161,7 @@ impl Client {
         };
         let status = response.status().as_u16();
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let retry_after = retry_after.and_then(|text| retry_after::parse(text, now));
+        let retry_after = retry_after.and_then(|text| retry_after::parse(text, now.plus(began.elapsed())));
         let mut body = BytesMut::new();
         // The status has decided; what of the rest does not come is not missed.
         while let Ok(Ok(Some(chunk))) = timeout_at(deadline, response.chunk()).await {
