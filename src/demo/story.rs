@@ -161,7 +161,7 @@ impl Story {
     fn origins(&self, key: &str, to: &str) -> (Vec<&Planned>, Option<&'static str>) {
         let fallback = Recipient::Address(to.into());
         let stands_for = |id: NotificationId, channel: &str, kind: Kind| {
-            id.escalation(kind as i64, &fallback, channel).to_string() == key
+            id.escalation(kind as i64, &fallback, channel, 0).to_string() == key
         };
         let found = self.planned.iter().find_map(|planned| {
             let Intent { id, channel, .. } = &planned.intent;

@@ -178,7 +178,6 @@ fn escalate(message: &Loaded, kind: Kind, ways: &[Way], now: Timestamp) -> Vec<E
         return Vec::new();
     }
     let escalation = |way: &Way| Escalation {
-        id: message.key.escalation(kind as i64, &way.recipient, &way.channel),
         kind,
         recipient: way.recipient.clone(),
         channel: way.channel.clone(),

@@ -40,10 +40,13 @@ impl NotificationId {
     }
 
     /// The id of the notification that tells `recipient` on `channel` in place of this one; `kind` is the number of the
-    /// message's wording. Same day, so that both leave the ledger together.
+    /// message's wording, `round` is 0 unless the message was given up before. Same day, so that both leave the ledger together.
     #[must_use]
-    pub fn escalation(self, kind: i64, recipient: &Recipient, channel: &str) -> Self {
-        let hash = digest([&self.0[..], &kind.to_be_bytes(), recipient.to_string().as_bytes(), channel.as_bytes()]);
+    pub fn escalation(self, kind: i64, recipient: &Recipient, channel: &str, round: i64) -> Self {
+        let (kind, round, recipient) = (kind.to_be_bytes(), round.to_be_bytes(), recipient.to_string());
+        let parts = [&self.0[..], &kind, recipient.as_bytes(), channel.as_bytes()];
+        let again = (round != [0; 8]).then_some(&round[..]);
+        let hash = digest(parts.into_iter().chain(again));
         let [a, b, c, d, ..] = self.0;
         Self::with_day(u32::from_be_bytes([a, b, c, d]), &hash)
     }

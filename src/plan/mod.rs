@@ -265,7 +265,7 @@ fn fate(record: &Record, rule: &Rule, recipient: Option<&Recipient>, channel: &s
     // A time ahead of ours would otherwise keep a message alive for as long as the producer's clock is wrong.
     let happened = record.own_time().or(broker_time).unwrap_or(now).min(now);
     let expires_at = happened.plus(rule.max_age);
-    if now > expires_at {
+    if now >= expires_at {
         return Fate::Ends { verdict: Verdict::Expired, reason: "too-old" };
     }
     let since = rules_seen.get(&rule.id).copied();
@@ -279,7 +279,11 @@ fn fate(record: &Record, rule: &Rule, recipient: Option<&Recipient>, channel: &s
         .zip(rule.group.as_ref())
         .and_then(|(recipient, group)| Some((group_key(record, group, recipient, channel)?, group.wait)));
     match group {
-        Some((key, wait)) => Fate::Send { due_at: now.plus(wait).min(expires_at), expires_at, group: Some(key) },
+        // At least half of what is left of its life is for sending it.
+        Some((key, wait)) => {
+            let due_at = now.plus(wait.min(expires_at.since(now) / 2));
+            Fate::Send { due_at, expires_at, group: Some(key) }
+        }
         None => Fate::Send { due_at: now, expires_at, group: None },
     }
 }

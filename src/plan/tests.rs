@@ -221,7 +221,7 @@ fn what_is_not_sent_says_why() {
     let seen = |at: Timestamp| HashMap::from([(Arc::from("r"), at)]);
     let never = HashMap::new();
     let cases = [
-        ("young enough", "", happened.plus(hours(72)), never.clone(), "send"),
+        ("young enough", "", happened.plus(hours(72)).minus(Duration::from_millis(1)), never.clone(), "send"),
         (
             "older than max_age",
             "",
@@ -292,8 +292,9 @@ fn a_message_leaves_at_once_or_waits_for_its_group_and_lives_as_long_as_the_reco
     assert_eq!(sent(&record(), "policy = 'personal'", now()), (now().plus(span(20)), end, true), "a group waits");
     let alone = Record { correlation_id: None, ..record() };
     assert_eq!(sent(&alone, "policy = 'personal'", now()), (now(), end, false), "nothing shared: no group, no wait");
-    let last = end.minus(span(5));
-    assert_eq!(sent(&record(), "policy = 'personal'", last), (end, end, true), "the wait ends with the message's life");
+    let last = end.minus(span(6));
+    let halfway = (end.minus(span(3)), end, true);
+    assert_eq!(sent(&record(), "policy = 'personal'", last), halfway, "the wait leaves time to send");
     let ahead = Record { time: Some(now().plus(span(999_999))), ..record() };
     assert_eq!(sent(&ahead, "", now()).1, now().plus(span(3 * 86_400)), "a clock ahead of ours prolongs nothing");
 }
@@ -330,7 +331,7 @@ fn an_id_is_what_it_was() {
     // Pinned: if this fails, every record of the ledger's retention would be told again.
     let intent = decide(&record(), &[rule("id = 'password-reset'")]).remove(0);
     assert_eq!(intent.id.to_string(), "00004ffb9863d2ee004fbc22f23a49e2");
-    let escalation = intent.id.escalation(1, &Recipient::Address("soc@example.com".into()), "email");
+    let escalation = intent.id.escalation(1, &Recipient::Address("soc@example.com".into()), "email", 0);
     assert_eq!(escalation.to_string(), "00004ffb2ce4dbbeea0716b5f55c364a");
 }
 

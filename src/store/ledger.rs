@@ -7,7 +7,7 @@ use std::sync::Arc;
 use rusqlite::{Result, ToSql};
 
 use super::batch::{Accepted, Planned};
-use super::message::{State, lane};
+use super::message::{State, URGENT, lane};
 use super::writer::Writer;
 use super::{brake, origin, sql};
 use crate::clock::Timestamp;
@@ -132,9 +132,15 @@ fn place(w: &mut Writer, entry: &Entry<'_>, now: Timestamp, accepted: &mut Accep
     let (state, open_key) = match entry.place {
         Place::Joins(open) => {
             sql::run(&w.conn, sql::ASSIGN, &[&intent.id.0, &open])?;
-            let params: [&dyn ToSql; 6] =
-                [&open, &intent.rank, &intent.rule, &intent.template, &intent.title, &severity];
+            let params: [&dyn ToSql; 7] =
+                [&open, &intent.rank, &intent.rule, &intent.template, &intent.title, &severity, &entry.expires_at];
             sql::run(&w.conn, sql::JOIN_MESSAGE, &params)?;
+            if lane == URGENT
+                && let Some(due_at) = sql::first::<Timestamp>(&w.conn, sql::HURRY, &[group, &lane])?
+            {
+                w.lower_bound(&intent.channel, lane, due_at);
+                accepted.wake(&intent.channel);
+            }
             return Ok(());
         }
         Place::Held => {

@@ -117,8 +117,6 @@ pub enum FinalState {
 /// A new notification that stands for one that could not be told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Escalation {
-    /// Hash of (id it stands for, kind, recipient, channel).
-    pub id: NotificationId,
     /// `Unresolved` or `Failed`.
     pub kind: Kind,
     /// One entry of the fallback list.

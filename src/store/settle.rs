@@ -10,6 +10,7 @@ use super::writer::Writer;
 use super::{StoreError, internal, refused, sql};
 use crate::clock::Timestamp;
 use crate::crash;
+use crate::plan::NotificationId;
 use crate::record::own::{GivenUp, Own};
 
 /// Fewer crashes than this are forgiven by an attempt that ended with a verdict: it was not this message.
@@ -140,8 +141,9 @@ fn never(w: &mut Writer, settle: &Settle) -> Result<bool> {
     if state == State::Failed {
         attempt_row(w, settle, Tried::Never)?;
     }
+    let round = round(w, claim.message)?;
     for escalation in escalation {
-        escalate(w, claim.message, escalation, settle.at)?;
+        escalate(w, claim.message, escalation, round, settle.at)?;
     }
     if let Some(record) = record {
         // What had no attempt of its own ended for what the last one met.
@@ -154,31 +156,28 @@ fn never(w: &mut Writer, settle: &Settle) -> Result<bool> {
     Ok(true)
 }
 
-/// A new notification and a message of its own, about the record that opened `message`.
-fn escalate(w: &mut Writer, message: i64, escalation: &Escalation, now: Timestamp) -> Result<()> {
-    let id = w.next_message;
-    let written = sql::run(
-        &w.conn,
-        "INSERT INTO notification(id,at,record,message,rule,element,config,verdict) \
-         SELECT $1,$2,n.record,$3,m.rule,n.element,n.config,0 FROM message m JOIN notification n ON n.id=m.key \
-         WHERE m.id=$4 ON CONFLICT(id) DO NOTHING",
-        &[&escalation.id.0, &now, &id, &message],
-    )?;
-    if written == 0 {
-        return Ok(());
+/// A message that tells of the end of `message`, with a notification for each of that one's: it is about all its records.
+fn escalate(w: &mut Writer, message: i64, escalation: &Escalation, round: i64, now: Timestamp) -> Result<()> {
+    let Escalation { kind, recipient, channel, expires_at } = escalation;
+    let (kind, id) = (*kind as i64, w.next_message);
+    let told = "SELECT n.id FROM notification n JOIN message m ON m.id=n.message WHERE m.id=$1 ORDER BY n.id<>m.key";
+    let told: Vec<NotificationId> = sql::rows(&w.conn, told, &[&message], |row| Ok(NotificationId(row.get(0)?)))?;
+    let Some(key) = told.first().map(|first| first.escalation(kind, recipient, channel, round)) else { return Ok(()) };
+    for old in told {
+        let new = old.escalation(kind, recipient, channel, round);
+        let written = sql::run(
+            &w.conn,
+            "INSERT INTO notification(id,at,record,message,rule,element,config,verdict) \
+             SELECT $1,$2,record,$3,rule,element,config,0 FROM notification WHERE id=$4 ON CONFLICT(id) DO NOTHING",
+            &[&new.0, &now, &id, &old.0],
+        )?;
+        if written == 0 {
+            return Ok(()); // this very way stands in the fallback twice
+        }
     }
     w.next_message += 1;
-    let recipient = escalation.recipient.to_string();
-    let params: [&dyn ToSql; 8] = [
-        &id,
-        &escalation.id.0,
-        &escalation.channel,
-        &recipient,
-        &(escalation.kind as i64),
-        &now,
-        &escalation.expires_at,
-        &message,
-    ];
+    let recipient = recipient.to_string();
+    let params: [&dyn ToSql; 8] = [&id, &key.0, channel, &recipient, &kind, &now, expires_at, &message];
     let grave = sql::first::<i64>(
         &w.conn,
         "INSERT INTO message(id,key,channel,recipient,rule,rank,template,kind,title,severity,created_at,expires_at,state,attempts,stands_for) \
@@ -186,7 +185,12 @@ fn escalate(w: &mut Writer, message: i64, escalation: &Escalation, now: Timestam
         &params,
     )?;
     let lane = lane(severity(grave.unwrap_or_default()));
-    sql::run(&w.conn, sql::DUE, &[&escalation.channel, &lane, &now, &id])?;
-    w.lower_bound(&escalation.channel, lane, now);
+    sql::run(&w.conn, sql::DUE, &[channel, &lane, &now, &id])?;
+    w.lower_bound(channel, lane, now);
     Ok(())
+}
+
+/// How many messages tell of earlier ends of `message`: an operator may have tried it again since.
+fn round(w: &Writer, message: i64) -> Result<i64> {
+    Ok(sql::first(&w.conn, "SELECT count(*) FROM message WHERE stands_for=$1", &[&message])?.unwrap_or_default())
 }

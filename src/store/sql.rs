@@ -26,11 +26,13 @@ pub(super) const HELD_GROUP: &str = "SELECT id FROM message WHERE open_key=$1";
 pub(super) const THROTTLE: &str = "INSERT INTO throttle(key,since,count) VALUES($1,$2,$4) ON CONFLICT(key) DO UPDATE SET \
     count=CASE WHEN throttle.since<=$3 THEN excluded.count ELSE throttle.count+excluded.count END, \
     since=CASE WHEN throttle.since<=$3 THEN excluded.since ELSE throttle.since END RETURNING count";
-/// The most telling rule words the mail; the gravest record gives its severity. Most joins change neither.
+/// The most telling rule words the mail; the gravest record gives its severity, the youngest its end.
 pub(super) const JOIN_MESSAGE: &str = "UPDATE message SET rule=CASE WHEN $2<rank THEN $3 ELSE rule END, \
     template=CASE WHEN $2<rank THEN $4 ELSE template END, title=CASE WHEN $2<rank THEN $5 ELSE title END, \
-    rank=CASE WHEN $2<rank THEN $2 ELSE rank END, severity=CASE WHEN $6>severity THEN $6 ELSE severity END \
-    WHERE id=$1 AND ($2<rank OR $6>severity)";
+    rank=CASE WHEN $2<rank THEN $2 ELSE rank END, severity=max(severity,$6), \
+    expires_at=max(expires_at,$7) WHERE id=$1 AND ($2<rank OR $6>severity OR $7>expires_at)";
+/// A group that waits becomes urgent with whoever joins it.
+pub(super) const HURRY: &str = "UPDATE due SET lane=$2 WHERE open_key=$1 AND lane>$2 RETURNING due_at";
 pub(super) const ASSIGN: &str = "UPDATE notification SET message=$2 WHERE id=$1";
 pub(super) const RECORD: &str = "INSERT INTO record(id,key,at,accepted_at,broker_at,dialect,origin,body) \
     VALUES($1,$2,$3,$4,$5,$6,$7,$8)";
@@ -188,6 +190,7 @@ mod tests {
             HELD_GROUP,
             THROTTLE,
             JOIN_MESSAGE,
+            HURRY,
             ASSIGN,
             CLAIM,
             CLAIM_SUSPECT,

@@ -268,3 +268,23 @@ async fn a_rule_in_shadow_is_counted_and_tells_nobody() {
     assert_eq!(bench.relay.accepted().len(), 0);
     bench.books_balance();
 }
+
+/// What happened a while ago opens the group; with half of that one's life left, it still leaves in time.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_with_less_life_than_its_groups_wait_is_told_with_whoever_joins() {
+    let mut bench = Bench::new().await;
+    bench.rules = format!(
+        "{RESET}max_age = \"1h\"\npolicy = \"personal\"\n[policy.personal]\ngroup = {{ by = [\"actor.id\"], wait = \"20s\" }}\n"
+    );
+    bench.start().await;
+    let mut old = reset("old", ALICE);
+    let then = Clock::system().now().minus(Duration::from_secs(3_588)).to_string();
+    old["time"] = then.as_str().into();
+    old["properties"]["activityDateTime"] = then.as_str().into();
+    bench.publish(envelope(&[old, reset("fresh", ALICE)])).await;
+    assert_eq!(recipients(&bench.relay.wait_for(1).await), ["alice@example.com"]);
+    bench.metric_at_least(SENT.0, SENT.1, 2).await;
+    assert!(bench.stop().await.success());
+    assert_eq!(bench.relay.accepted().len(), 1);
+    bench.books_balance();
+}

@@ -113,13 +113,7 @@ fn later(claim: &Claim, due_at: Timestamp) -> Settle {
 fn never(claim: &Claim, state: FinalState, tell: &[&str]) -> Settle {
     let escalation = tell.iter().map(|address| {
         let recipient = Recipient::Address((*address).into());
-        Escalation {
-            id: id(1).escalation(Kind::Failed as i64, &recipient, "email"),
-            kind: Kind::Failed,
-            recipient,
-            channel: "email".into(),
-            expires_at: END,
-        }
+        Escalation { kind: Kind::Failed, recipient, channel: "email".into(), expires_at: END }
     });
     let outcome = Settled::Never { state, reason: "recipient-refused", escalation: escalation.collect(), record: None };
     Settle { outcome, code: Some(550), reply: "550 no".into(), ..sent(claim) }

@@ -183,3 +183,28 @@ async fn full_dead_letters_hold_the_partition_and_write_nothing() {
     // Without a dead letter there is nothing to hold for.
     store.accept(batch(0, 1, &[send(1)]), NOW).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_group_becomes_urgent_with_whoever_joins_and_lives_as_long_as_its_youngest() {
+    let file = File::new();
+    let store = file.open();
+    place(&store, 0).await;
+    let joins = |n, severity, end| {
+        let fate = Fate::Send { due_at: at(100), expires_at: end, group: Some("a".into()) };
+        Intent { severity, fate, ..send(n) }
+    };
+    let rows = || file.column("SELECT lane FROM due UNION ALL SELECT expires_at FROM message");
+    store.accept(batch(0, 1, &[joins(1, Severity::Low, at(500))]), NOW).await.unwrap();
+    // Claims remember from when on a lane is empty.
+    assert!(store.claim("email", 7, at(99), 9).await.unwrap().is_empty());
+    store.accept(batch(1, 2, &[due_at(Intent { severity: Severity::High, ..send(9) }, at(200))]), NOW).await.unwrap();
+    let ahead =
+        store.claim("email", 7, at(200), auditbell::store::Room { urgent: 1, ordinary: 0, most: 1 }).await.unwrap();
+    store.settle(sent(&ahead[0])).await.unwrap();
+    store.accept(batch(2, 3, &[joins(2, Severity::High, at(900))]), NOW).await.unwrap();
+    assert_eq!(rows(), [0, at(900).as_millis(), END.as_millis()]);
+    store.accept(batch(3, 4, &[joins(3, Severity::Low, at(700))]), NOW).await.unwrap();
+    assert_eq!(rows(), [0, at(900).as_millis(), END.as_millis()], "nobody takes anything away");
+    let group = store.claim("email", 7, at(100), 9).await.unwrap();
+    assert_eq!((group.len(), group[0].is_urgent()), (1, true), "and is found there at once");
+}

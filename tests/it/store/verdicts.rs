@@ -142,3 +142,40 @@ async fn a_claimed_message_that_turns_out_to_be_final_loses_its_due_row() {
     assert!(store.load(vec![one]).await.unwrap().is_empty());
     assert_eq!(count(&file, "due"), 0);
 }
+
+#[tokio::test]
+async fn what_is_told_of_a_group_that_was_given_up_is_about_all_its_records() {
+    let file = File::new();
+    let store = file.open();
+    place(&store, 0).await;
+    let other = Intent { rule: "other".into(), rank: 1, ..in_group(send(3), "a") };
+    store.accept(batch(0, 3, &[in_group(send(1), "a"), in_group(send(2), "a"), other]), NOW).await.unwrap();
+    let group = claim(&store, 1).await.remove(0);
+    store.settle(never(&group, FinalState::Failed, &["soc@example.com"])).await.unwrap();
+    let told = load(&store, 9).await.remove(0);
+    assert_eq!(
+        told.records.iter().map(|record| record.body.clone()).collect::<Vec<_>>(),
+        [1, 2, 3].map(|n| Some(body(n)))
+    );
+    assert_eq!(told.counts, [("other".into(), 1), ("rule".into(), 2)].into());
+    assert_eq!(store.message(told.key).await.unwrap().unwrap().message.number, told.claim.message);
+    assert_eq!(auditbell::store::check::check(&file.settings().path).unwrap().findings.len(), 1, "the claim's worker");
+}
+
+#[tokio::test]
+async fn a_message_that_is_tried_again_and_given_up_again_is_told_again() {
+    use auditbell::store::operate::Action;
+    let file = File::new();
+    let store = file.open();
+    place(&store, 0).await;
+    store.accept(batch(0, 1, &[send(1)]), NOW).await.unwrap();
+    for (round, state) in [FinalState::Expired, FinalState::Expired, FinalState::Failed].into_iter().enumerate() {
+        let claims = claim(&store, 9).await;
+        let one = claims.iter().find(|claim| claim.message == 1).unwrap();
+        let end = never(one, state, &["soc@example.com"]);
+        assert!(store.settle(end.clone()).await.unwrap());
+        assert!(!store.settle(end).await.unwrap(), "the same end is told once");
+        assert_eq!(file.column("SELECT count(*) FROM message WHERE stands_for=1"), [i64::try_from(round).unwrap() + 1]);
+        store.change(&Action::Retry, &[id(1)], ("dana", "retry"), NOW).await.unwrap();
+    }
+}
