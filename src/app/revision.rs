@@ -89,7 +89,7 @@ fn policy(channel: &ChannelSettings, config: &Config) -> state::Policy {
     let through = |address| Instead { channel: channel.name.clone(), address };
     let people = &config.people.fallback;
     let stand_ins: Vec<Instead> = match channel.sender {
-        None => vec![through(None)],
+        None => Vec::new(),
         Some(_) => people.iter().cloned().map(|address| through(Some(address))).collect(),
     };
     state::Policy {

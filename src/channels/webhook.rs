@@ -121,7 +121,10 @@ impl Webhook {
     pub fn new(name: Arc<str>, settings: &Settings, limits: web::Limits) -> anyhow::Result<Self> {
         settings.check().map_err(|(key, what)| anyhow::anyhow!("{key} {what}"))?;
         let client = Client::new(&settings.web, limits, settings.connections)?;
-        Ok(Self { endpoint: Endpoint::new(name, client, settings.connections, &settings.rates), settings: settings.clone() })
+        Ok(Self {
+            endpoint: Endpoint::new(name, client, settings.connections, &settings.rates),
+            settings: settings.clone(),
+        })
     }
 
     async fn post(&self, outgoing: &Outgoing, now: Timestamp) -> Attempt {

@@ -64,7 +64,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
     found.ok = !wrong && found.unreachable.is_empty();
     match args.options.output {
         Output::Text => print(&found),
-        Output::Json => println!("{}", serde_json::json!(found)),
+        Output::Json => outln!("{}", serde_json::json!(found)),
     }
     match (wrong, found.ok) {
         (true, _) => ExitCode::from(exit::CONFIG),
@@ -100,17 +100,17 @@ fn probe(channel: &ChannelSettings) -> anyhow::Result<()> {
 
 fn print(found: &Findings) {
     for fault in &found.faults {
-        println!("{fault}");
+        outln!("{fault}");
     }
     for warning in &found.warnings {
-        println!("{warning} (warning)");
+        outln!("{warning} (warning)");
     }
     for fault in &found.unreachable {
-        println!("{fault}");
+        outln!("{fault}");
     }
     match (found.faults.len() + found.unreachable.len(), found.warnings.len()) {
-        (0, 0) => println!("ok"),
-        (0, warnings) => println!("ok, warnings: {warnings}"),
-        (faults, warnings) => println!("faults: {faults}, warnings: {warnings}"),
+        (0, 0) => outln!("ok"),
+        (0, warnings) => outln!("ok, warnings: {warnings}"),
+        (faults, warnings) => outln!("faults: {faults}, warnings: {warnings}"),
     }
 }

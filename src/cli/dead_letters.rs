@@ -82,7 +82,7 @@ fn print(letter: &DeadLetterRow) {
     let DeadLetterRow { number, source, topic, partition, offset, at, error, .. } = letter;
     let item = letter.item.map_or_else(|| "-".to_owned(), |item| item.to_string());
     let bytes = letter.bytes.unwrap_or_default();
-    println!("{number} {source}:{topic}:{partition}:{offset}:{item} {error} {at} bytes={bytes}");
+    outln!("{number} {source}:{topic}:{partition}:{offset}:{item} {error} {at} bytes={bytes}");
 }
 
 fn show(options: &Options, number: i64) -> Result<ExitCode, ExitCode> {
@@ -100,8 +100,8 @@ fn show(options: &Options, number: i64) -> Result<ExitCode, ExitCode> {
         Output::Text => {
             print(&letter);
             match body {
-                Some(body) => println!("{}", body.escape_ascii()),
-                None => println!("(its bytes are past [store] content)"),
+                Some(body) => outln!("{}", body.escape_ascii()),
+                None => outln!("(its bytes are past [store] content)"),
             }
         }
     }
@@ -114,7 +114,7 @@ fn discard(options: &Options, numbers: Option<Vec<i64>>) -> Result<ExitCode, Exi
     let discarded = with(&configured(options)?, |store| async move { store.discard(numbers, &who(), now).await })?;
     match options.output {
         Output::Json => print_json(&serde_json::json!({ "discarded": discarded })),
-        Output::Text => println!("discarded: {discarded}"),
+        Output::Text => outln!("discarded: {discarded}"),
     }
     let all = wanted.is_none_or(|wanted| wanted == discarded);
     Ok(if all { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) })

@@ -156,7 +156,7 @@ fn channels(config: &Config) -> Vec<Arc<str>> {
 fn print(message: &Message) {
     let Message { number, key, state, channel, recipient, rule, created_at, attempts, .. } = message;
     let state = if message.claimed { "sending" } else { *state };
-    println!("{number} {key} {state} {channel} {rule} {recipient} {created_at} attempts={attempts}");
+    outln!("{number} {key} {state} {channel} {rule} {recipient} {created_at} attempts={attempts}");
 }
 
 /// One change as it was asked for.
@@ -227,7 +227,7 @@ fn held(options: &Options, verb: &'static str, action: Action, choice: Choice) -
         return Err(ExitCode::from(exit::USAGE));
     }
     if action == Action::Release {
-        refuse_orphans(&config, rule.as_deref(), channel.as_deref())?;
+        refuse_orphans(&config, &keys, rule.as_deref(), channel.as_deref())?;
     }
     let word = |name: &str, value: &Option<String>| value.as_ref().map(|value| format!("--{name} {value}"));
     let words: Vec<String> = word("rule", &rule).into_iter().chain(word("channel", &channel)).collect();
@@ -241,15 +241,28 @@ fn held(options: &Options, verb: &'static str, action: Action, choice: Choice) -
 }
 
 /// What is released on a channel that is gone would wait for a day and expire.
-fn refuse_orphans(config: &Config, rule: Option<&str>, channel: Option<&str>) -> Result<(), ExitCode> {
-    let known = channels(config);
+fn refuse_orphans(
+    config: &Config,
+    keys: &[NotificationId],
+    rule: Option<&str>,
+    channel: Option<&str>,
+) -> Result<(), ExitCode> {
     let chosen = |held: &Waiting| {
         rule.is_none_or(|rule| rule == held.rule) && channel.is_none_or(|channel| channel == held.channel)
     };
-    let held = with(config, |store| async move { store.held().await })?;
-    let gone = held.iter().find(|held| chosen(held) && !known.iter().any(|name| **name == *held.channel));
-    gone.map_or(Ok(()), |held| {
-        let Waiting { channel, .. } = held;
+    let used: Vec<String> = with(config, |store| async move {
+        if keys.is_empty() {
+            return Ok(store.held().await?.into_iter().filter(chosen).map(|held| held.channel).collect());
+        }
+        let mut used = Vec::new();
+        for key in keys {
+            used.extend(store.message(*key).await?.map(|found| found.message.channel));
+        }
+        Ok(used)
+    })?;
+    let known = channels(config);
+    let gone = used.iter().find(|used| !known.iter().any(|name| **name == ***used));
+    gone.map_or(Ok(()), |channel| {
         eprintln!("channel {channel} is not in the configuration: `messages move --channel {channel} --to …` first");
         Err(ExitCode::from(exit::FAILED))
     })
@@ -259,9 +272,12 @@ fn print_held(options: &Options, config: &Config) -> Result<(), ExitCode> {
     for held in with(config, |store| async move { store.held().await })? {
         match options.output {
             Output::Json => print_json(&held),
-            Output::Text => println!(
+            Output::Text => outln!(
                 "held: rule={} channel={} messages={} oldest={}",
-                held.rule, held.channel, held.messages, held.oldest
+                held.rule,
+                held.channel,
+                held.messages,
+                held.oldest
             ),
         }
     }
@@ -284,7 +300,7 @@ fn change(options: &Options, request: &Request) -> Result<ExitCode, ExitCode> {
         let many = keys.len();
         match options.output {
             Output::Json => print_json(&serde_json::json!({ "would": verb, "messages": many })),
-            Output::Text => println!("would {verb}: {many}"),
+            Output::Text => outln!("would {verb}: {many}"),
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -307,7 +323,7 @@ fn outcome(changes: &[Change]) -> ExitCode {
 
 fn answer(options: &Options, verb: &str, key: NotificationId, change: Change) {
     match (change, options.output) {
-        (Change::Done, Output::Text) => println!("{key} {verb}: done"),
+        (Change::Done, Output::Text) => outln!("{key} {verb}: done"),
         (Change::Done, Output::Json) => print_json(&serde_json::json!({"key": key.to_string(), "done": true})),
         (refused, _) => eprintln!("{key}: {}", why(refused)),
     }
@@ -321,7 +337,7 @@ fn sum_up(options: &Options, verb: &str, changes: &[Change]) {
     let done = sums.remove(&Change::Done).unwrap_or_default();
     match options.output {
         Output::Json => print_json(&serde_json::json!({ "action": verb, "done": done, "left": changes.len() - done })),
-        Output::Text => println!("{verb}: {done}"),
+        Output::Text => outln!("{verb}: {done}"),
     }
     for (refused, count) in sums {
         eprintln!("not done: {count}: {}", why(refused));

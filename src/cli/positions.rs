@@ -43,9 +43,15 @@ fn list(options: &Options) -> ExitCode {
     for row in positions {
         match options.output {
             Output::Json => print_json(&row),
-            Output::Text => println!(
+            Output::Text => outln!(
                 "{} {}/{} next={} at={} bad={} cluster={}",
-                row.source, row.topic, row.partition, row.next, row.at, row.bad, row.cluster
+                row.source,
+                row.topic,
+                row.partition,
+                row.next,
+                row.at,
+                row.bad,
+                row.cluster
             ),
         }
     }

@@ -99,10 +99,10 @@ fn print(options: &Options, outcome: &Outcome) -> ExitCode {
         Output::Json => print_json(outcome),
         Output::Text => {
             for fault in &outcome.faults {
-                println!("{fault}");
+                outln!("{fault}");
             }
             let done = outcome.faults.is_empty();
-            println!(
+            outln!(
                 "{} revision {}",
                 if done { "taken over:" } else { "not taken over, the old one stays:" },
                 outcome.revision

@@ -59,7 +59,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
         Ok(outcome) => {
             match args.options.output {
                 Output::Text => print(&outcome),
-                Output::Json => println!("{}", serde_json::json!(outcome)),
+                Output::Json => outln!("{}", serde_json::json!(outcome)),
             }
             if outcome.verdict == "sent" { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) }
         }
@@ -169,6 +169,6 @@ fn message(
 fn print(outcome: &Outcome) {
     let reason = outcome.reason.map_or_else(String::new, |reason| format!(" ({reason})"));
     let to = outcome.to.as_deref().map_or_else(String::new, |to| format!(" to {to}"));
-    println!("{}{reason}: {}{to}", outcome.verdict, outcome.message);
-    println!("{}", outcome.reply);
+    outln!("{}{reason}: {}{to}", outcome.verdict, outcome.message);
+    outln!("{}", outcome.reply);
 }

@@ -149,38 +149,38 @@ impl Status {
     fn print(&self) {
         let Self { daemon, config, .. } = self;
         match (daemon.process, &daemon.worker, daemon.age_seconds) {
-            (None, _, _) => println!("daemon: none runs on this store"),
-            (Some(pid), Some(worker), Some(age)) => println!("daemon: process {pid}, worker {worker} seen {age} s ago"),
-            (Some(pid), _, _) => println!("daemon: process {pid}, no worker yet"),
+            (None, _, _) => outln!("daemon: none runs on this store"),
+            (Some(pid), Some(worker), Some(age)) => outln!("daemon: process {pid}, worker {worker} seen {age} s ago"),
+            (Some(pid), _, _) => outln!("daemon: process {pid}, no worker yet"),
         }
         if let (Some(_), Some(why)) = (daemon.process, &daemon.silent) {
-            println!("  it does not tell holds and open channels: {why}");
+            outln!("  it does not tell holds and open channels: {why}");
         }
         match (config.revision, config.at) {
-            (Some(revision), Some(at)) => println!("config: revision {revision}, first taken over {at}"),
-            _ => println!("config: no daemon has run it yet"),
+            (Some(revision), Some(at)) => outln!("config: revision {revision}, first taken over {at}"),
+            _ => outln!("config: no daemon has run it yet"),
         }
         if config.runs == Some(false) {
-            println!("  the daemon runs another one: `auditbell reload`");
+            outln!("  the daemon runs another one: `auditbell reload`");
         }
         for Place { source, topic, partition, next, lag, bad, accepted_at } in &self.partitions {
             let lag = lag.map_or_else(|| "unknown".to_owned(), |lag| lag.to_string());
-            println!("{source}:{topic}:{partition} next={next} lag={lag} bad={bad} accepted_at={accepted_at}");
+            outln!("{source}:{topic}:{partition} next={next} lag={lag} bad={bad} accepted_at={accepted_at}");
         }
         for (source, reason) in self.held.iter().flatten() {
-            println!("held: source {source}: {reason}");
+            outln!("held: source {source}: {reason}");
         }
         for Way { channel, configured, open, queues } in &self.channels {
             let gone = if *configured { "" } else { " (not in the configuration: `messages move`)" };
             let open = open.as_ref().map(|why| format!(" does not work: {why}")).unwrap_or_default();
-            println!("channel {channel}{gone}{open}");
+            outln!("channel {channel}{gone}{open}");
             for Queue { state, messages, oldest, .. } in queues {
                 let oldest = oldest.map_or_else(|| "-".to_owned(), |oldest| oldest.to_string());
-                println!("  {state}: {messages}, oldest {oldest}");
+                outln!("  {state}: {messages}, oldest {oldest}");
             }
         }
-        println!("dead letters: {}", self.dead_letters);
-        println!("store: {} bytes, {} bytes free", self.store.bytes, self.store.free_bytes);
+        outln!("dead letters: {}", self.dead_letters);
+        outln!("store: {} bytes, {} bytes free", self.store.bytes, self.store.free_bytes);
     }
 }
 

@@ -41,21 +41,21 @@ pub(crate) fn run(args: Args) -> ExitCode {
 
 fn print(report: &Report) {
     for (name, rows) in &report.notifications {
-        println!("notifications {name}: {rows}");
+        outln!("notifications {name}: {rows}");
     }
     for (name, rows) in &report.messages {
-        println!("messages {name}: {rows}");
+        outln!("messages {name}: {rows}");
     }
-    println!("dead letters: {}", report.dead_letters);
+    outln!("dead letters: {}", report.dead_letters);
     for finding in &report.findings {
-        println!("WRONG: {}: {}", finding.what, finding.rows);
+        outln!("WRONG: {}: {}", finding.what, finding.rows);
     }
-    println!("{}", if report.findings.is_empty() { "everything is accounted for" } else { "the books do not balance" });
+    outln!("{}", if report.findings.is_empty() { "everything is accounted for" } else { "the books do not balance" });
 }
 
 /// One JSON value on a line of its own.
 pub(super) fn print_json(value: &impl Serialize) {
-    println!("{}", serde_json::json!(value));
+    outln!("{}", serde_json::json!(value));
 }
 
 /// The configuration, or its faults on stderr and 78.

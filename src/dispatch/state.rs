@@ -45,7 +45,7 @@ pub struct Policy {
     /// `people.wait`.
     pub wait: Duration,
     /// Who hears in the place of somebody without an address, and of what a channel left that is there no more:
-    /// `people.fallback` through this channel, or the room that it is.
+    /// `people.fallback` through this channel; through a room nobody, since it was for a person.
     pub stand_ins: Arc<[Way]>,
     /// Who hears of what this channel gives up: its `fallback`, else the stand-ins of a personal channel.
     pub fallback: Arc<[Way]>,

@@ -122,18 +122,30 @@ async fn messages_of_a_removed_channel_are_orphaned_until_they_are_moved() {
     assert_eq!((keys(&bench, "orphaned").len(), keys(&bench, "held").len()), (1, 1));
     let (code, _, why) = run(&bench, &["messages", "release", "--all"]);
     assert!(code == 1 && why.contains("channel old is not in the configuration"), "{code}: {why}");
+    let (alice, bob) = ("alice@example.com", "bob@example.com");
+    let held = keys(&bench, "held").remove(0);
+    let (code, _, why) = run(&bench, &["messages", "release", &held]);
+    assert!(code == 1 && why.contains("channel old is not in the configuration"), "{code}: {why}");
+    bench.publish(envelope(&[reset("leaves", ALICE), reset("is-held-here", BOB)])).await;
+    bench.relay.wait_for(1).await;
+    bench.metric_at_least("auditbell_messages", &["channel=\"email\"", "state=\"held\""], 1).await;
+    let here = keys(&bench, "held").into_iter().find(|key| *key != held).unwrap();
+    let (code, said, why) = run(&bench, &["messages", "release", &here]);
+    assert_eq!((code, said, why.as_str()), (0, format!("{here} release: done\n"), ""), "the other one is none of its");
+    bench.relay.wait_for(2).await;
     let to_nowhere = run(&bench, &["messages", "move", "--channel", "old", "--to", "emial"]);
     assert!(to_nowhere.0 == 2 && to_nowhere.2.contains("there are: email"), "{to_nowhere:?}");
     let (_, said, _) = run(&bench, &["messages", "move", "--channel", "old", "--to", "email", "--dry-run"]);
     assert_eq!(said, "would move: 2\n");
     let (code, said, why) = run(&bench, &["messages", "move", "--channel", "old", "--to", "email"]);
     assert_eq!((code, said.as_str(), why.as_str()), (0, "move: 2\n", ""));
-    assert_eq!(recipients(&bench.relay.wait_for(1).await), ["alice@example.com"], "what was held stays held");
+    assert_eq!(recipients(&bench.relay.wait_for(3).await), [alice, alice, bob], "what was held stays held");
     let (code, said, _) = run(&bench, &["messages", "release", "--all"]);
     assert_eq!((code, said.as_str()), (0, "release: 1\n"));
-    assert_eq!(recipients(&bench.relay.wait_for(2).await), ["alice@example.com", "bob@example.com"]);
-    bench.metric_at_least("auditbell_notifications_total", &["verdict=\"sent\""], 2).await;
-    assert_eq!(operators(&bench), ["messages move --channel old --to email: 2", "messages release --all: 1"]);
+    assert_eq!(recipients(&bench.relay.wait_for(4).await), [alice, alice, bob, bob]);
+    bench.metric_at_least("auditbell_notifications_total", &["verdict=\"sent\""], 4).await;
+    let by_key = format!("messages release {here}: 1");
+    assert_eq!(operators(&bench), [&by_key, "messages move --channel old --to email: 2", "messages release --all: 1"]);
     bench
         .until("no orphans", |bench| (bench.metric("auditbell_messages", &["state=\"orphaned\""]) == 0).then_some(()))
         .await;
@@ -353,5 +365,22 @@ async fn the_status_names_a_channel_that_does_not_work_and_why() {
     let status = ask(&bench, &["status"]).remove(0);
     assert_eq!(status["channels"][0]["open"], "greeting", "{status}");
     assert!(run(&bench, &["status"]).1.contains("channel email does not work: greeting\n"));
+    assert!(bench.stop().await.success());
+}
+
+/// `messages list | head`.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_has_seen_enough_is_no_error() {
+    let mut bench = Bench::new().await;
+    bench.start().await;
+    bench.publish(envelope(&[reset("one", ALICE)])).await;
+    bench.relay.wait_for(1).await;
+    for command in [&["messages", "list"][..], &["messages", "list", "-o", "json"], &["status"], &["check"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let done = bench.command(command).stdout(writer).output().unwrap();
+        let said = String::from_utf8_lossy(&done.stderr);
+        assert!(done.status.success() && !said.contains("panicked"), "{command:?}: {said}");
+    }
     assert!(bench.stop().await.success());
 }

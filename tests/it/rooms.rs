@@ -171,3 +171,31 @@ async fn an_outage_with_a_kill_in_it_costs_no_mail_and_the_room_hears_of_it() {
     assert!(bench.stop().await.success());
     bench.books_balance();
 }
+
+/// What a removed channel left for a person is no business of the room that is all that remains.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_removed_personal_channel_left_is_not_told_to_a_room() {
+    let server = Server::start(status(204)).await;
+    let mut bench = Bench::new().await;
+    bench.rules = format!("{RESET}max_age = \"8s\"\n");
+    bench.relay.on(Command::Rcpt, Action::Reply("450 4.2.1 busy"));
+    bench.start().await;
+    bench.publish(envelope(&[reset("1", ALICE)])).await;
+    bench.metric_at_least("auditbell_attempts_total", &["verdict=\"later\""], 1).await;
+    assert!(bench.stop().await.success());
+    let email = format!(
+        "[channel.email]\ntype = \"smtp\"\nrelay = [\"{}\"]\nfrom = \"Example Security <security@example.com>\"\nretry = [\"1s\"]\n",
+        bench.relay.url()
+    );
+    bench.replace(&email, &hook(&server).replace("fallback", "# fallback"));
+    bench.rules = ops();
+    bench.start().await;
+    bench.metric_at_least("auditbell_notifications_total", &["channel=\"email\"", "verdict=\"expired\""], 1).await;
+    let asked = server.wait_for(1).await;
+    assert_eq!(document(&asked[0])["rule"], "ops-delivery", "our own record");
+    assert!(bench.stop().await.success());
+    let told = Connection::open(&bench.store).unwrap();
+    let told: i64 = told.query_row("SELECT count(*) FROM message WHERE stands_for>0", [], |row| row.get(0)).unwrap();
+    assert_eq!((told, server.asked().len()), (0, 1));
+    bench.books_balance();
+}

@@ -126,7 +126,10 @@ mod tests {
         for (what, phase, code, line, refused, before) in cases {
             let outcomes = refusals(phase, code, line, before + 5);
             assert!(outcomes[1..before].iter().all(|outcome| *outcome == refused), "{what}: {outcomes:?}");
-            assert!(outcomes[before..].iter().all(|outcome| *outcome == Outcome::Hold("policy")), "{what}: {outcomes:?}");
+            assert!(
+                outcomes[before..].iter().all(|outcome| *outcome == Outcome::Hold("policy")),
+                "{what}: {outcomes:?}"
+            );
         }
         let too_big = refusals(Phase::Mail, 552, "5.3.4 too big", 40);
         assert!(too_big.iter().all(|outcome| *outcome == Outcome::Never("too-big")), "{too_big:?}");

@@ -143,8 +143,8 @@ fn print(options: &Options, became: &Became) {
     let Became { number, records, too_old, new, held, duplicates, ended, dead_letters, .. } = became;
     match (options.output, became.error) {
         (Output::Json, _) => print_json(became),
-        (Output::Text, Some(error)) => println!("{number} not read: {error}"),
-        (Output::Text, None) => println!(
+        (Output::Text, Some(error)) => outln!("{number} not read: {error}"),
+        (Output::Text, None) => outln!(
             "{number} read: records={records} new={new} held={held} duplicates={duplicates} ended={ended} \
              too_old={too_old} dead_letters={dead_letters}"
         ),

@@ -39,7 +39,7 @@ fn print_detail(Detail { message, notifications, tries, stands_for, escalations,
     print(message);
     let line = |name: &str, value: Option<String>| {
         if let Some(value) = value {
-            println!("  {name}: {value}");
+            outln!("  {name}: {value}");
         }
     };
     line("address", message.address.clone());
@@ -50,10 +50,10 @@ fn print_detail(Detail { message, notifications, tries, stands_for, escalations,
     line("reference", message.reference.clone());
     for one in notifications {
         let (origin, reason) = (one.origin.as_deref().unwrap_or("-"), one.reason.as_deref().unwrap_or("-"));
-        println!("  notification {} {} {} {origin} reason={reason}", one.id, one.rule, one.at);
+        outln!("  notification {} {} {} {origin} reason={reason}", one.id, one.rule, one.at);
     }
     for one in tries {
-        println!("  attempt {} {} {} {}", one.n, one.at, one.verdict, one.reply.as_deref().unwrap_or_default());
+        outln!("  attempt {} {} {} {}", one.n, one.at, one.verdict, one.reply.as_deref().unwrap_or_default());
     }
     line("stands for", stands_for.as_ref().map(relative));
     for one in escalations {
@@ -89,9 +89,9 @@ fn print_record(kept: &Kept, raw: bool) {
         None => "(past [store] content)".to_owned(),
     };
     let source = &place.source;
-    println!("  record {source}:{topic}:{partition}:{offset}:{} {} {} {operation}", place.index, kept.dialect, kept.at);
+    outln!("  record {source}:{topic}:{partition}:{offset}:{} {} {} {operation}", place.index, kept.dialect, kept.at);
     if let Some(body) = body.filter(|_| raw) {
-        println!("    {body}");
+        outln!("    {body}");
     }
 }
 

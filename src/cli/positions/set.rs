@@ -188,16 +188,16 @@ fn print(options: &Options, plan: &Move<'_>) {
         print_json(plan);
         return;
     }
-    println!("{source}:{topic}:{partition} from {from} to {to}");
+    outln!("{source}:{topic}:{partition} from {from} to {to}");
     if let (Some(low), Some(high)) = (low, high) {
-        println!("  the broker keeps {low} to {high}");
+        outln!("  the broker keeps {low} to {high}");
     }
     match (*skipped, *again) {
-        (0, 0) => println!("  nothing would be skipped or read again"),
-        (skipped, 0) => println!("  {skipped} messages would be skipped: nobody is told of them"),
+        (0, 0) => outln!("  nothing would be skipped or read again"),
+        (skipped, 0) => outln!("  {skipped} messages would be skipped: nobody is told of them"),
         (_, again) => {
-            println!("  {again} messages would be read again: who was told is not told again within [store] ledger");
+            outln!("  {again} messages would be read again: who was told is not told again within [store] ledger");
         }
     }
-    println!("  {}", if *applied { "done" } else { "nothing was changed: add --apply" });
+    outln!("  {}", if *applied { "done" } else { "nothing was changed: add --apply" });
 }

@@ -232,7 +232,7 @@ fn end(w: &Writer, message: i64, state: State, now: Timestamp) -> Result<()> {
     Ok(())
 }
 
-/// To another channel of its kind, at once. Its group is closed: the key is of the channel that it leaves. What a room was
+/// To another channel of its kind: what waits at once, what is held to be held there. Its group is closed: the key is of the channel that it leaves. What a room was
 /// given in the old channel's form is written anew; the bytes of a mail stay, since they may have arrived.
 fn relocate(
     w: &Writer,
