@@ -12,7 +12,7 @@ use super::slots::Slot;
 use super::state::{self, Event, falls_back};
 use crate::channels::{Attempt, Handover, Outgoing, Permission, Verdict, jitter};
 use crate::clock::Timestamp;
-use crate::compose::{About, ComposeError, Draft};
+use crate::compose::{About, ComposeError, Draft, Kind};
 use crate::crash;
 use crate::metrics;
 use crate::people::{Person, Resolution};
@@ -47,7 +47,7 @@ impl Lane {
             Ok(ready) => ready,
             Err(event) => return self.untried(&message, event, None).await,
         };
-        if self.refused_before(&ready, now).await {
+        if message.kind == Kind::Normal && self.refused_before(&ready, now).await {
             return self.untried(&message, Event::RefusedBefore, ready.address).await;
         }
         let Some(slot) = self.slot(message.claim.is_urgent()).await else {
@@ -81,7 +81,9 @@ impl Lane {
         self.settle(message, outcome, None, address).await;
     }
 
-    /// Whether the mailbox was refused for good not long ago. A store that cannot say so now costs one attempt more.
+    /// Whether the mailbox was refused for good not long ago. Asked for ordinary messages only: what stands in for another has no
+    /// fallback, so nobody would hear of it without an attempt; and a test is to tell what is the case now. A store that cannot
+    /// say so now costs one attempt more.
     async fn refused_before(&self, ready: &Ready, now: Timestamp) -> bool {
         let (Some(address), false) = (&ready.address, self.is_redirected()) else { return false };
         match self.parts.store.is_refused(&self.name, address, now).await {

@@ -53,6 +53,21 @@ async fn a_mailbox_refused_for_good_is_not_tried_again_for_a_week() {
     assert_eq!(mails[4].to, ["alice@example.com"]);
 }
 
+/// One wrong 550 for the fallback list's own mailbox must not silence a week of escalations, which have no fallback.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_in_for_another_is_tried_though_its_mailbox_was_refused() {
+    let mut bench = Bench::new().await;
+    bench.relay.on_recipient("alice@example.com", Command::Rcpt, Action::Reply("550 5.1.1 no such user"));
+    bench.start().await;
+    assert!(bench.stop().await.success());
+    change(&bench, "INSERT INTO refused(channel,address,until) VALUES('email','soc@example.com',9000000000000000)");
+    bench.start().await;
+    bench.publish(envelope(&[reset("refused", ALICE)])).await;
+    assert_eq!(bench.relay.wait_for(1).await[0].to, ["soc@example.com"]);
+    assert!(bench.stop().await.success());
+    bench.books_balance();
+}
+
 /// The operator has mended the mailbox and need not wait for the week to end.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_retry_by_hand_lifts_the_refusal() {
