@@ -201,14 +201,28 @@ impl Lane {
             }
         }
         if self.is_retired() {
-            self.wake.notify_one(); // the successor's: it may just have come to us
+            self.let_go().await;
         }
         while let Some(done) = tasks.join_next().await {
             report(done);
         }
+        if self.is_retired() {
+            self.let_go().await; // what our last attempts have put off
+        }
         if !self.inherited.load(Ordering::Relaxed) {
             self.channel.close().await;
         }
+    }
+
+    /// Leaves the messages to the lane that takes over. With the channel goes what it held them for; one that is handed on
+    /// holds them still.
+    async fn let_go(&self) {
+        if !self.inherited.load(Ordering::Relaxed)
+            && let Err(error) = self.parts.store.held_are_due(&self.name, self.parts.clock.now()).await
+        {
+            tracing::warn!(channel = %self.name, %error, "what was held for the channel of before waits out its time");
+        }
+        self.wake.notify_one(); // the successor's: it may just have come to us
     }
 
     /// Compares what the channel says of itself with the last time, over all lanes that it has been handed through.
@@ -232,16 +246,17 @@ impl Lane {
         self.outage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a record of ours of `change`.
+    /// Makes a record of ours of `change`, or of what could not be told before. What the store refuses is told at a later turn.
     async fn tell(&self, change: Option<Change>) {
+        let Some(change) = self.outage().to_tell(change) else { return };
         let channel = self.name.clone();
         let told = match change {
-            None => return,
-            Some(Change::Broke(reason)) => Own::Stopped { channel, reason },
-            Some(Change::Recovered) => Own::Works { channel },
+            Change::Broke(reason) => Own::Stopped { channel, reason },
+            Change::Recovered => Own::Works { channel },
         };
         if let Err(error) = self.parts.store.tell(told, self.parts.clock.now()).await {
-            tracing::warn!(channel = %self.name, %error, "no record could be made of the channel's break or its end");
+            tracing::warn!(channel = %self.name, %error, "no record of the channel's break or its end yet; trying again");
+            self.outage().keep(change);
         }
     }
 

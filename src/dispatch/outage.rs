@@ -20,12 +20,14 @@ pub struct Outage {
     broken: Option<&'static str>,
     /// A process before this one said that it broke, and none that it works again.
     unsettled: bool,
+    /// What the store did not take. One at most, for a break and its end take turns.
+    untold: Option<Change>,
 }
 
 impl Outage {
     /// Of the channel of this name.
     pub fn of(channel: Arc<str>) -> Self {
-        Self { channel, broken: None, unsettled: false }
+        Self { channel, broken: None, unsettled: false, untold: None }
     }
 
     /// A process before this one said that the channel broke. Only a break or a success of our own says what it is now.
@@ -42,11 +44,26 @@ impl Outage {
         })
     }
 
+    /// What is to be told now that `change` was seen: it, or what could not be told before. Of a break whose end comes before
+    /// anybody was told of it, nobody is told anything, nor of an end that did not last.
+    pub fn to_tell(&mut self, change: Option<Change>) -> Option<Change> {
+        match (self.untold.take(), change) {
+            (Some(_), Some(_)) => None,
+            (before, now) => before.or(now),
+        }
+    }
+
+    /// `change` could not be told.
+    pub fn keep(&mut self, change: Change) {
+        self.untold = self.to_tell(Some(change));
+    }
+
     /// Takes `channel_open` back, for nobody looks any more.
     pub fn forget(&mut self) {
         if let Some(why) = self.broken.take() {
             metrics::channel_open(self.channel.clone(), why).set(0.0);
         }
+        self.untold = None;
     }
 
     /// Compares with the last look, keeps `channel_open` true, and says in the log what is new. Another reason for the same
@@ -98,6 +115,17 @@ mod tests {
         over.resume();
         assert_eq!(over.see(None), Some(Change::Recovered), "a reload brings nothing new");
         assert_eq!(over.sent(), None);
+    }
+
+    #[test]
+    fn what_could_not_be_told_is_told_later_unless_it_is_over() {
+        let mut outage = Outage::of("email".into());
+        let broke = Change::Broke("connect");
+        outage.keep(broke);
+        assert_eq!([outage.to_tell(None), outage.to_tell(None)], [Some(broke), None]);
+        outage.keep(broke);
+        assert_eq!([outage.to_tell(Some(Change::Recovered)), outage.to_tell(None)], [None, None]);
+        assert_eq!(outage.to_tell(Some(broke)), Some(broke));
     }
 
     #[test]

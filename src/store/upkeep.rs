@@ -1,4 +1,4 @@
-//! Owns what the maintenance loop asks for: gauges, the expired, the clock that went back.
+//! Owns what the maintenance loop asks for: gauges, the expired, the clock that went back. And what a reload does.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use rusqlite::{Connection, Result, ToSql};
 
 use super::message::State;
-use super::sql;
-use super::writer::Writer;
+use super::writer::{Mark, Writer};
+use super::{Store, StoreError, sql};
 use crate::clock::Timestamp;
 
 /// Due rows looked at per round when searching the expired: 10 ms of a reader, a million rows in 17 minutes.
@@ -107,6 +107,22 @@ pub(super) fn clock_stepped_back(w: &mut Writer, now: Timestamp) -> Result<()> {
     w.now = now;
     w.bounds.clear();
     Ok(())
+}
+
+/// Rows of `channel` that were held and never tried are due now: what held them is gone. Those without an attempt and without
+/// an open group were due when they were made, so only a hold can have put them off. A row that was tried keeps its time, for it
+/// does not say whether a hold came after its last attempt; and so does a suspect one.
+fn held_are_due(w: &mut Writer, channel: &Arc<str>, now: Timestamp) -> Result<usize> {
+    w.bounds.remove(channel);
+    sql::run(&w.conn, sql::HELD_ARE_DUE, &[channel, &now])
+}
+
+impl Store {
+    /// `channel` was opened anew: what was held for the breaker of the one before need not wait for it. How many rows.
+    pub async fn held_are_due(&self, channel: &Arc<str>, now: Timestamp) -> Result<usize, StoreError> {
+        let channel = channel.clone();
+        self.write(Mark::Other, move |w| Ok(held_are_due(w, &channel, now)?)).await
+    }
 }
 
 /// Drops the due rows of claimed messages that turned out to be final.

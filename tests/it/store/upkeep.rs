@@ -57,6 +57,26 @@ async fn a_clock_that_went_back_does_not_put_retries_off() {
 }
 
 #[tokio::test]
+async fn what_a_channel_opened_anew_held_is_due_and_nothing_else() {
+    let file = File::new();
+    let store = file.open();
+    let far = at(90_000);
+    let hold = |claim: &Claim| Settle { outcome: Settled::Hold { until: far }, ..sent(claim) };
+    let one = claimed(&store).await;
+    store.settle(hold(&one)).await.unwrap();
+    store.accept(batch(1, 2, &[send(2)]), NOW).await.unwrap();
+    let tried = claim(&store, 1).await.remove(0);
+    store.settle(later(&tried, far)).await.unwrap();
+    let other = Intent { channel: "other".into(), ..due_at(send(3), far) };
+    let group = Intent { fate: Fate::Send { due_at: far, expires_at: END, group: Some("open".into()) }, ..send(4) };
+    store.accept(batch(2, 4, &[other, group]), NOW).await.unwrap();
+    assert_eq!(store.held_are_due(&"email".into(), at(10)).await.unwrap(), 1);
+    let due = file.column("SELECT due_at FROM due ORDER BY message");
+    assert_eq!(due, [at(10), far, far, far].map(Timestamp::as_millis), "held, tried, another channel's, a group");
+    assert_eq!(store.next_due("email").await.unwrap(), Some(at(10)));
+}
+
+#[tokio::test]
 async fn the_gauges_tell_what_waits_and_since_when() {
     let file = File::new();
     let store = file.open();
