@@ -72,13 +72,13 @@ table! {
     gauge rule_last_match = "rule_last_match_timestamp_seconds" (rule) Seconds "When a rule last matched.";
     counter notifications = "notifications_total" (rule, channel, verdict, reason) Count "Notifications by their verdict.";
     counter recipient_resolutions = "recipient_resolutions_total" (result) Count "Directory answers: found, unknown, or the reason of a refusal.";
-    gauge messages = "messages" (channel, state) Count "Messages in the store, by state.";
+    gauge messages = "messages" (channel, state) Count "Messages in the store: `free`, `claimed`, `suspect` (in hand at a crash), `held` (by the brake), `orphaned` (their channel is gone).";
     counter messages_held = "messages_held_total" (rule, channel) Count "New messages that the brake held instead of sending.";
     gauge oldest_pending = "oldest_pending_timestamp_seconds" (channel) Seconds "When the oldest pending message was created; 0 when none is pending.";
     counter attempts = "attempts_total" (channel, verdict, reason) Count "Delivery attempts by verdict.";
     histogram attempt_duration = "attempt_duration_seconds" (channel) Seconds "How long one delivery attempt took.";
     histogram end_to_end = "end_to_end_seconds" (channel) Seconds "From a record's own time to the server's acceptance of its message.";
-    gauge channel_connections = "channel_connections" (channel) Count "Open connections to the other side.";
+    gauge channel_connections = "channel_connections" (channel) Count "Open connections to the relays; of SMTP channels only.";
     gauge channel_open = "channel_open" (channel, reason) Count "1 while no way out of the channel works, for this reason (the breaker is open); only a probe is tried now and then.";
     counter channel_hold = "channel_hold_total" (channel, reason) Count "Attempts that ended without a fault of the message and cost it nothing.";
     gauge kafka_lag = "kafka_lag" (source, topic, partition) Count "Messages between our position and the end of the partition.";
