@@ -6,12 +6,7 @@
 //! Every figure is printed beside what it is compared with, taken in the same run: read the ratios.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "a measurement that cannot be made shall say so and end")]
-#![expect(
-    clippy::cast_precision_loss,
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "figures for people, and counters that are whole numbers"
-)]
+#![expect(clippy::cast_precision_loss, reason = "figures for people")]
 
 mod daemon;
 mod end_to_end;

@@ -4,7 +4,7 @@
 //! Labels come only from the configuration (rule, channel, source, topic, partition) or from closed sets (verdict, reason,
 //! dialect): never an address, a user or text of a record.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use ::metrics::{SharedString, Unit};
@@ -112,8 +112,10 @@ const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Installs the recorder once per process, describes every metric, and returns the handle that renders them.
 pub fn install() -> anyhow::Result<PrometheusHandle> {
-    static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
-    if let Some(handle) = HANDLE.get() {
+    // Locked over the whole of it: two that come first at once must not both install.
+    static HANDLE: Mutex<Option<PrometheusHandle>> = Mutex::new(None);
+    let mut installed = HANDLE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(handle) = &*installed {
         return Ok(handle.clone());
     }
     let mut builder = PrometheusBuilder::new();
@@ -122,7 +124,7 @@ pub fn install() -> anyhow::Result<PrometheusHandle> {
     }
     let handle = builder.install_recorder().context("another metrics recorder is installed")?;
     describe_all();
-    Ok(HANDLE.get_or_init(|| handle).clone())
+    Ok(installed.insert(handle).clone())
 }
 
 /// Gives the exporter the help line and the unit of every metric.
