@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::channels::past::Past;
 use crate::compose::Composer;
 use crate::config::{ChannelSettings, Config, Fault};
 use crate::dispatch::Opened;
@@ -26,6 +27,7 @@ pub struct Kept {
     /// The channel.
     pub opened: Opened,
     settings: channels::Settings,
+    past: Past,
     /// blake3 of the files that the settings name: a certificate is renewed without a change of its path.
     files: [u8; 32],
 }
@@ -70,12 +72,13 @@ fn open(channel: &ChannelSettings, before: &[Kept]) -> anyhow::Result<Kept> {
     if let Some(same) = same_name.filter(|kept| kept.settings == *settings && kept.files == files) {
         return Ok(same.clone());
     }
-    let opened = channels::open(name, settings)?;
+    let past = same_name.map(|kept| kept.past.clone()).unwrap_or_default();
+    let opened = channels::open(name, settings, &past)?;
     let opened = match same_name {
         Some(before) => before.opened.anew(opened),
         None => Opened::new(name.clone(), opened, Arc::default()),
     };
-    Ok(Kept { opened, settings: settings.clone(), files })
+    Ok(Kept { opened, settings: settings.clone(), past, files })
 }
 
 /// One that cannot be read counts as empty: opening the channel says what is wrong with it.

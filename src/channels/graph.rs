@@ -16,6 +16,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::breaker::Failure::{Lasting, Passing};
+use super::past::Past;
 use super::ration::Rate;
 use super::smtp::verdict::Outcome;
 use super::token::{self, Service, Token, Tokens};
@@ -50,6 +51,7 @@ pub struct GraphMail {
     tokens: Tokens,
     url: Url,
     connections: usize,
+    rates: Vec<Rate>,
 }
 
 /// What was said to one request.
@@ -87,7 +89,15 @@ impl GraphMail {
             tokens,
             url,
             connections: settings.connections,
+            rates: settings.rates.clone(),
         })
+    }
+
+    /// The same, in the place of a channel with that `past`.
+    #[must_use]
+    pub fn after(mut self, past: &Past) -> Self {
+        self.endpoint.resume(past.ration(&self.rates));
+        self
     }
 
     async fn send(&self, outgoing: &Outgoing, now: Timestamp) -> Attempt {

@@ -3,6 +3,7 @@
 
 pub mod breaker;
 pub mod graph;
+pub mod past;
 pub mod ration;
 pub mod resolve;
 pub mod smtp;
@@ -21,12 +22,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
+use self::past::Past;
 use crate::clock::Timestamp;
 
-/// How many `Sent` of one connection may be on their way to the disk; the next message waits. It bounds the copies that a
-/// kill can cause to `connections × 9`: eight unsettled and one in flight.
+/// So many `Sent` for each connection of a channel may be on their way to the disk; the next message waits. It bounds the
+/// copies that a kill can cause to `connections × 9`: eight unsettled and one in flight.
 pub const MAX_UNSETTLED: usize = 8;
-/// How long a message waits while eight `Sent` of its connection are not on disk yet.
+/// How long a message waits while so many are not on disk yet.
 const UNSETTLED_WAIT: Duration = Duration::from_secs(30);
 /// How soon it is tried again if that was not enough.
 const UNSETTLED_PAUSE: Duration = Duration::from_secs(1);
@@ -181,16 +183,18 @@ pub enum Settings {
 /// The words of `type` whose channels are rooms: recipients themselves, and no way to a person.
 pub const ROOMS: &[&str] = &["webhook"];
 
-/// The channel `name` (for logs and metrics). Fails on what only the files that the settings name can show, such as a CA
+/// The channel `name` (for logs and metrics), in the place of one with that `past`. Fails on what only the files that the settings name can show, such as a CA
 /// that cannot be read. Connects to nobody yet.
-pub fn open(name: &Arc<str>, settings: &Settings) -> anyhow::Result<Arc<dyn Channel>> {
+pub fn open(name: &Arc<str>, settings: &Settings, past: &Past) -> anyhow::Result<Arc<dyn Channel>> {
     match settings {
-        Settings::Smtp(settings) => Ok(Arc::new(smtp::Smtp::new(name, settings)?)),
+        Settings::Smtp(settings) => {
+            Ok(Arc::new(smtp::Smtp::with_resolver(name, settings, &resolve::Resolver::system(), past)?))
+        }
         Settings::GraphMail(settings) => {
-            Ok(Arc::new(graph::GraphMail::new(name.clone(), settings, web::Limits::default())?))
+            Ok(Arc::new(graph::GraphMail::new(name.clone(), settings, web::Limits::default())?.after(past)))
         }
         Settings::Webhook(settings) => {
-            Ok(Arc::new(webhook::Webhook::new(name.clone(), settings, web::Limits::default())?))
+            Ok(Arc::new(webhook::Webhook::new(name.clone(), settings, web::Limits::default())?.after(past)))
         }
     }
 }

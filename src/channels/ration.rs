@@ -44,6 +44,12 @@ impl Ration {
         Self(rates.iter().map(|rate| Bucket::new(*rate)).collect())
     }
 
+    /// Whether it was made of `rates`.
+    #[must_use]
+    pub fn is_of(&self, rates: &[Rate]) -> bool {
+        self.0.iter().map(|bucket| &bucket.rate).eq(rates)
+    }
+
     /// How many may go now; `None`: there is no limit.
     pub fn left(&mut self, urgent: bool, now: Timestamp) -> Option<u32> {
         self.0.iter_mut().map(|bucket| bucket.left(urgent, now)).min()

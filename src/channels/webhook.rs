@@ -14,6 +14,7 @@ use sha2::Sha256;
 use url::Url;
 
 use super::breaker::Failure::{Lasting, Passing};
+use super::past::Past;
 use super::ration::Rate;
 use super::smtp::verdict::Outcome;
 use super::web::failure::Way;
@@ -125,6 +126,13 @@ impl Webhook {
             endpoint: Endpoint::new(name, client, settings.connections, &settings.rates),
             settings: settings.clone(),
         })
+    }
+
+    /// The same, in the place of a channel with that `past`.
+    #[must_use]
+    pub fn after(mut self, past: &Past) -> Self {
+        self.endpoint.resume(past.ration(&self.settings.rates));
+        self
     }
 
     async fn post(&self, outgoing: &Outgoing, now: Timestamp) -> Attempt {

@@ -8,7 +8,7 @@ use serde::Serialize;
 
 use super::{Options, Output, exit};
 use crate::app::parts;
-use crate::channels;
+use crate::channels::{self, past::Past};
 use crate::config::{self, ChannelSettings, Config, Fault};
 use crate::source;
 use crate::store::Store;
@@ -94,7 +94,7 @@ fn unreachable(config: &Config) -> Vec<Fault> {
 /// Up to the login, under the channel's own limits for each phase.
 fn probe(channel: &ChannelSettings) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let opened = channels::open(&channel.name, &channel.settings)?;
+    let opened = channels::open(&channel.name, &channel.settings, &Past::default())?;
     runtime.block_on(opened.probe())
 }
 

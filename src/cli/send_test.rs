@@ -8,6 +8,7 @@ use serde::Serialize;
 use tokio::sync::watch;
 
 use super::{Options, Output, exit};
+use crate::channels::past::Past;
 use crate::channels::{self, Handover, Outgoing, Permission, Verdict};
 use crate::clock::{Clock, Timestamp};
 use crate::compose::{Composer, Draft, Kind};
@@ -79,7 +80,7 @@ fn send(config: &Config, args: &Args) -> anyhow::Result<Outcome> {
     let (recipient, person) = recipient(settings, &people, args.to.as_deref())?;
     let now = Clock::system().now();
     let outgoing = message(config, settings, &people, &recipient, person.as_ref(), now)?;
-    let channel = channels::open(&settings.name, &settings.settings)?;
+    let channel = channels::open(&settings.name, &settings.settings, &Past::default())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let attempt = runtime.block_on(async {
         let attempt = channel.attempt(&outgoing, now).await;

@@ -83,11 +83,12 @@ impl Opened {
     }
 
     /// The channel of the same name, made anew of other settings. Whoever still accepts by the revision before wakes it; and
-    /// what was broken before is seen to be over, or else to be broken again.
+    /// what was broken before counts as broken until something is sent.
     #[must_use]
     pub fn anew(&self, channel: Arc<dyn Channel>) -> Self {
         let slots = Arc::new(Slots::new(channel.clone()));
         let (name, wake, outage) = (self.name.clone(), self.wake.clone(), self.outage.clone());
+        outage.lock().unwrap_or_else(PoisonError::into_inner).anew();
         Self { name, channel, wake, slots, outage }
     }
 

@@ -22,12 +22,14 @@ pub struct Outage {
     unsettled: bool,
     /// What the store did not take. One at most, for a break and its end take turns.
     untold: Option<Change>,
+    /// The channel was opened anew and has not been tried: that it knows of no break says nothing.
+    anew: bool,
 }
 
 impl Outage {
     /// Of the channel of this name.
     pub fn of(channel: Arc<str>) -> Self {
-        Self { channel, broken: None, unsettled: false, untold: None }
+        Self { channel, broken: None, unsettled: false, untold: None, anew: false }
     }
 
     /// A process before this one said that the channel broke. Only a break or a success of our own says what it is now.
@@ -35,8 +37,16 @@ impl Outage {
         self.unsettled = self.broken.is_none();
     }
 
-    /// Something was sent. News only where a process before this one said that the channel broke.
+    /// The channel was opened anew, by other settings: what was said of it stands until it breaks again or something is sent.
+    pub fn anew(&mut self) {
+        self.anew = self.broken.is_some();
+    }
+
+    /// Something was sent. News only where a process, or a channel, before this one was said to be broken.
     pub fn sent(&mut self) -> Option<Change> {
+        if std::mem::take(&mut self.anew) {
+            return self.see(None);
+        }
         let recovered = std::mem::take(&mut self.unsettled) && self.broken.is_none();
         recovered.then(|| {
             tracing::info!(channel = %self.channel, "the channel works again");
@@ -69,6 +79,10 @@ impl Outage {
     /// Compares with the last look, keeps `channel_open` true, and says in the log what is new. Another reason for the same
     /// break is none.
     pub fn see(&mut self, broken: Option<&'static str>) -> Option<Change> {
+        if self.anew && broken.is_none() {
+            return None;
+        }
+        self.anew = false;
         let before = std::mem::replace(&mut self.broken, broken);
         if before == broken {
             return None;
@@ -126,6 +140,25 @@ mod tests {
         outage.keep(broke);
         assert_eq!([outage.to_tell(Some(Change::Recovered)), outage.to_tell(None)], [None, None]);
         assert_eq!(outage.to_tell(Some(broke)), Some(broke));
+    }
+
+    #[test]
+    fn a_channel_that_is_opened_anew_is_as_broken_as_before_until_something_is_sent() {
+        let broken = || {
+            let mut outage = Outage::of("email".into());
+            outage.see(Some("auth"));
+            outage.anew();
+            outage
+        };
+        let mut mended = broken();
+        assert_eq!(mended.see(None), None, "it has not been tried");
+        assert_eq!((mended.sent(), mended.sent()), (Some(Change::Recovered), None));
+        let mut same = broken();
+        assert_eq!((same.see(None), same.see(Some("auth"))), (None, None), "nothing new");
+        assert_eq!(same.see(None), Some(Change::Recovered));
+        let mut works = Outage::of("email".into());
+        works.anew();
+        assert_eq!((works.sent(), works.see(Some("auth"))), (None, Some(Change::Broke("auth"))));
     }
 
     #[test]

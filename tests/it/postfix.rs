@@ -8,6 +8,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use auditbell::channels::past::Past;
 use auditbell::channels::{self, Attempt, Channel, Handover, Outgoing, Permission, Verdict};
 use auditbell::clock::Clock;
 use auditbell::config;
@@ -119,7 +120,7 @@ impl Postfix {
         fs::write(&path, text.replace("\"password\"", &format!("\"{}\"", directory.keep().join("password").display())))
             .unwrap();
         let config = config::load(&path).unwrap_or_else(|faults| panic!("{faults:?}"));
-        channels::open(&config.channels[0].name, &config.channels[0].settings).unwrap()
+        channels::open(&config.channels[0].name, &config.channels[0].settings, &Past::default()).unwrap()
     }
 }
 

@@ -231,6 +231,34 @@ async fn a_password_file_is_read_again() {
     assert!(bench.stop().await.success());
 }
 
+/// T32: a reload of something else makes no login again that was just refused, and tells nobody that the channel works.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_of_something_else_repeats_no_refused_login_and_ends_no_alarm() {
+    let options = Options { tls: Tls::StartTls, account: Some(("bell", "right")), ..Options::default() };
+    let mut bench = Bench::with(1, options).await;
+    let settings = format!(
+        "ca_file = \"{}\"\nauth = {{ user = \"bell\", password_file = \"password\" }}\nfrom = \"Example",
+        bench.relay.ca_file().display()
+    );
+    bench.replace("from = \"Example", &settings);
+    fs::write(bench.path("password"), "wrong").unwrap();
+    bench.start().await;
+    bench.publish(envelope(&[reset("waits", ALICE)])).await;
+    let (held, open) = (["reason=\"auth\""], ["channel=\"email\"", "reason=\"auth\""]);
+    bench.metric_at_least("auditbell_channel_hold_total", &held, 1).await;
+    bench.metric_at_least("auditbell_channel_open", &open, 1).await;
+    bench.replace("from = \"Example", "connections = 7\nfrom = \"Example");
+    taken_over(&bench);
+    let store = rusqlite::Connection::open(bench.path("auditbell.db")).unwrap();
+    store.busy_timeout(Duration::from_secs(5)).unwrap();
+    store.execute("UPDATE due SET due_at = 0 WHERE owner = 0", []).unwrap();
+    bench.metric_at_least("auditbell_channel_hold_total", &held, 2).await;
+    assert_eq!(bench.relay.count("AUTH"), 1, "the new channel asks the relay, and does not log in");
+    assert_eq!(bench.metric("auditbell_channel_open", &open), 1);
+    assert!(!bench.log().contains("works again"));
+    assert!(bench.stop().await.success());
+}
+
 /// What the configuration is at one of the 1,000 reloads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {

@@ -6,6 +6,7 @@ mod network;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use auditbell::channels::past::Past;
 use auditbell::channels::ration::Rate;
 use auditbell::channels::smtp::{self, Auth, Proof, Security, Settings, Smtp};
 use auditbell::channels::{Attempt, Channel, Gate, Permission, Verdict};
@@ -220,7 +221,7 @@ async fn a_relay_whose_name_does_not_exist_is_the_operators_to_mend_and_a_failin
     let with = |name: &str| {
         let mut settings = settings(&relay);
         settings.relays[0].host = name.into();
-        let channel = Smtp::with_resolver(&"email".into(), &settings, &dns.resolver()).unwrap();
+        let channel = Smtp::with_resolver(&"email".into(), &settings, &dns.resolver(), &Past::default()).unwrap();
         Client { channel, permission: watch::Sender::new(Permission::Go) }
     };
     let client = with("no-such-relay.example.com");

@@ -253,6 +253,23 @@ async fn a_session_waits_before_its_ninth_unsettled_message() {
     assert_eq!(relay.connections(), 1);
 }
 
+/// The bound is the channel's: a new connection for each message makes no more copies.
+#[tokio::test]
+async fn a_channel_waits_before_its_ninth_unsettled_message_whatever_the_sessions() {
+    let relay = Relay::start().await;
+    let limits = Limits { messages: 1, ..Limits::default() };
+    let client = Client::new(Settings { connections: 1, limits, ..settings(&relay) });
+    let mut receipts = Vec::new();
+    for n in 0..8 {
+        receipts.push(client.send(&format!("m{n}")).await.receipt.unwrap());
+    }
+    let mut ninth = client.spawn("m8");
+    assert!(tokio::time::timeout(Duration::from_millis(200), &mut ninth).await.is_err(), "the ninth did not wait");
+    assert_eq!(relay.count("MAIL"), 8);
+    receipts.pop();
+    assert!(is_sent(&ninth.await.unwrap()));
+}
+
 #[tokio::test]
 async fn what_may_not_be_sent_any_more_is_taken_back_before_the_dot() {
     for (permission, why) in [(Permission::Stopping, "stopping"), (Permission::Lost, "lost")] {

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
-use auditbell::channels::Channel as _;
+use auditbell::channels::past::Past;
+use auditbell::channels::resolve::Resolver;
 use auditbell::channels::smtp::{Auth, Limits, Proof, Relay as Address, Security, Settings, Smtp};
 use auditbell::channels::tls::Identity;
+use auditbell::channels::{Channel as _, Permission};
 use auditbell::secret::{Secret, Source};
 
 use crate::http_server::{Server, json, status};
@@ -161,6 +163,27 @@ async fn a_refused_login_is_not_repeated_by_every_message_and_connection() {
 }
 
 /// T32.
+/// T32, over reloads: with the same password half a minute passes, with another one it is tried at once.
+#[tokio::test]
+async fn a_refused_login_rests_also_when_the_channel_is_opened_anew() {
+    let relay = Relay::start_with(Options { tls: Tls::Implicit, account: Some(ACCOUNT), ..Options::default() }).await;
+    let past = Past::default();
+    for (what, password, second, logins) in [
+        ("the first", "wrong", 0, 1),
+        ("opened anew", "wrong", 10, 1),
+        ("and once more", "wrong", 29, 1),
+        ("another password", "as wrong", 29, 2),
+        ("the first again", "wrong", 29, 2),
+        ("half a minute later", "wrong", 31, 3),
+    ] {
+        let settings = with_password(&relay, ACCOUNT.0, password);
+        let channel = Smtp::with_resolver(&"email".into(), &settings, &Resolver::system(), &past).unwrap();
+        let client = Client { channel, permission: tokio::sync::watch::Sender::new(Permission::Go) };
+        let attempt = client.send_at("m", ALICE, NOW.plus(Duration::from_secs(second))).await;
+        assert_eq!((held(&attempt), relay.count("AUTH")), ("auth", logins), "{what}");
+    }
+}
+
 #[tokio::test]
 async fn a_relay_that_offers_no_login_we_know_is_held() {
     let options = Options { tls: Tls::Implicit, account: Some(ACCOUNT), mechanisms: "CRAM-MD5", ..Options::default() };

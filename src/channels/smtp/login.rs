@@ -6,8 +6,9 @@ use tokio::time::timeout;
 
 use super::opening::{Capabilities, Opening};
 use super::reply::Reply;
-use super::verdict::{End, Event, Phase};
+use super::verdict::{End, Event, Phase, RESTING};
 use super::{Auth, Proof};
+use crate::channels::past::{Account, Past};
 use crate::channels::token::{Service, Token, Tokens};
 use crate::clock::Clock;
 use crate::secret::{Secret, Source};
@@ -17,12 +18,14 @@ use crate::secret::{Secret, Source};
 pub(super) struct Login {
     user: String,
     means: Means,
+    past: Past,
 }
 
 #[derive(Clone)]
 enum Means {
     Password(Source),
-    Tokens(Tokens),
+    /// With what they are made of.
+    Tokens(Tokens, String),
 }
 
 /// A mechanism of bearer tokens: the word for it, and what to answer the challenge with that says why the token is bad, so
@@ -52,12 +55,12 @@ fn xoauth2(user: &str, token: &Token) -> String {
 
 impl Login {
     /// Fails on an unreadable file that is read once. Connects to nobody yet.
-    pub(super) fn new(auth: &Auth) -> anyhow::Result<Self> {
+    pub(super) fn new(auth: &Auth, past: Past) -> anyhow::Result<Self> {
         let means = match &auth.proof {
             Proof::Password(source) => Means::Password(source.clone()),
-            Proof::Token(settings) => Means::Tokens(Tokens::new(settings, Service::Smtp)?),
+            Proof::Token(settings) => Means::Tokens(Tokens::new(settings, Service::Smtp)?, format!("{settings:?}")),
         };
-        Ok(Self { user: auth.user.clone(), means })
+        Ok(Self { user: auth.user.clone(), means, past })
     }
 }
 
@@ -69,13 +72,35 @@ impl Opening<'_> {
         if route.tls.is_none() {
             return Err(unfit("a login needs TLS; use smtps:// or smtp://"));
         }
+        let account = |secret: &str| Account::new(&route.relay.host, route.relay.port, &login.user, secret);
         match &login.means {
             Means::Password(source) => {
                 let password = self.read(source).await?;
-                self.password(capabilities, &login.user, &password).await
+                let account = account(password.expose());
+                self.once(login, account)?;
+                let done = self.password(capabilities, &login.user, &password).await;
+                self.remember(login, account, done)
             }
-            Means::Tokens(tokens) => self.token(capabilities, &login.user, tokens).await,
+            Means::Tokens(tokens, made_of) => {
+                // A fresh token would be refused for the same reason.
+                let account = account(made_of);
+                self.once(login, account)?;
+                let done = self.token(capabilities, &login.user, tokens).await;
+                self.remember(login, account, done)
+            }
         }
+    }
+
+    /// Whether the login may be tried: no channel before this one was refused with it just now.
+    fn once(&self, login: &Login, account: Account) -> Result<(), End> {
+        if login.past.rests(account, (self.at)()) { Err(unfit(RESTING)) } else { Ok(()) }
+    }
+
+    fn remember(&self, login: &Login, account: Account, done: Result<(), End>) -> Result<(), End> {
+        if done.as_ref().is_err_and(End::is_refused_login) {
+            login.past.refused(account, (self.at)());
+        }
+        done
     }
 
     /// The secret as it is now: it may have been renewed since the last connection.

@@ -26,7 +26,8 @@ use self::pool::Pool;
 use self::session::Route;
 use self::tls::Tls;
 use self::way::Way;
-use super::ration::{Rate, Ration};
+use super::past::Past;
+use super::ration::Rate;
 use super::resolve::Resolver;
 use super::tls::Identity;
 use super::token;
@@ -183,12 +184,17 @@ impl Smtp {
     /// The channel `name` (for logs and metrics). Fails if a file of its TLS is unusable, the system has no roots, or a
     /// relay's name is none that a certificate could bear. Connects to nobody yet.
     pub fn new(name: &Arc<str>, settings: &Settings) -> anyhow::Result<Self> {
-        Self::with_resolver(name, settings, &Resolver::system())
+        Self::with_resolver(name, settings, &Resolver::system(), &Past::default())
     }
 
-    /// The same, with another way to look up the relays' names.
-    pub fn with_resolver(name: &Arc<str>, settings: &Settings, resolver: &Resolver) -> anyhow::Result<Self> {
-        let login = settings.auth.as_ref().map(Login::new).transpose()?;
+    /// The same, with another way to look up the relays' names, and in the place of a channel with that `past`.
+    pub fn with_resolver(
+        name: &Arc<str>,
+        settings: &Settings,
+        resolver: &Resolver,
+        past: &Past,
+    ) -> anyhow::Result<Self> {
+        let login = settings.auth.as_ref().map(|auth| Login::new(auth, past.clone())).transpose()?;
         let way = |relay: &Relay| {
             let tls = match relay.security {
                 Security::Plain => None,
@@ -199,7 +205,7 @@ impl Smtp {
             anyhow::Ok(Way::new(Route { name, relay, settings, resolver, login, tls }))
         };
         let ways = settings.relays.iter().map(way).collect::<anyhow::Result<Vec<_>>>()?;
-        Ok(Self(Arc::new(Pool::new(ways, settings.connections, Ration::new(&settings.rates)))))
+        Ok(Self(Arc::new(Pool::new(ways, settings.connections, past.ration(&settings.rates)))))
     }
 }
 

@@ -6,19 +6,19 @@ use std::time::Duration;
 
 use super::Security;
 use super::reply::{Reply, printable};
-use super::session::Route;
+use super::session::{At, Route};
 use super::verdict::{End, Event, Phase};
 use super::wire::Wire;
 
 /// Connects, secures, greets and logs in, in the order that `smtps://`, `smtp://` or `smtp+plain://` demands.
-pub(super) async fn open(route: &Route) -> Result<(Wire, Capabilities), End> {
+pub(super) async fn open(route: &Route, at: At<'_>) -> Result<(Wire, Capabilities), End> {
     let (relay, timeouts) = (&route.relay, &route.settings.timeouts);
     let end = |phase| move |event| End { phase, event };
     let mut wire = Wire::connect(relay, &route.resolver, timeouts).await?;
     if let (Security::Implicit, Some(tls)) = (relay.security, &route.tls) {
         wire = wire.secure(tls, timeouts.tls).await.map_err(end(Phase::Tls))?;
     }
-    let mut opening = Opening { wire, route };
+    let mut opening = Opening { wire, route, at };
     opening.expect(Phase::Greeting, timeouts.greeting, 220).await?;
     let mut capabilities = opening.hello().await?;
     if relay.security == Security::StartTls {
@@ -39,6 +39,7 @@ pub(super) async fn open(route: &Route) -> Result<(Wire, Capabilities), End> {
 pub(super) struct Opening<'a> {
     wire: Wire,
     pub(super) route: &'a Route,
+    pub(super) at: At<'a>,
 }
 
 impl Opening<'_> {

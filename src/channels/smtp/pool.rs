@@ -5,15 +5,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::body;
-use super::session::{Ending, Mail};
+use super::session::{At, Ending, Mail};
 use super::verdict::{End, Event, Outcome, Phase};
 use super::way::{NoSession, Way};
 use crate::channels::breaker::Pass;
 use crate::channels::ration::Ration;
-use crate::channels::{Attempt, Gate, Outgoing, Permission, UNSETTLED_PAUSE, Verdict};
+use crate::channels::{Attempt, Gate, MAX_UNSETTLED, Outgoing, Permission, UNSETTLED_PAUSE, UNSETTLED_WAIT, Verdict};
 use crate::clock::Timestamp;
 
 /// So many messages may wait for each connection before another one is opened.
@@ -27,18 +27,21 @@ pub(super) struct Pool {
     most: usize,
     /// Index of the way that was last taken.
     in_use: AtomicUsize,
-    ration: Mutex<Ration>,
+    ration: Arc<Mutex<Ration>>,
+    /// One permit for each `Sent` that is not on disk yet, and for each attempt.
+    unsettled: Arc<Semaphore>,
 }
 
 impl Pool {
-    pub(super) fn new(ways: Vec<Way>, most: usize, ration: Ration) -> Self {
+    pub(super) fn new(ways: Vec<Way>, most: usize, ration: Arc<Mutex<Ration>>) -> Self {
         let most = most.max(1);
         Self {
             ways: ways.into_iter().map(Arc::new).collect(),
             slots: Arc::new(Semaphore::new(most)),
             most,
             in_use: AtomicUsize::new(0),
-            ration: Mutex::new(ration),
+            ration,
+            unsettled: Arc::new(Semaphore::new(MAX_UNSETTLED * most)),
         }
     }
 
@@ -125,15 +128,23 @@ impl Pool {
     async fn send(&self, mail: &Mail<'_>, outgoing: &Outgoing, now: Timestamp) -> Attempt {
         let began = Instant::now();
         let at = || now.plus(began.elapsed());
+        let receipt = timeout(UNSETTLED_WAIT, self.unsettled.clone().acquire_owned()).await;
+        let Ok(Ok(receipt)) = receipt else {
+            let reply = "eight deliveries of each connection are not on disk yet";
+            return hold(at().plus(UNSETTLED_PAUSE), "unsettled", reply);
+        };
         let mut unreached = None;
         for (index, way) in self.ways.iter().enumerate() {
             let Some(pass) = way.enter(at()) else { continue };
             self.in_use.store(index, Ordering::Relaxed);
             match self.send_by(way, pass, mail, outgoing, &at).await {
-                Ok(attempt) => return attempt,
+                Ok(attempt) => {
+                    let sent = matches!(attempt.verdict, Verdict::Sent { .. });
+                    return Attempt { receipt: sent.then_some(receipt), ..attempt };
+                }
                 Err(NoSession::Void) => {}
                 Err(NoSession::Failed(end)) => {
-                    if way.judge(pass, &end, None, at()) == Outcome::Hold(Phase::Auth.name()) {
+                    if end.is_refused_login() {
                         self.ways
                             .iter()
                             .filter(|other| !Arc::ptr_eq(other, way))
@@ -160,13 +171,13 @@ impl Pool {
         pass: Pass,
         mail: &Mail<'_>,
         outgoing: &Outgoing,
-        at: &(impl Fn() -> Timestamp + Sync),
+        at: At<'_>,
     ) -> Result<Attempt, NoSession> {
         // Every holder of a slot is bound by the deadlines of its phases, so the wait is bounded too.
         let Ok(slot) = self.slots.clone().acquire_owned().await else {
             return Ok(withdrawn(Permission::Stopping, at()));
         };
-        let (mut session, reused) = way.session(pass).await?;
+        let (mut session, reused) = way.session(pass, at).await?;
         if let Err(until) = self.ration().take(outgoing.urgent, at()) {
             way.put_back(session, &self.slots, slot);
             return Ok(hold(until, "rate", "the ration is used up"));
@@ -174,42 +185,33 @@ impl Pool {
         let mut ending = session.deliver(mail, &outgoing.permission).await;
         if reused && had_gone(&ending) {
             // The relay had closed the idle connection and we could not know: nothing of this message was heard.
-            session = way.open(pass).await?;
+            session = way.open(pass, at).await?;
             ending = session.deliver(mail, &outgoing.permission).await;
         }
         way.put_back(session, &self.slots, slot);
         Ok(match ending {
-            Ending::Judged(end, receipt) => {
+            Ending::Judged(end) => {
                 let outcome = way.judge(pass, &end, Some(mail.to), at());
-                self.attempt_of(&end, outcome, receipt, at())
+                self.attempt_of(&end, outcome, at())
             }
             Ending::Unfit(reason) => never(reason, "the relay does not announce what this message needs"),
             Ending::Withdrawn(permission) => withdrawn(permission, at()),
-            Ending::Unsettled => {
-                hold(at().plus(UNSETTLED_PAUSE), "unsettled", "eight deliveries of this connection are not on disk yet")
-            }
         })
     }
 
-    fn attempt_of(
-        &self,
-        end: &End,
-        outcome: Outcome,
-        receipt: tokio::sync::OwnedSemaphorePermit,
-        now: Timestamp,
-    ) -> Attempt {
-        let (verdict, receipt) = match outcome {
-            Outcome::Sent => (Verdict::Sent { reference: end.queue_id() }, Some(receipt)),
-            Outcome::Later => (Verdict::Later, None),
-            Outcome::Never(reason) => (Verdict::Never { reason }, None),
-            Outcome::Ambiguous => (Verdict::Ambiguous, None),
+    fn attempt_of(&self, end: &End, outcome: Outcome, now: Timestamp) -> Attempt {
+        let verdict = match outcome {
+            Outcome::Sent => Verdict::Sent { reference: end.queue_id() },
+            Outcome::Later => Verdict::Later,
+            Outcome::Never(reason) => Verdict::Never { reason },
+            Outcome::Ambiguous => Verdict::Ambiguous,
             // Until this relay may be tried again, or at once if there is another.
             Outcome::Hold(why) => match self.ways_gate(now) {
-                Gate::Shut { until, .. } => (Verdict::Hold { until, why }, None),
-                Gate::Open | Gate::Few(_) | Gate::Probe => (Verdict::Hold { until: now, why }, None),
+                Gate::Shut { until, .. } => Verdict::Hold { until, why },
+                Gate::Open | Gate::Few(_) | Gate::Probe => Verdict::Hold { until: now, why },
             },
         };
-        Attempt { verdict, code: end.code(), reply: end.to_string(), receipt }
+        Attempt { verdict, code: end.code(), reply: end.to_string(), receipt: None }
     }
 
     pub(super) async fn close(&self) {
@@ -225,7 +227,7 @@ impl Pool {
 
 /// Whether a transaction failed because the connection had ended before it began.
 fn had_gone(ending: &Ending) -> bool {
-    let Ending::Judged(End { phase: Phase::Mail, event }, _) = ending else { return false };
+    let Ending::Judged(End { phase: Phase::Mail, event }) = ending else { return false };
     match event {
         Event::Closed | Event::Io(_) => true,
         Event::Reply(reply) => reply.code == 421,

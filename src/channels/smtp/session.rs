@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 
 use super::login::Login;
 use super::opening::{self, Capabilities};
@@ -16,13 +16,17 @@ use super::verdict::{End, Event, Phase};
 use super::wire::Wire;
 use super::{Relay, Settings};
 use crate::channels::resolve::Resolver;
-use crate::channels::{Handover, MAX_UNSETTLED, Permission, UNSETTLED_WAIT};
+use crate::channels::{Handover, Permission};
+use crate::clock::Timestamp;
 use crate::{crash, metrics};
 
 /// How long to look for the reason why a body could not be written.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long a goodbye may take.
 const QUIT: Duration = Duration::from_secs(1);
+
+/// Tells the time.
+pub(super) type At<'a> = &'a (dyn Fn() -> Timestamp + Sync);
 
 /// Where sessions go, and how.
 pub(super) struct Route {
@@ -51,14 +55,12 @@ pub(super) struct Mail<'a> {
 
 /// What became of one transaction.
 pub(super) enum Ending {
-    /// It took place; the receipt is for a `Sent`.
-    Judged(End, OwnedSemaphorePermit),
+    /// It took place.
+    Judged(End),
     /// The relay announced that it cannot take this: the reason of a `Never`.
     Unfit(&'static str),
     /// We may not deliver any more.
     Withdrawn(Permission),
-    /// Too many `Sent` of this session are not on disk yet.
-    Unsettled,
 }
 
 /// An open connection that is ready for a transaction.
@@ -67,8 +69,6 @@ pub(super) struct Session {
     route: Arc<Route>,
     capabilities: Capabilities,
     usable: bool,
-    /// One permit for each `Sent` that is not on disk yet.
-    unsettled: Arc<Semaphore>,
     pub(super) opened: Instant,
     pub(super) transactions: usize,
     _counted: Counted,
@@ -76,14 +76,13 @@ pub(super) struct Session {
 
 impl Session {
     /// A session on a connection that is open and logged in.
-    pub(super) async fn open(route: &Arc<Route>) -> Result<Self, End> {
-        let (wire, capabilities) = opening::open(route).await?;
+    pub(super) async fn open(route: &Arc<Route>, at: At<'_>) -> Result<Self, End> {
+        let (wire, capabilities) = opening::open(route, at).await?;
         Ok(Self {
             wire,
             route: route.clone(),
             capabilities,
             usable: true,
-            unsettled: Arc::new(Semaphore::new(MAX_UNSETTLED)),
             opened: Instant::now(),
             transactions: 0,
             _counted: Counted::new(&route.name),
@@ -110,14 +109,11 @@ impl Session {
         if !mail.to.is_ascii() && !international {
             return Ending::Unfit("no-smtputf8");
         }
-        let Ok(Ok(receipt)) = timeout(UNSETTLED_WAIT, self.unsettled.clone().acquire_owned()).await else {
-            return Ending::Unsettled;
-        };
         self.usable = false;
         self.transactions += 1;
         let written_by = Instant::now() + self.route.settings.timeouts.until_written();
         if let Err(end) = self.envelope(mail).await {
-            return Ending::Judged(end, receipt);
+            return Ending::Judged(end);
         }
         // After 354 nothing but the end of the connection takes a mail back: RSET would be a line of it.
         let permission = *permission.borrow();
@@ -125,7 +121,7 @@ impl Session {
             return Ending::Withdrawn(permission);
         }
         mail.handover.begin();
-        Ending::Judged(self.body(mail, written_by).await, receipt)
+        Ending::Judged(self.body(mail, written_by).await)
     }
 
     /// Body and dot in one write, and the reply to them.

@@ -67,6 +67,9 @@ pub struct End {
 /// What makes two refusals the same: where, code and enhanced code. Their texts may name the recipient.
 pub(super) type Refusal = (Phase, u16, Option<Enhanced>);
 
+/// What is said of a login that is not repeated yet.
+pub(super) const RESTING: &str = "the login was refused less than half a minute ago";
+
 /// The verdict without its times and texts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
@@ -125,6 +128,12 @@ impl End {
         self.phase >= Phase::Mail
             && matches!(reply.code, 500..=503 | 555)
             && !matches!(reply.enhanced(), Some(Enhanced(_, 1, _)))
+    }
+
+    /// Whether somebody said no to who we are, now or a moment ago: a relay that only cannot log us in has not.
+    pub(super) fn is_refused_login(&self) -> bool {
+        let refused = matches!(self.event, Event::Reply(Reply { code: 400.., .. }) | Event::Unfit(RESTING));
+        self.phase == Phase::Auth && refused
     }
 
     /// What of a reply would be the same if it were said to everybody.

@@ -9,17 +9,16 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
 use super::Limits;
-use super::session::{Route, Session};
+use super::session::{At, Route, Session};
 use super::streak::Streak;
 use super::verdict::{End, Event, Outcome, Phase, Scope};
 use crate::channels::breaker::{Breaker, Failure, Pass};
+use crate::channels::past::LOGIN_REST;
 use crate::channels::{Gate, jitter};
-use crate::clock::Timestamp;
+use crate::clock::{Clock, Timestamp};
 
 /// How long a route is left alone that has said 421.
 const CLOSING: Duration = Duration::from_mins(1);
-/// A password that one relay refused is not tried at another one sooner.
-const LOGIN_REST: Duration = Duration::from_secs(30);
 /// So many messages must be answered before one more connection is allowed again after a failure.
 const EARNS_ONE: usize = 8;
 
@@ -56,7 +55,7 @@ struct Parked {
 pub(super) enum NoSession {
     /// Another connection has failed meanwhile.
     Void,
-    /// Opening one failed.
+    /// Opening one failed; the breaker knows.
     Failed(End),
 }
 
@@ -101,7 +100,7 @@ impl Way {
 
     /// A session outside of the count, which nothing is sent on.
     pub(super) async fn probe(&self) -> anyhow::Result<()> {
-        match Session::open(&self.route).await {
+        match Session::open(&self.route, &|| Clock::system().now()).await {
             Ok(session) => {
                 session.quit().await;
                 Ok(())
@@ -112,13 +111,13 @@ impl Way {
     }
 
     /// A session that is ready, and whether it has been used before.
-    pub(super) async fn session(&self, pass: Pass) -> Result<(Session, bool), NoSession> {
+    pub(super) async fn session(&self, pass: Pass, at: At<'_>) -> Result<(Session, bool), NoSession> {
         while let Some(mut session) = self.take() {
             if session.is_silent().await {
                 return Ok((session, true));
             }
         }
-        Ok((self.open(pass).await?, false))
+        Ok((self.open(pass, at).await?, false))
     }
 
     /// A parked session that may still be used. Those that may not are dropped, which closes them.
@@ -132,15 +131,22 @@ impl Way {
         None
     }
 
-    /// A new session, if the pass still counts when its turn has come.
-    pub(super) async fn open(&self, pass: Pass) -> Result<Session, NoSession> {
+    /// A new session, if the pass still counts when its turn has come. A failure is judged before the next one's turn.
+    pub(super) async fn open(&self, pass: Pass, at: At<'_>) -> Result<Session, NoSession> {
         let _alone = self.opening.lock().await;
         if !self.state().breaker.is_valid(pass) {
             return Err(NoSession::Void);
         }
-        let session = Session::open(&self.route).await.map_err(NoSession::Failed)?;
-        self.state().known = true;
-        Ok(session)
+        match Session::open(&self.route, at).await {
+            Ok(session) => {
+                self.state().known = true;
+                Ok(session)
+            }
+            Err(end) => {
+                self.judge(pass, &end, None, at());
+                Err(NoSession::Failed(end))
+            }
+        }
     }
 
     /// Parks a session for the next message, or ends it.

@@ -21,7 +21,7 @@ pub(in crate::channels) struct Endpoint {
     pub client: Client,
     name: Arc<str>,
     breaker: Mutex<Breaker>,
-    ration: Mutex<Ration>,
+    ration: Arc<Mutex<Ration>>,
     /// One permit for each `Sent` that is not on disk yet, and for each request.
     unsettled: Arc<Semaphore>,
 }
@@ -83,7 +83,13 @@ impl Endpoint {
     /// With at most `connections` requests at once.
     pub fn new(name: Arc<str>, client: Client, connections: usize, rates: &[Rate]) -> Self {
         let unsettled = Arc::new(Semaphore::new(MAX_UNSETTLED * connections.max(1)));
-        Self { client, name, breaker: Mutex::default(), ration: Mutex::new(Ration::new(rates)), unsettled }
+        let ration = Arc::new(Mutex::new(Ration::new(rates)));
+        Self { client, name, breaker: Mutex::default(), ration, unsettled }
+    }
+
+    /// Goes on with what is left of the ration.
+    pub fn resume(&mut self, ration: Arc<Mutex<Ration>>) {
+        self.ration = ration;
     }
 
     /// The ration first: while it is used up the endpoint is of no use.
