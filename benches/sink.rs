@@ -34,7 +34,8 @@ pub struct Sink {
 
 impl Sink {
     pub fn start() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        // Below the ports that the system gives to clients: while the sink is away, nobody else shall sit there.
+        let listener = (10_000..20_000).find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok()).unwrap();
         let sink = Self { address: listener.local_addr().unwrap(), state: Arc::default() };
         sink.listen(listener);
         sink

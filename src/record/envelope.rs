@@ -194,8 +194,10 @@ impl Item<'_> {
 /// Whether valid JSON nests deeper than [`MAX_DEPTH`]. Nearly every record has fewer brackets than that; counting them
 /// runs at memory speed, and only the others are walked.
 fn is_deep(raw: &str) -> bool {
-    let opens = |byte: &u8| matches!(byte, b'{' | b'[');
-    if raw.as_bytes().iter().filter(|byte| opens(byte)).count() <= MAX_DEPTH {
+    // The two differ in one bit. 255 at a time, so that a byte can count them and 32 are compared at once.
+    let opens = |byte: &u8| u8::from(byte | 0x20 == b'{');
+    let count = |block: &[u8]| usize::from(block.iter().map(opens).sum::<u8>());
+    if raw.as_bytes().chunks(255).map(count).sum::<usize>() <= MAX_DEPTH {
         return false;
     }
     let (mut depth, mut string, mut escaped) = (0_usize, false, false);
