@@ -67,7 +67,11 @@ impl Sink {
     /// Listens again, on the same port.
     pub fn come_back(&self) {
         self.state.away.store(false, Ordering::Relaxed);
-        self.listen(TcpListener::bind(self.address).unwrap());
+        // A connection of before may still hold the port for a moment.
+        let again = || TcpListener::bind(self.address).ok();
+        let waits = std::iter::repeat_with(|| std::thread::sleep(Duration::from_millis(100))).take(100);
+        let listener = again().or_else(|| waits.into_iter().find_map(|()| again()));
+        self.listen(listener.expect("the sink's port is free again"));
     }
 
     /// From now on three of ten RCPT are answered with 451, or none.
