@@ -37,7 +37,7 @@
 //! serve it; [`cli`] holds one command per file; [`demo`] plays the whole path on one machine. [`clock`] is the only place
 //! that asks for the time, [`secret`] the only type for what must not be printed, [`crash`] the steps at which the crash
 //! suite kills the process, [`nearest`] the "did you mean",
-//! [`network`] the addresses that a rule or a channel means.
+//! [`network`] the addresses that a rule or a channel means, [`lookup`] the rows that rules and templates look things up in.
 
 pub mod app;
 pub mod channels;
@@ -51,6 +51,7 @@ pub mod dispatch;
 pub mod http;
 pub mod intake;
 pub mod logging;
+pub mod lookup;
 pub mod metrics;
 pub mod nearest;
 pub mod network;

@@ -16,12 +16,14 @@ pub mod parse;
 mod path;
 #[cfg(test)]
 pub(crate) mod tests;
+pub mod window;
 
 pub use condition::{Check, Condition, FailedLeaf, List, Place, Quantifier, Test};
 pub use field::{FIELDS, Field, GROUP_BY, Subject};
 pub use fold::fold;
 pub use operator::{Op, Order, Wanted};
 pub use path::Path;
+pub use window::{ListEntry, Window};
 
 use index::Index;
 
