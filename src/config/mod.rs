@@ -228,6 +228,7 @@ fn build(
         policies,
         channels: channel::names(reading),
         rooms: channel::rooms(reading),
+        dialects: Vec::new(),
         templates: templates_of_rules,
         templates_for_rooms: templates_for_rooms.unwrap_or_default(),
     };

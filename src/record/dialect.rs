@@ -1,37 +1,99 @@
-//! Owns the closed set of dialects: families of records with one schema each.
+//! Owns the dialects: families of records with one schema. Ours are a closed set; a mapping table adds one of any name.
 
-use schemars::JsonSchema;
-use serde::Serialize;
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::sync::{Mutex, PoisonError};
 
-words! {
-    /// A family of records with one schema.
-    Dialect {
-        /// Entra directory audit logs.
-        EntraAudit = "entra.audit",
-        /// Sign-ins of people and of applications.
-        EntraSignIn = "entra.signin",
-        /// Risk detections and risky users.
-        EntraRisk = "entra.risk",
-        /// Azure's Activity log.
-        AzureActivity = "azure.activity",
-        /// Alerts and incidents of Defender.
-        DefenderAlert = "defender.alert",
-        /// Defender's recommendations.
-        DefenderAssessment = "defender.assessment",
-        /// Findings below a recommendation.
-        DefenderFinding = "defender.finding",
-        /// Controls of a standard.
-        DefenderCompliance = "defender.compliance",
-        /// Alerts of Elastic.
-        ElasticAlert = "elastic.alert",
-        /// Our own: what became of messages and channels.
-        AuditbellDelivery = "auditbell.delivery",
-        /// Everything else; identity and time are still read.
-        Other = "other",
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Serialize, Serializer};
+
+/// A family of records with one schema.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum Dialect {
+    /// Entra directory audit logs.
+    EntraAudit,
+    /// Sign-ins of people and of applications.
+    EntraSignIn,
+    /// Risk detections and risky users.
+    EntraRisk,
+    /// Azure's Activity log.
+    AzureActivity,
+    /// Alerts and incidents of Defender.
+    DefenderAlert,
+    /// Defender's recommendations.
+    DefenderAssessment,
+    /// Findings below a recommendation.
+    DefenderFinding,
+    /// Controls of a standard.
+    DefenderCompliance,
+    /// Alerts of Elastic.
+    ElasticAlert,
+    /// Our own: what became of messages and channels.
+    AuditbellDelivery,
+    /// Everything else; identity and time are still read.
+    Other,
+    /// Read by a mapping table, one of ours or of the configuration.
+    Mapped(Mapped),
+}
+
+/// The dialect of a mapping table.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Mapped {
+    /// Lives as long as the process: there are as many as tables were ever configured in it.
+    name: &'static str,
+    /// `identity = "state"`.
+    of_things: bool,
+}
+
+impl Mapped {
+    /// The dialect of the table `name`; the same for the same name, whenever it is asked for.
+    #[must_use]
+    pub fn new(name: &str, of_things: bool) -> Self {
+        static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+        // A set of texts is whole whatever happened to who held it.
+        let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = names.get(name).copied();
+        let name = known.unwrap_or_else(|| Box::leak(Box::from(name)));
+        names.insert(name);
+        Self { name, of_things }
     }
 }
 
 impl Dialect {
+    /// Every one but those of mapping tables, in order.
+    pub const BUILT_IN: &'static [Self] = &[
+        Self::EntraAudit,
+        Self::EntraSignIn,
+        Self::EntraRisk,
+        Self::AzureActivity,
+        Self::DefenderAlert,
+        Self::DefenderAssessment,
+        Self::DefenderFinding,
+        Self::DefenderCompliance,
+        Self::ElasticAlert,
+        Self::AuditbellDelivery,
+        Self::Other,
+    ];
+
+    /// As printed and configured.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::EntraAudit => "entra.audit",
+            Self::EntraSignIn => "entra.signin",
+            Self::EntraRisk => "entra.risk",
+            Self::AzureActivity => "azure.activity",
+            Self::DefenderAlert => "defender.alert",
+            Self::DefenderAssessment => "defender.assessment",
+            Self::DefenderFinding => "defender.finding",
+            Self::DefenderCompliance => "defender.compliance",
+            Self::ElasticAlert => "elastic.alert",
+            Self::AuditbellDelivery => "auditbell.delivery",
+            Self::Other => "other",
+            Self::Mapped(mapped) => mapped.name,
+        }
+    }
+
     /// Whether we write it ourselves. A rule sees such records only if it names their dialect.
     #[must_use]
     pub const fn is_own(self) -> bool {
@@ -53,16 +115,28 @@ impl Dialect {
             | Self::DefenderFinding
             | Self::AuditbellDelivery
             | Self::Other => false,
+            Self::Mapped(mapped) => mapped.of_things,
         }
     }
 }
 
-impl std::str::FromStr for Dialect {
-    type Err = anyhow::Error;
+impl Serialize for Dialect {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
 
-    /// The word of `on = …`.
-    fn from_str(word: &str) -> Result<Self, Self::Err> {
-        let known = Self::ALL.iter().copied().find(|dialect| dialect.as_str() == word);
-        known.ok_or_else(|| anyhow::anyhow!("not a dialect"))
+impl JsonSchema for Dialect {
+    fn schema_name() -> Cow<'static, str> {
+        "Dialect".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let known: Vec<_> = Self::BUILT_IN.iter().map(|dialect| dialect.as_str()).collect();
+        json_schema!({
+            "description": "A family of records with one schema: one of the examples, or the name of a mapping table.",
+            "type": "string",
+            "examples": known,
+        })
     }
 }

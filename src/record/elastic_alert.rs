@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::field::{self, Fields, opened};
-use super::{EntityKind, Moment, Problem, ProblemCode, Record, Severity, Target};
+use super::{EntityKind, Moment, Record, Target};
 
 /// What a rule may want to look at: the name of the detail and where it stands.
 const DETAILS: &[(&str, &str)] = &[
@@ -64,21 +64,13 @@ pub(super) fn read(record: &mut Record, tree: &Value) -> (Option<String>, Moment
         .flatten()
         .collect::<Vec<_>>()
         .join(" ");
-    read_severity(record, at("kibana.alert.severity").or_else(|| at("kibana.alert.rule.parameters.severity")));
+    record.read_severity(at("kibana.alert.severity").or_else(|| at("kibana.alert.rule.parameters.severity")));
     let details = DETAILS.iter().filter_map(|(name, path)| Some(((*name).to_owned(), joined(&document, path)?)));
     record.details.extend(details);
     record.tactics = tactics(&document);
     record.targets = targets(&document);
     let times = ["kibana.alert.original_time", "kibana.alert.start", "@timestamp"].map(|path| value(&document, path));
     (at("kibana.alert.uuid"), Moment::first(times))
-}
-
-fn read_severity(record: &mut Record, word: Option<String>) {
-    let Some(word) = word.map(|word| word.to_lowercase()) else { return };
-    record.severity = Severity::ALL.iter().copied().find(|severity| severity.as_str() == word);
-    if record.severity.is_none() {
-        record.problems.push(Problem::at(ProblemCode::SeverityUnknown, "severity", &word));
-    }
 }
 
 /// The first value at `path`, whichever of its dots are part of a name and which lead into an object.

@@ -45,6 +45,17 @@ impl<'a> Fields<'a> {
         names.iter().find_map(|name| self.text(name))
     }
 
+    /// The pairs of a list of `{key, value}` or `{name, value}`, values as text, what is neither text nor number as JSON.
+    pub(super) fn pairs(self, name: &str) -> Vec<(String, String)> {
+        let list = self.get(name).map(opened);
+        let pair = |pair: Fields<'_>| {
+            let value = pair.get("value")?;
+            let text = text(value).or_else(|| (!value.is_string()).then(|| value.to_string()))?;
+            Some((pair.first_text(&["key", "name"])?, text))
+        };
+        list.as_deref().and_then(Value::as_array).into_iter().flatten().map(Fields::of).filter_map(pair).collect()
+    }
+
     /// No object, or one without a value that says something.
     pub(super) fn is_empty(self) -> bool {
         self.0.is_none_or(|map| map.values().all(|value| value.is_null() || text(value).is_none() && value.is_string()))

@@ -33,7 +33,8 @@ pub fn head(raw: &str) -> Head<'_> {
         | Dialect::DefenderAssessment
         | Dialect::DefenderFinding
         | Dialect::DefenderCompliance
-        | Dialect::ElasticAlert => {
+        | Dialect::ElasticAlert
+        | Dialect::Mapped(_) => {
             let position = Position { source: "".into(), topic: None, partition: None, offset: None, index: 0 };
             let Record { dialect, operation, activity, .. } = Record::read(raw, position, None);
             Head { dialect, operation: operation.map(Cow::Owned), activity: activity.map(Cow::Owned) }

@@ -35,29 +35,6 @@ macro_rules! visit_numbers_as {
     };
 }
 
-/// Defines a closed set with one spelling per member, for text and JSON alike.
-macro_rules! words {
-    ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])* $member:ident = $word:literal),+ $(,)? }) => {
-        $(#[$meta])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, JsonSchema)]
-        pub enum $name {
-            $($(#[$doc])* #[serde(rename = $word)] $member),+
-        }
-
-        impl $name {
-            /// Every member, in order.
-            pub const ALL: &'static [Self] = &[$(Self::$member),+];
-
-            /// As printed and configured.
-            pub const fn as_str(self) -> &'static str {
-                match self {
-                    $(Self::$member => $word),+
-                }
-            }
-        }
-    };
-}
-
 mod azure_activity;
 mod by_self;
 mod defender;
@@ -66,18 +43,22 @@ mod elastic_alert;
 mod entra;
 pub mod envelope;
 mod field;
+pub mod fold;
 mod head;
 mod identity;
 mod mend;
 mod other;
 pub mod own;
+pub mod path;
 mod recover;
 pub mod time;
 pub mod view;
+mod words;
 
 pub use dialect::Dialect;
 pub use head::{Head, head};
 pub use identity::Identity;
+pub use words::{EntityKind, Flag, ProblemCode, Severity};
 
 use field::Fields;
 
@@ -97,85 +78,6 @@ pub struct Position {
     pub offset: Option<i64>,
     /// Which record of the envelope, from 0.
     pub index: u32,
-}
-
-words! {
-    /// How grave; ordered, so that `Low < High`.
-    #[expect(missing_docs, reason = "the names say it")]
-    Severity {
-        Informational = "informational",
-        Low = "low",
-        Medium = "medium",
-        High = "high",
-        Critical = "critical",
-    }
-}
-
-words! {
-    /// What sort of thing an actor or target is.
-    #[expect(missing_docs, reason = "the names say it")]
-    #[derive(Default)]
-    EntityKind {
-        User = "user",
-        Group = "group",
-        Device = "device",
-        App = "app",
-        Role = "role",
-        Policy = "policy",
-        Directory = "directory",
-        Domain = "domain",
-        Host = "host",
-        Ip = "ip",
-        File = "file",
-        Process = "process",
-        Url = "url",
-        Mailbox = "mailbox",
-        Resource = "resource",
-        /// A service of the directory itself.
-        System = "system",
-        #[default]
-        Other = "other",
-    }
-}
-
-words! {
-    /// What sort of record it is besides. A record with a quiet one of these is matched only by rules that name `flags`.
-    Flag {
-        /// Made by the producer to try the connection.
-        Sample = "sample",
-        /// Part of a regular dump of everything, not a change.
-        Snapshot = "snapshot",
-        /// Several alerts in one.
-        Incident = "incident",
-    }
-}
-
-words! {
-    /// What was mended or could not be read.
-    ProblemCode {
-        /// The record's time was missing or unreadable; the broker's is shown.
-        TimeFromBroker = "time-from-broker",
-        /// There is no time at all.
-        TimeMissing = "time-missing",
-        /// The producer gave no id; the content's hash is shown.
-        IdMissing = "id-missing",
-        /// The record was no JSON until its quotes or line breaks were mended.
-        JsonRepaired = "json-repaired",
-        /// A string begins as JSON and is none; it is shown as text.
-        NestedJsonInvalid = "nested-json-invalid",
-        /// Bytes that are no text were replaced by U+FFFD.
-        TextCleaned = "text-cleaned",
-        /// The result is a word we do not know; it is shown in lower case.
-        ResultUnknown = "result-unknown",
-        /// The severity is a word we do not know.
-        SeverityUnknown = "severity-unknown",
-        /// A user without id and user principal name.
-        TargetWithoutIdentity = "target-without-identity",
-        /// A word or mask in the place of an address.
-        AddressPlaceholder = "address-placeholder",
-        /// No dialect known to us has these fields.
-        DialectUnknown = "dialect-unknown",
-    }
 }
 
 /// Who did it.
@@ -304,7 +206,7 @@ impl Record {
             Dialect::DefenderCompliance => defender::posture::compliance(&mut record, outer, properties),
             Dialect::ElasticAlert => elastic_alert::read(&mut record, &tree),
             Dialect::AuditbellDelivery => own::read(&mut record, outer),
-            Dialect::Other => other::read(&mut record, outer, properties),
+            Dialect::Mapped(_) | Dialect::Other => other::read(&mut record, outer, properties),
         };
         record.by_self = by_self::by_self(record.actor.as_ref(), &record.targets);
         record.settle(id, &time, broker_time, &tree);

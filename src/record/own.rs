@@ -189,8 +189,7 @@ pub(super) fn read(record: &mut Record, outer: Fields<'_>) -> (Option<String>, M
     record.category = outer.text("category");
     record.service = Some(SOURCE.into());
     record.resource = outer.text("channel");
-    record.severity =
-        outer.text("severity").and_then(|word| Severity::ALL.iter().copied().find(|known| known.as_str() == word));
+    record.severity = outer.text("severity").and_then(|word| Severity::named(&word));
     record.targets = outer.text("recipient").map(|recipient| target(&recipient)).into_iter().collect();
     for key in ["channel", "rule", "reason", "message", "kind", "attempts", "code"] {
         record.details.extend(outer.text(key).map(|value| (key.to_owned(), value)));

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::nearest::nearest as nearest_word;
 
-use super::fold::fold;
+use crate::record::fold::fold;
 
 /// Names that services build from a method: `POST UserAuthMethod.…`. New ones appear without notice.
 const PREFIXES: [&str; 4] =

@@ -9,9 +9,9 @@ use serde_json::Value;
 use crate::record::Record;
 
 use super::field::Subject;
-use super::fold::fold;
 use super::operator::{Op, Wanted};
-use super::path::{self, Path};
+use crate::record::fold::fold;
+use crate::record::path::{self, Path};
 
 /// A `when` or an `unless`, or a part of one.
 #[derive(Clone, Debug)]

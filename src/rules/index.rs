@@ -7,12 +7,14 @@ use std::collections::HashMap;
 use crate::record::{Dialect, Head};
 
 use super::Rule;
-use super::fold::fold;
+use crate::record::fold::fold;
 
 /// (dialect, folded operation) → places of rules, in config order.
 #[derive(Debug, Default)]
 pub(super) struct Index {
     dialects: HashMap<Dialect, Entry>,
+    /// Rules on every dialect but our own.
+    any: Entry,
 }
 
 #[derive(Debug, Default)]
@@ -26,41 +28,59 @@ impl Index {
     pub(super) fn new(rules: &[Rule]) -> Self {
         let mut index = Self::default();
         for (place, rule) in rules.iter().enumerate() {
-            for dialect in Dialect::ALL.iter().filter(|dialect| rule.concerns(**dialect)) {
-                let entry = index.dialects.entry(*dialect).or_default();
-                match rule.when.on("operation") {
-                    None => entry.rest.push(place),
-                    Some(test) => test.equal().unwrap_or_default().iter().for_each(|operation| {
-                        let places = entry.by_operation.entry(operation.clone()).or_default();
-                        // Two spellings of one operation in one list fold to the same key.
-                        if places.last() != Some(&place) {
-                            places.push(place);
-                        }
-                    }),
-                }
+            if rule.on.is_empty() {
+                index.any.add(place, rule);
+            }
+            for dialect in &rule.on {
+                index.dialects.entry(*dialect).or_default().add(place, rule);
             }
         }
         index
     }
 
+    /// The entries that hold the rules of `dialect`.
+    fn of(&self, dialect: Dialect) -> impl Iterator<Item = &Entry> {
+        let any = (!dialect.is_own()).then_some(&self.any);
+        self.dialects.get(&dialect).into_iter().chain(any)
+    }
+
     /// Whether any rule could match.
     pub(super) fn wants(&self, head: &Head<'_>) -> bool {
-        let Some(entry) = self.dialects.get(&head.dialect) else { return false };
-        !entry.rest.is_empty() || names(head).any(|name| entry.by_operation.contains_key(name.as_str()))
+        let names = names(head);
+        let named = |entry: &Entry| names.iter().flatten().any(|name| entry.by_operation.contains_key(name.as_str()));
+        self.of(head.dialect).any(|entry| !entry.rest.is_empty() || named(entry))
     }
 
     /// Places of the rules that could match, in config order.
     pub(super) fn candidates(&self, head: &Head<'_>) -> Vec<usize> {
-        let Some(entry) = self.dialects.get(&head.dialect) else { return Vec::new() };
-        let mut places = entry.rest.clone();
-        places.extend(names(head).filter_map(|name| entry.by_operation.get(name.as_str())).flatten());
+        let names = names(head);
+        let mut places = Vec::new();
+        for entry in self.of(head.dialect) {
+            places.extend_from_slice(&entry.rest);
+            places.extend(names.iter().flatten().filter_map(|name| entry.by_operation.get(name.as_str())).flatten());
+        }
         places.sort_unstable();
         places.dedup();
         places
     }
 }
 
+impl Entry {
+    fn add(&mut self, place: usize, rule: &Rule) {
+        match rule.when.on("operation") {
+            None => self.rest.push(place),
+            Some(test) => test.equal().unwrap_or_default().iter().for_each(|operation| {
+                let places = self.by_operation.entry(operation.clone()).or_default();
+                // Two spellings of one operation in one list fold to the same key, and so does a dialect named twice.
+                if places.last() != Some(&place) {
+                    places.push(place);
+                }
+            }),
+        }
+    }
+}
+
 /// The folded names that the condition `operation` is matched against.
-fn names(head: &Head<'_>) -> impl Iterator<Item = String> {
-    [&head.operation, &head.activity].into_iter().flatten().map(|name| fold(name))
+fn names(head: &Head<'_>) -> [Option<String>; 2] {
+    [&head.operation, &head.activity].map(|name| name.as_deref().map(fold))
 }

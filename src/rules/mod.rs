@@ -9,20 +9,18 @@ use crate::record::{Dialect, Flag, Head, Record, Severity};
 pub mod catalogue;
 mod condition;
 mod field;
-mod fold;
 mod index;
 mod operator;
 pub mod parse;
-mod path;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod window;
 
+pub use crate::record::fold::fold;
+pub use crate::record::path::Path;
 pub use condition::{Check, Condition, FailedLeaf, List, Place, Quantifier, Test};
 pub use field::{FIELDS, Field, GROUP_BY, Subject};
-pub use fold::fold;
 pub use operator::{Op, Order, Wanted};
-pub use path::Path;
 pub use window::{ListEntry, Window};
 
 use index::Index;

@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use regex::{Regex, RegexBuilder};
 use serde::Serialize;
 
-use super::fold::{fold, fold_spaces};
 use crate::network::Network;
 use crate::record::Severity;
+use crate::record::fold::{fold, fold_spaces};
 
 /// Bound of a compiled pattern; a rule file with hundreds of them stays below some megabytes.
 const PATTERN_BYTES: usize = 1 << 20;
@@ -114,8 +114,7 @@ impl Wanted {
 /// The severity of this name.
 #[must_use]
 pub fn severity(text: &str) -> Option<Severity> {
-    let folded = fold(text);
-    Severity::ALL.iter().copied().find(|severity| severity.as_str() == folded)
+    Severity::named(&fold(text))
 }
 
 /// The address in a text, a port and brackets left out: `192.0.2.7:443`, `[2001:db8::1]:443`, `[2001:db8::1]`.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -58,6 +57,8 @@ pub struct Scope {
     pub channels: Vec<Arc<str>>,
     /// Those of them that are rooms.
     pub rooms: Vec<Arc<str>>,
+    /// The dialects of mapping tables.
+    pub dialects: Vec<Dialect>,
     /// Names of templates; `None` = not checked.
     pub templates: Option<Vec<String>>,
     /// Those of them that make no mail.
@@ -107,6 +108,13 @@ struct Reader<'a, 'i> {
     scope: &'a Scope,
     fault: &'a mut Faults<'a>,
     faulty: bool,
+}
+
+impl Scope {
+    /// Every dialect there is.
+    fn dialects(&self) -> impl Iterator<Item = Dialect> {
+        Dialect::BUILT_IN.iter().chain(&self.dialects).copied()
+    }
 }
 
 impl<'a> Reader<'a, '_> {
@@ -214,13 +222,13 @@ impl<'a> Reader<'a, '_> {
         }
         let mut dialects = Vec::with_capacity(names.len());
         for (span, name) in names {
-            match Dialect::from_str(name) {
-                Ok(dialect) => dialects.push(dialect),
-                Err(_) if name == "any" => {
+            match self.scope.dialects().find(|dialect| dialect.as_str() == name) {
+                Some(dialect) => dialects.push(dialect),
+                None if name == "any" => {
                     self.fault(span, "on", "`any` stands alone: on = \"any\"".into());
                 }
-                Err(_) => {
-                    let known: Vec<_> = Dialect::ALL.iter().map(|dialect| dialect.as_str()).chain(["any"]).collect();
+                None => {
+                    let known: Vec<_> = self.scope.dialects().map(Dialect::as_str).chain(["any"]).collect();
                     self.unknown(span, "on", "dialect", name, &known);
                 }
             }
@@ -315,8 +323,7 @@ impl<'a> Reader<'a, '_> {
 
     fn severity(&mut self) -> Option<Severity> {
         let known: Vec<_> = Severity::ALL.iter().map(|severity| severity.as_str()).collect();
-        let word = self.word("severity", &known)?;
-        Severity::ALL.iter().copied().find(|severity| severity.as_str() == word)
+        self.word("severity", &known).and_then(Severity::named)
     }
 
     fn max_age(&mut self) -> Duration {

@@ -7,7 +7,7 @@ mod entities;
 
 use serde_json::Value;
 
-use super::{add_detail, add_details, read_severity};
+use super::{add_detail, add_details};
 use crate::record::azure_activity::subscription;
 use crate::record::field::{self, Fields, opened};
 use crate::record::{Flag, Moment, Record};
@@ -44,7 +44,7 @@ pub(in crate::record) fn read<'a>(
     record.state = outer.first_text(&["status", "resultType"]).or_else(|| outer.object("status").text("value"));
     let end = outer.first_text(&["EndTimeUtc", "EndTime", "lastUpdateDateTime", "lastModifiedDateTime"]);
     record.revision = [record.state.clone(), end].into_iter().flatten().collect::<Vec<_>>().join(" ");
-    read_severity(record, either(&["Severity", "AlertSeverity"]));
+    record.read_severity(either(&["Severity", "AlertSeverity"]));
     record.resource =
         outer.first_text(&["AzureResourceId", "resourceId", "_ResourceId"]).or_else(|| either(&["azureResourceId"]));
     record.subscription = record

@@ -4,22 +4,8 @@
 pub(super) mod alert;
 pub(super) mod posture;
 
+use super::Record;
 use super::field::{self, Fields};
-use super::{Problem, ProblemCode, Record, Severity};
-
-/// The producer's word for the severity; `informational` has several spellings.
-fn read_severity(record: &mut Record, word: Option<String>) {
-    let Some(word) = word.map(|word| word.to_lowercase()) else { return };
-    let known = match word.as_str() {
-        "info" | "information" => "informational",
-        "moderate" => "medium",
-        other => other,
-    };
-    record.severity = Severity::ALL.iter().copied().find(|severity| severity.as_str() == known);
-    if record.severity.is_none() && !["unknown", "unspecified", "none", "unknownfuturevalue"].contains(&known) {
-        record.problems.push(Problem::at(ProblemCode::SeverityUnknown, "severity", &word));
-    }
-}
 
 /// Every text of an object as a detail, under the producer's own name; what is there already stays.
 fn add_details(record: &mut Record, fields: Fields<'_>) {

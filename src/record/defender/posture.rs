@@ -2,7 +2,7 @@
 //! `defender.compliance` (a control of a standard). All of them say how a thing stands, and once a week everything is
 //! said again: such a record has the flag `snapshot`.
 
-use super::{add_detail, add_details, read_severity};
+use super::{add_detail, add_details};
 use crate::record::azure_activity::subscription;
 use crate::record::field::{self, Fields, opened};
 use crate::record::{Dialect, EntityKind, Flag, Moment, Record, Target};
@@ -38,7 +38,7 @@ pub(in crate::record) fn assessment<'a>(
     let metadata = properties.object("metadata");
     record.state = status.text("code");
     record.revision = status.text("statusChangeDate").unwrap_or_default();
-    read_severity(record, status.text("severity").or_else(|| metadata.text("severity")));
+    record.read_severity(status.text("severity").or_else(|| metadata.text("severity")));
     let id = outer.text("id");
     record.resource = properties
         .object("resourceDetails")

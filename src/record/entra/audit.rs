@@ -62,13 +62,9 @@ fn read_details(record: &mut Record, outer: Fields<'_>, inner: Fields<'_>) {
         .or_else(|| outer.text("resultDescription"));
     let named = [("reason", reason), ("userAgent", inner.text("userAgent"))];
     record.details.extend(named.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
-    let Some(list) = inner.get("additionalDetails").map(opened) else { return };
-    for detail in list.as_array().into_iter().flatten().map(Fields::of) {
-        let (Some(key), Some(value)) = (detail.text("key"), detail.get("value")) else { continue };
+    for (key, value) in inner.pairs("additionalDetails") {
         let key = if key.eq_ignore_ascii_case("User-Agent") { "userAgent".to_owned() } else { key };
-        if let Some(text) = field::text(value).or_else(|| (!value.is_string()).then(|| value.to_string())) {
-            record.details.entry(key).or_insert(text);
-        }
+        record.details.entry(key).or_insert(value);
     }
 }
 

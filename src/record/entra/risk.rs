@@ -2,8 +2,8 @@
 //! Reference: learn.microsoft.com/graph/api/resources/riskdetection and …/riskyuser
 
 use super::tenant;
-use crate::record::field::{self, Fields, opened};
-use crate::record::{EntityKind, Moment, Problem, ProblemCode, Record, Severity, Target};
+use crate::record::field::{Fields, opened};
+use crate::record::{EntityKind, Moment, Record, Target};
 
 /// Categories of a diagnostic setting.
 pub(in crate::record) const CATEGORIES: &[&str] =
@@ -40,7 +40,7 @@ pub(in crate::record) fn read<'a>(
     // The outer one is a hash or the user's id here.
     record.correlation_id = inner.text("correlationId");
     record.state = inner.text("riskState");
-    read_severity(record, inner);
+    record.read_severity(inner.text("riskLevel"));
     read_details(record, inner);
     record.targets.extend(target(inner));
     let updated = inner.get("riskLastUpdatedDateTime");
@@ -55,15 +55,6 @@ pub(in crate::record) fn read<'a>(
     (inner.text("id"), time)
 }
 
-/// `hidden` (no licence) and `none` are no severity.
-fn read_severity(record: &mut Record, inner: Fields<'_>) {
-    let Some(level) = inner.text("riskLevel").map(|level| level.to_lowercase()) else { return };
-    record.severity = Severity::ALL.iter().copied().find(|severity| severity.as_str() == level);
-    if record.severity.is_none() && level != "hidden" {
-        record.problems.push(Problem::at(ProblemCode::SeverityUnknown, "severity", &level));
-    }
-}
-
 fn read_details(record: &mut Record, inner: Fields<'_>) {
     let details = &mut record.details;
     details.extend(DETAILS.iter().filter_map(|name| Some(((*name).to_owned(), inner.text(name)?))));
@@ -72,12 +63,8 @@ fn read_details(record: &mut Record, inner: Fields<'_>) {
     for name in ["city", "state", "countryOrRegion"] {
         details.extend(place.text(name).map(|value| (name.to_owned(), value)));
     }
-    let more = inner.get("additionalInfo").map(opened);
-    for pair in more.as_deref().and_then(|pairs| pairs.as_array()).into_iter().flatten().map(Fields::of) {
-        let (Some(key), Some(value)) = (pair.text("Key"), pair.get("Value")) else { continue };
-        if let Some(text) = field::text(value).or_else(|| (!value.is_string()).then(|| value.to_string())) {
-            details.entry(key).or_insert(text);
-        }
+    for (key, value) in inner.pairs("additionalInfo") {
+        details.entry(key).or_insert(value);
     }
 }
 

@@ -3,7 +3,7 @@
 //! Reference: learn.microsoft.com/graph/api/resources/signin
 
 use super::tenant;
-use crate::record::field::{self, Fields, opened};
+use crate::record::field::{Fields, opened};
 use crate::record::{Actor, EntityKind, Moment, Problem, ProblemCode, Record, Target};
 
 /// What every sign-in is called.
@@ -120,11 +120,8 @@ fn read_details(record: &mut Record, inner: Fields<'_>) {
         }
     }
     add("countryOrRegion", inner.text("location"));
-    let steps = inner.get("authenticationProcessingDetails").map(opened);
-    for step in steps.as_deref().and_then(|steps| steps.as_array()).into_iter().flatten().map(Fields::of) {
-        if let (Some(key), Some(value)) = (step.text("key"), step.get("value").and_then(field::text)) {
-            add(&key, Some(value));
-        }
+    for (key, value) in inner.pairs("authenticationProcessingDetails") {
+        add(&key, Some(value));
     }
 }
 

@@ -3,6 +3,7 @@
 use toml::de::{DeTable, DeValue};
 
 use crate::network::Network;
+use crate::record::Dialect;
 use crate::rules::operator::severity;
 use crate::rules::{Check, Condition, Op, Order, Subject, Test, Wanted, fold};
 
@@ -197,7 +198,10 @@ impl Reader<'_, '_> {
 
     /// What equality compares with; a closed field has only its own values.
     fn equal(&mut self, path: &str, subject: &Subject, value: &Value<'_>) -> Option<(Vec<Box<str>>, Wanted)> {
-        let closed = subject.closed();
+        let closed = match subject.name() {
+            "dialect" => self.scope.dialects().map(Dialect::as_str).collect(),
+            _ => subject.closed(),
+        };
         let want = self.operands(path, value)?;
         for text in want.iter().filter(|_| !closed.is_empty()) {
             if !closed.iter().any(|known| fold(known) == fold(text)) {

@@ -17,6 +17,7 @@ fn scope() -> Scope {
         ]),
         channels: vec!["email".into(), "second".into(), "ops-hook".into()],
         rooms: vec!["ops-hook".into()],
+        dialects: Vec::new(),
         templates: Some(vec!["password-changed".into(), "password-reset".into(), "pager".into()]),
         templates_for_rooms: vec!["pager".into()],
     }

@@ -16,7 +16,7 @@ pub fn fold(text: &str) -> String {
 
 /// `text` in its own case: trimmed, every dash a `-`, every run of white space one space. What a pattern sees.
 #[must_use]
-pub(super) fn fold_spaces(text: &str) -> String {
+pub fn fold_spaces(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     plain(text, |c| folded.push(c));
     folded
