@@ -15,6 +15,7 @@ mod explain;
 mod input;
 mod inspect;
 mod messages;
+mod operations;
 mod positions;
 mod reload;
 mod run;
@@ -74,6 +75,8 @@ enum Command {
     Explain(explain::Args),
     /// Send one marked message through a real channel
     SendTest(send_test::Args),
+    /// The operation names that are known: who should hear of each, and what it means
+    Operations(operations::Args),
     /// The outbox: list, show, retry, cancel, move, release, discard
     Messages(messages::Args),
     /// Unreadable records: list, show, replay, discard
@@ -112,6 +115,7 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(args),
         Command::Explain(args) => explain::run(args),
         Command::SendTest(args) => send_test::run(&args),
+        Command::Operations(args) => operations::run(args),
         Command::Messages(args) => messages::run(args),
         Command::DeadLetters(args) => dead_letters::run(args),
         Command::Positions(args) => positions::run(args),

@@ -12,11 +12,9 @@ use super::build;
 use super::fault::{Fault, Place};
 use super::files::File;
 use super::reading::Reading;
-use crate::nearest::nearest;
 use crate::people::{self, address};
-use crate::record::{Dialect, own};
 use crate::rules::parse::Scope;
-use crate::rules::{Rule, To, catalogue, fold, parse};
+use crate::rules::{Rule, To, catalogue, parse};
 use crate::store;
 
 /// Records of which the ledger knows nothing any more are refused a day early (`docs/records.md`), so no rule can tell
@@ -179,16 +177,9 @@ impl<'a> One<'a> {
             doubts.push(self.fault("to", "tells nobody: the rule's channels are rooms, which are told themselves"));
         }
         let operations = rule.when.on("operation").map_or(&[][..], |test| &test.want);
-        let unseen = |operation: &str| match rule.on[..] {
-            [Dialect::EntraAudit] => !catalogue::known(operation),
-            [Dialect::AuditbellDelivery] => !own::OPERATIONS.iter().any(|known| fold(known) == fold(operation)),
-            _ => false,
-        };
-        for operation in operations.iter().map(|operation| &**operation).filter(|operation| unseen(operation)) {
-            let near = match rule.on[..] {
-                [Dialect::AuditbellDelivery] => nearest(operation, own::OPERATIONS.iter().copied()),
-                _ => catalogue::nearest(operation),
-            };
+        let unseen = |operation: &&str| catalogue::unseen(&rule.on, operation);
+        for operation in operations.iter().map(|operation| &**operation).filter(unseen) {
+            let near = catalogue::nearest(&rule.on, operation);
             let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
             doubts.push(self.fault("when", format!("`{operation}` is no operation that anybody has seen{near}")));
         }

@@ -1,312 +1,167 @@
-//! Owns the operation names that have been seen or documented for Entra audit records, so that `check` can doubt a name
-//! that nobody has ever seen. Microsoft calls its own list incomplete: an unknown name is a warning, never a fault.
+//! Owns the operation names that have been seen or documented, with who should hear of each and what it means, so that a
+//! rule's author finds them and `check` can doubt a name that nobody has ever seen. Microsoft calls its own list incomplete:
+//! an unknown name is a warning, never a fault.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
+use std::str::FromStr;
+use std::sync::LazyLock;
+
+use serde::Serialize;
 
 use crate::nearest::nearest as nearest_word;
+use crate::record::{Dialect, own};
 
 use crate::record::fold::fold;
+
+/// One name, in its producer's own spelling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Operation {
+    /// Whose records bear it.
+    pub dialect: Dialect,
+    /// `loggedByService`, or who else writes it.
+    pub service: &'static str,
+    /// `None`: nobody has judged it.
+    pub concerns: Option<Concerns>,
+    /// As producers write it; a condition may fold case, dashes and spaces.
+    pub name: &'static str,
+    /// In a few words; empty where the name says it.
+    pub meaning: &'static str,
+}
+
+/// Who should hear of an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Concerns {
+    /// The person whom it was done to.
+    Person,
+    /// The security team.
+    Security,
+    /// Nobody: a step, a beginning, an echo of another operation.
+    Noise,
+}
+
+impl Concerns {
+    /// As the table and `auditbell operations` write it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Person => "person",
+            Self::Security => "security",
+            Self::Noise => "noise",
+        }
+    }
+}
 
 /// Names that services build from a method: `POST UserAuthMethod.…`. New ones appear without notice.
 const PREFIXES: [&str; 4] =
     ["post userauthmethod.", "patch userauthmethod.", "put userauthmethod.", "delete userauthmethod."];
 
-/// Whether `operation` has been seen, in whatever spelling matching folds.
-#[must_use]
-pub fn known(operation: &str) -> bool {
-    let folded = fold(operation);
-    PREFIXES.iter().any(|prefix| folded.starts_with(prefix)) || OPERATIONS.iter().any(|known| fold(known) == folded)
+/// Dialects whose names are few enough for a doubt. Azure's resource providers have tens of thousands, and an alert's title
+/// may be anything.
+const LISTED: [Dialect; 4] =
+    [Dialect::EntraAudit, Dialect::EntraSignIn, Dialect::EntraRisk, Dialect::AuditbellDelivery];
+
+/// The table: tab-separated, one line an operation, `#` before what is none.
+const TABLE: &str = include_str!("catalogue.tsv");
+
+static OPERATIONS: LazyLock<Vec<Operation>> = LazyLock::new(|| {
+    let of_others = TABLE.lines().filter_map(parse);
+    let ours = own::OPERATIONS.iter().map(|name| Operation {
+        dialect: Dialect::AuditbellDelivery,
+        service: "auditbell",
+        concerns: Some(Concerns::Security),
+        name,
+        meaning: "",
+    });
+    of_others.chain(ours).collect()
+});
+
+static BY_NAME: LazyLock<HashMap<(Dialect, String), usize>> = LazyLock::new(|| {
+    let places = OPERATIONS.iter().enumerate();
+    places.map(|(place, operation)| ((operation.dialect, fold(operation.name)), place)).collect()
+});
+
+/// `None` for a line that is no row; a test holds that none but `#` lines are.
+fn parse(line: &'static str) -> Option<Operation> {
+    let mut cells = line.split('\t');
+    let dialect = Dialect::from_str(cells.next()?).ok()?;
+    let service = cells.next()?;
+    let concerns = match cells.next()? {
+        "" => None,
+        "person" => Some(Concerns::Person),
+        "security" => Some(Concerns::Security),
+        "noise" => Some(Concerns::Noise),
+        _ => return None,
+    };
+    let (name, meaning) = (cells.next()?, cells.next()?);
+    cells.next().is_none().then_some(Operation { dialect, service, concerns, name, meaning })
 }
 
-/// The seen name that `operation` was probably meant to be: the same words in another order, or a slip of letters.
+/// All of them, by dialect, service and name.
 #[must_use]
-pub fn nearest(operation: &str) -> Option<&'static str> {
-    let wanted = words(operation);
-    let reordered = OPERATIONS.iter().copied().find(|name| words(name) == wanted);
-    reordered.or_else(|| nearest_word(&fold(operation), OPERATIONS.iter().copied()))
+pub fn all() -> &'static [Operation] {
+    &OPERATIONS
+}
+
+/// The operation of this name, in whatever spelling matching folds.
+#[must_use]
+pub fn find(dialect: Dialect, name: &str) -> Option<&'static Operation> {
+    BY_NAME.get(&(dialect, fold(name))).and_then(|place| OPERATIONS.get(*place))
+}
+
+/// Those with every word of `query` in dialect, service, name or meaning.
+#[must_use]
+pub fn search(query: &str) -> Vec<&'static Operation> {
+    let wanted = words(query);
+    let has = |operation: &Operation, word: &str| {
+        [operation.dialect.as_str(), operation.service, operation.name, operation.meaning]
+            .into_iter()
+            .any(|text| fold(text).contains(word))
+    };
+    OPERATIONS.iter().filter(|operation| wanted.iter().all(|word| has(operation, word))).collect()
+}
+
+/// Whether a rule for `dialects` names an operation that nobody has seen in any of them. An empty list is all dialects.
+#[must_use]
+pub fn unseen(dialects: &[Dialect], name: &str) -> bool {
+    let built =
+        || dialects.contains(&Dialect::EntraAudit) && PREFIXES.iter().any(|prefix| fold(name).starts_with(prefix));
+    !dialects.is_empty()
+        && dialects.iter().all(|dialect| LISTED.contains(dialect) && find(*dialect, name).is_none())
+        && !built()
+}
+
+/// The name in one of `dialects` that `name` was probably meant to be: the same words in another order, or a slip of letters.
+/// An empty list is all dialects.
+#[must_use]
+pub fn nearest(dialects: &[Dialect], name: &str) -> Option<&'static str> {
+    let wanted = words(name);
+    let names = || {
+        let among = OPERATIONS.iter().filter(|known| dialects.is_empty() || dialects.contains(&known.dialect));
+        among.map(|known| known.name)
+    };
+    let reordered = names().find(|known| words(known) == wanted);
+    reordered.or_else(|| nearest_word(&fold(name), names()))
 }
 
 fn words(name: &str) -> BTreeSet<String> {
     fold(name).split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
-/// In the producers' own spelling, by service.
-pub const OPERATIONS: &[&str] = &[
-    // Authentication Methods
-    "User registered security info",
-    "User deleted security info",
-    "User updated security info",
-    "User changed default security info",
-    "User registered all required security info",
-    "User reviewed security info",
-    "User started security info registration",
-    "User canceled security info registration",
-    "User cancelled security info registration",
-    "User registered authentication method",
-    "Admin registered security info",
-    "Admin updated security info",
-    "Admin deleted security info",
-    "Admin started password reset",
-    "User started password change",
-    "User started password reset",
-    "Update per-user multifactor authentication state",
-    "Restore multifactor authentication on all remembered devices",
-    "Get passkey creation options",
-    "Create Temporary Access Pass method for user",
-    "Assign Hardware Oath Token",
-    "Create Hardware Oath Token",
-    "Update Hardware Oath Token",
-    "Delete Hardware Oath Token",
-    "Bulk upload Hardware Oath Token",
-    "Authentication Methods Policy Update",
-    "Authentication Methods Policy Reset",
-    "Update authentication methods policy",
-    "MFA Service Policy Update",
-    "Authentication Strength Policy Create",
-    "Authentication Strength Policy Update",
-    "Authentication Strength Policy Delete",
-    "Authentication Strength Combination Configuration Create",
-    "Authentication Strength Combination Configuration Update",
-    "Authentication Strength Combination Configuration Delete",
-    "POST Tenant.CreateBypassedUser",
-    "POST Tenant.RemoveBypassedUser",
-    "POST Tenant.CreateBlockedUser",
-    "POST Tenant.RemoveBlockedUser",
-    // Multifactor authentication
-    "Suspicious activity reported",
-    "Fraud reported - user is blocked for MFA",
-    "Fraud reported - no action taken",
-    // Device Registration Service
-    "Add Passkey (device-bound)",
-    "Delete Passkey (device-bound)",
-    "Add FIDO2 security key",
-    "Delete FIDO2 security key(s)",
-    "Add Windows Hello for Business credential",
-    "Delete Windows Hello for Business credential",
-    "Add passwordless phone sign-in credential",
-    "Delete passwordless phone sign-in credential",
-    "Add platform credential",
-    "Delete platform credential",
-    "Register device",
-    "Unregister device",
-    "Recover device local administrator password",
-    "Reveal local administrator password",
-    "Update local administrator password",
-    "Update device local administrator password",
-    "Read BitLocker key",
-    "Add BitLocker key",
-    "Delete BitLocker key",
-    // Self-service Password Management
-    "Reset password (self-service)",
-    "Change password (self-service)",
-    "Reset password (by admin)",
-    "Unlock user account (self-service)",
-    "Security info saved for self-service password reset",
-    "Blocked from self-service password reset",
-    "Self-service password reset flow activity progress",
-    "Enable password writeback for directory",
-    "Disable password writeback for directory",
-    // Microsoft Identity Manager
-    "User Password Registration",
-    "User Password Reset",
-    // Core Directory: users
-    "Add user",
-    "Update user",
-    "Delete user",
-    "Hard Delete user",
-    "Restore user",
-    "Enable account",
-    "Disable account",
-    "Change user password",
-    "Reset user password",
-    "Reset password",
-    "Set force change user password",
-    "Update PasswordProfile",
-    "Update StsRefreshTokenValidFrom Timestamp",
-    "Create application password for user",
-    "Delete application password for user",
-    "Convert federated user to managed",
-    "Disable Strong Authentication",
-    "Enable Strong Authentication",
-    "Add users strong authentication phone app detail",
-    "Remove users strong authentication phone app detail",
-    "Set user oath token metadata enabled",
-    "Set user manager",
-    "Remove user manager",
-    "Change user license",
-    "Set license properties",
-    "Update external secrets",
-    "Invite external user",
-    "Invite Internal User",
-    "Redeem external user invite",
-    "Viral user creation",
-    "Set password policy",
-    "Update User Risk and MFA Registration Policy",
-    "Add bypass user",
-    "Add blocked user",
-    "Clear block on user",
-    "Remove bypassed user",
-    "Bulk add authentication devices - finished (bulk)",
-    // Core Directory: groups, roles, devices, administrative units
-    "Add group",
-    "Update group",
-    "Delete group",
-    "Restore group",
-    "Hard Delete group",
-    "Add member to group",
-    "Remove member from group",
-    "Add owner to group",
-    "Remove owner from group",
-    "Add app role assignment to group",
-    "Remove app role assignment from group",
-    "Set group license",
-    "Add member to role",
-    "Remove member from role",
-    "Add eligible member to role",
-    "Remove eligible member from role",
-    "Add scoped member to role",
-    "Remove scoped member from role",
-    "Add role definition",
-    "Update role definition",
-    "Delete role definition",
-    "Add role assignment to role definition",
-    "Update role",
-    "Add device",
-    "Update device",
-    "Delete device",
-    "Pre-create device",
-    "Add registered owner to device",
-    "Remove registered owner from device",
-    "Add registered users to device",
-    "Remove registered users from device",
-    "Add device configuration",
-    "Device no longer compliant",
-    "Device no longer managed",
-    "Add administrative unit",
-    "Update administrative unit",
-    "Delete administrative unit",
-    "Add member to administrative unit",
-    "Remove member from administrative unit",
-    // Core Directory: applications and consent
-    "Add application",
-    "Update application",
-    "Delete application",
-    "Hard Delete application",
-    "Restore application",
-    "Add owner to application",
-    "Remove owner from application",
-    "Update application – Certificates and secrets management",
-    "Consent to application",
-    "Revoke consent",
-    "Add service principal",
-    "Update service principal",
-    "Remove service principal",
-    "Disable service principal",
-    "Add service principal credentials",
-    "Remove service principal credentials",
-    "Add owner to service principal",
-    "Remove owner from service principal",
-    "Add delegated permission grant",
-    "Remove delegated permission grant",
-    "Add OAuth2PermissionGrant",
-    "Remove OAuth2PermissionGrant",
-    "Add app role assignment to service principal",
-    "Remove app role assignment from service principal",
-    "Add app role assignment grant to user",
-    "Remove app role assignment from user",
-    // Core Directory: the tenant
-    "Set Company Information",
-    "Update company settings",
-    "Set directory feature on tenant",
-    "Set domain authentication",
-    "Set federation settings on domain",
-    "Add unverified domain",
-    "Add verified domain",
-    "Update domain",
-    "Verify domain",
-    "Remove unverified domain",
-    "Remove verified domain",
-    "Add partner to company",
-    "Remove partner from company",
-    "Set Partnership",
-    "Disable Desktop Sso",
-    "Add policy",
-    "Update policy",
-    "Delete policy",
-    "Add CertificateBasedAuthConfiguration",
-    "Update CertificateBasedAuthConfiguration",
-    "Delete CertificateBasedAuthConfiguration",
-    "Add CertBasedAuthConfiguration",
-    "Add CertificationBasedAuthConfiguration",
-    "Hard delete CertificationBasedAuthConfiguration",
-    "Create CertificateAuthorityEntity",
-    "Update CertificateAuthorityEntity",
-    "Delete CertificateAuthorityEntity",
-    "Restore CertificateAuthorityEntity",
-    "Hard Delete CertificateAuthorityEntity",
-    "Create PublicKeyInfrastructure",
-    "Update PublicKeyInfrastructure",
-    "Delete PublicKeyInfrastructure",
-    "Restore PublicKeyInfrastructure",
-    "Hard Delete PublicKeyInfrastructure",
-    // Conditional Access
-    "Add Conditional Access policy",
-    "Update Conditional Access policy",
-    "Delete Conditional Access policy",
-    "Add named location",
-    "Update named location",
-    "Delete named location",
-    // Privileged Identity Management
-    "Add member to role requested (PIM activation)",
-    "Add member to role completed (PIM activation)",
-    "Add member to role approval requested (PIM activation)",
-    "Add member to role request approved (PIM activation)",
-    "Add member to role request denied (PIM activation)",
-    "Add member to role canceled (PIM activation)",
-    "Remove member from role (PIM activation expired)",
-    "Add eligible member to role in PIM requested (permanent)",
-    "Add eligible member to role in PIM completed (permanent)",
-    "Add eligible member to role in PIM requested (timebound)",
-    "Add eligible member to role in PIM completed (timebound)",
-    "Add member to role in PIM requested (permanent)",
-    "Add member to role in PIM completed (permanent)",
-    "Add member to role in PIM requested (timebound)",
-    "Add member to role in PIM completed (timebound)",
-    "Add member to role outside of PIM (permanent)",
-    "Remove eligible member from role in PIM completed (permanent)",
-    "Remove member from role in PIM completed (permanent)",
-    "Update role setting in PIM",
-    "Disable PIM alert",
-    "Triggered PIM alert",
-    // Access reviews and entitlement
-    "Access approved",
-    "Approval approved",
-    "Request approved",
-    "Create access review",
-    "Update access review",
-    "Delete access review",
-    "Apply access review decision",
-    "Create access package",
-    "Update access package",
-    "Delete access package",
-    // B2C
-    "Delete all available strong authentication devices",
-    "Get available strong authentication devices",
-    "Register TOTP secret",
-    "Verify phone number",
-];
-
 #[cfg(test)]
 mod tests {
-    use super::{OPERATIONS, known, nearest};
-    use crate::rules::fold;
+    use super::*;
+
+    const AUDIT: &[Dialect] = &[Dialect::EntraAudit];
 
     #[test]
-    fn no_name_stands_twice() {
-        let mut folded: Vec<_> = OPERATIONS.iter().map(|name| fold(name)).collect();
-        folded.sort_unstable();
-        let twice: Vec<_> = folded.windows(2).filter(|pair| pair[0] == pair[1]).collect();
-        assert!(twice.is_empty(), "{twice:?}");
+    fn every_line_of_the_table_is_read_and_no_name_stands_twice() {
+        let rows = TABLE.lines().filter(|line| !line.starts_with('#')).count();
+        assert_eq!(TABLE.lines().filter_map(parse).count(), rows);
+        assert_eq!(BY_NAME.len(), OPERATIONS.len(), "a name stands twice in one dialect");
+        for operation in all() {
+            assert!(!operation.name.trim().is_empty() && !operation.service.is_empty(), "{operation:?}");
+        }
     }
 
     #[test]
@@ -317,11 +172,18 @@ mod tests {
             "Update application - Certificates and secrets management ",
             "POST UserAuthMethod.SomethingOfNextYear",
         ] {
-            assert!(known(name), "{name}");
+            assert!(!unseen(AUDIT, name), "{name}");
         }
-        for name in ["Password reset", "Reset user pasword", "Delete planet", ""] {
-            assert!(!known(name), "{name}");
+        for name in ["Password reset", "Reset user pasword", "Delete planet", "", "leakedCredentials"] {
+            assert!(unseen(AUDIT, name), "{name}");
         }
+        assert!(!unseen(&[Dialect::EntraAudit, Dialect::EntraRisk], "leakedCredentials"), "known in one of them");
+    }
+
+    #[test]
+    fn where_names_are_without_number_nothing_is_doubted() {
+        assert!(!unseen(&[Dialect::AzureActivity], "MICROSOFT.NEW/THING/WRITE"));
+        assert!(!unseen(&[], "anything"));
     }
 
     #[test]
@@ -329,10 +191,20 @@ mod tests {
         let cases = [
             ("a slip of letters", "Reset user pasword", Some("Reset user password")),
             ("the order of another product", "Password reset", Some("Reset password")),
-            ("nothing near", "Delete planet", None),
+            ("nothing near", "Colourless green ideas", None),
         ];
         for (what, name, expected) in cases {
-            assert_eq!(nearest(name), expected, "{what}");
+            assert_eq!(nearest(AUDIT, name), expected, "{what}");
         }
+        assert_eq!(nearest(&[Dialect::AuditbellDelivery], "Message gave up"), Some("Message given up"));
+    }
+
+    #[test]
+    fn a_query_finds_by_words_of_name_service_and_meaning() {
+        let found = |query: &str| search(query).iter().map(|operation| operation.name).collect::<Vec<_>>();
+        assert_eq!(found("bitlocker READ"), ["Read BitLocker key"]);
+        assert!(found("security key").contains(&"Delete FIDO2 security key(s)"), "by name");
+        assert!(found("entra.risk stolen").contains(&"leakedCredentials"), "by dialect and meaning");
+        assert_eq!(search("").len(), all().len());
     }
 }

@@ -16,6 +16,7 @@ const COMMANDS: &[(&[&str], bool, bool)] = &[
     (&["inspect"], false, false),
     (&["explain"], true, false),
     (&["send-test"], true, true),
+    (&["operations"], false, true),
     (&["messages", "list"], true, true),
     (&["messages", "show"], true, true),
     (&["messages", "retry"], true, true),

@@ -28,6 +28,7 @@ mod kafka_real_operators;
 mod layers;
 mod mails;
 mod memory;
+mod operations;
 mod operators;
 mod postfix;
 mod refusals;

@@ -1,0 +1,60 @@
+//! `operations`: the catalogue of activity names, to write rules by.
+
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::{Output, exit};
+use crate::rules::catalogue::{self, Concerns, Operation};
+
+/// Arguments of `operations`.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Args {
+    /// Words that name, service or meaning must hold; without any, everything that is known
+    #[arg(value_name = "QUERY")]
+    query: Vec<String>,
+    /// Form of the result
+    #[arg(short, long, value_enum, default_value_t = Output::Text)]
+    output: Output,
+}
+
+/// Printed as it is with `-o json`.
+#[derive(Serialize)]
+struct Found {
+    operations: Vec<&'static Operation>,
+    /// Where nothing was found: what was probably meant.
+    nearest: Option<&'static str>,
+}
+
+/// Prints what is found; 1 if nothing is.
+#[expect(clippy::needless_pass_by_value, reason = "every command takes its arguments alike")]
+pub(crate) fn run(args: Args) -> ExitCode {
+    let query = args.query.join(" ");
+    let operations = catalogue::search(&query);
+    let nearest = if operations.is_empty() { catalogue::nearest(&[], &query) } else { None };
+    let found = Found { operations, nearest };
+    match args.output {
+        Output::Json => outln!("{}", serde_json::json!(found)),
+        Output::Text => print(&found, &query),
+    }
+    if found.operations.is_empty() { ExitCode::from(exit::FAILED) } else { ExitCode::SUCCESS }
+}
+
+fn print(found: &Found, query: &str) {
+    let mut above = None;
+    for operation in &found.operations {
+        let heading = (operation.dialect, operation.service);
+        if above != Some(heading) {
+            let gap = if above.is_some() { "\n" } else { "" };
+            outln!("{gap}{}, {}", heading.0.as_str(), heading.1);
+            above = Some(heading);
+        }
+        let concerns = operation.concerns.map_or("", Concerns::as_str);
+        let meaning = if operation.meaning.is_empty() { String::new() } else { format!(": {}", operation.meaning) };
+        outln!("  {concerns:<9} {}{meaning}", operation.name);
+    }
+    if found.operations.is_empty() {
+        let near = found.nearest.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        outln!("nobody has seen `{query}`{near}");
+    }
+}
