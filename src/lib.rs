@@ -37,7 +37,8 @@
 //! serve it; [`cli`] holds one command per file; [`demo`] plays the whole path on one machine. [`clock`] is the only place
 //! that asks for the time, [`secret`] the only type for what must not be printed, [`crash`] the steps at which the crash
 //! suite kills the process, [`nearest`] the "did you mean",
-//! [`network`] the addresses that a rule or a channel means, [`lookup`] the rows that rules and templates look things up in.
+//! [`network`] the addresses that a rule or a channel means, [`lookup`] the rows that rules and templates look
+//! things up in, [`packs`] the rules that are shipped.
 
 pub mod app;
 pub mod channels;
@@ -55,6 +56,7 @@ pub mod lookup;
 pub mod metrics;
 pub mod nearest;
 pub mod network;
+pub mod packs;
 pub mod people;
 pub mod plan;
 pub mod record;

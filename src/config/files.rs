@@ -1,4 +1,4 @@
-//! Owns which files make a configuration: the main one, and what its `include` names inside its directory.
+//! Owns which files make a configuration: the main one, and what its `include` names: files inside its directory, and packs.
 
 use std::fs;
 use std::io::Read;
@@ -9,24 +9,40 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::fault::{Fault, Place};
+use crate::nearest::nearest;
+use crate::packs;
 
 /// Most bytes of one file. A rule takes some 500 bytes, so this is room for thousands.
 const MAX_BYTES: u64 = 4 << 20;
 /// Most files. Every one is read again at each reload.
 const MAX_FILES: usize = 1_000;
 
+/// What an entry of `include` that names a pack begins with.
+const PACK: &str = "pack:";
+
+/// What one entry of `include` brings.
+enum Included {
+    Path(PathBuf),
+    Pack(File),
+}
+
 /// One file's text.
 #[derive(Debug)]
 pub(super) struct File {
-    /// As faults name it: the path the user would type.
+    /// As faults name it: the path the user would type, or `pack:NAME`.
     pub name: String,
-    /// Canonical: two names of one file are one file.
-    path: PathBuf,
+    /// Canonical: two names of one file are one file. `None`: a pack.
+    path: Option<PathBuf>,
     /// Content.
     pub text: String,
 }
 
 impl File {
+    /// The name of the pack that it is.
+    pub fn pack(&self) -> Option<&str> {
+        self.name.strip_prefix(PACK).filter(|_| self.path.is_none())
+    }
+
     /// The place of a byte offset.
     pub fn place(&self, offset: usize) -> Place {
         let before = self.text.get(..offset).unwrap_or(&self.text);
@@ -54,20 +70,29 @@ pub(super) fn read(main: &Path, faults: &mut Vec<Fault>) -> Vec<File> {
     if let Some(table) = first.parse(&mut Vec::new()) {
         for (span, pattern) in patterns(&first, table.get_ref(), faults) {
             let at = first.place(span.start);
-            match matching(main, &pattern) {
-                Ok(paths) => found.extend(paths.into_iter().map(|path| (at.clone(), path))),
+            let named = match pattern.strip_prefix(PACK) {
+                Some(name) => pack(name).map(|pack| vec![Included::Pack(pack)]),
+                None => matching(main, &pattern).map(|paths| paths.into_iter().map(Included::Path).collect()),
+            };
+            match named {
+                Ok(named) => found.extend(named.into_iter().map(|one| (at.clone(), one))),
                 Err(message) => faults.push(Fault::at(&at, "include", format!("`{pattern}` {message}"))),
             }
         }
     }
     let mut files = vec![first];
-    for (at, path) in found {
+    for (at, included) in found {
         if files.len() == MAX_FILES {
             faults.push(Fault::at(&at, "include", format!("names more than {MAX_FILES} files: merge some")));
             break;
         }
-        let Some(file) = read_one(&path, faults) else { continue };
-        match files.iter().position(|known| known.path == file.path) {
+        let read = match included {
+            Included::Path(path) => read_one(&path, faults),
+            Included::Pack(file) => Some(file),
+        };
+        let Some(file) = read else { continue };
+        let same = |known: &File| known.path == file.path && (file.path.is_some() || known.name == file.name);
+        match files.iter().position(same) {
             Some(0) => faults.push(Fault::at(&at, "include", "names the main file itself: a cycle; leave it out")),
             Some(_) => faults.push(Fault::at(&at, "include", format!("names `{}` twice: keep one", file.name))),
             None => files.push(file),
@@ -79,12 +104,25 @@ pub(super) fn read(main: &Path, faults: &mut Vec<Fault>) -> Vec<File> {
 fn read_one(path: &Path, faults: &mut Vec<Fault>) -> Option<File> {
     let name = path.display().to_string();
     match text(path) {
-        Ok((path, text)) => Some(File { name, path, text }),
+        Ok((path, text)) => Some(File { name, path: Some(path), text }),
         Err(message) => {
             faults.push(Fault::at(&Place { file: name, line: None }, "", message));
             None
         }
     }
+}
+
+fn pack(name: &str) -> Result<File, String> {
+    let Some(pack) = packs::find(name) else {
+        return Err(match nearest(name, packs::ALL.iter().map(|pack| pack.name)) {
+            Some(near) => format!("is no pack; did you mean `{PACK}{near}`?"),
+            None => {
+                let known: Vec<&str> = packs::ALL.iter().map(|pack| pack.name).collect();
+                format!("is no pack; there are: {}", known.join(", "))
+            }
+        });
+    };
+    Ok(File { name: format!("{PACK}{name}"), path: None, text: pack.rules.to_owned() })
 }
 
 fn text(path: &Path) -> Result<(PathBuf, String), String> {
@@ -113,7 +151,7 @@ fn patterns(file: &File, table: &DeTable<'_>, faults: &mut Vec<Fault>) -> Vec<(R
     let items = value.get_ref().as_array().map(|items| items.iter().collect::<Vec<_>>());
     let mut patterns = Vec::new();
     let mut wrong = |span: Range<usize>| {
-        let message = "must be a list of file names, e.g. [\"rules.d/*.toml\"]";
+        let message = "must be a list of file names, e.g. [\"rules.d/*.toml\", \"pack:entra-user-safety\"]";
         faults.push(Fault::at(&file.place(span.start), "include", message));
     };
     match items {

@@ -20,6 +20,7 @@ mod fallback;
 mod fault;
 mod files;
 mod layers;
+mod one;
 mod reading;
 mod ruleset;
 mod schema;
@@ -157,11 +158,13 @@ fn read(
 ) -> Option<Config> {
     let files = files::read(path, faults);
     let mut walked = walk::Walked::default();
-    for (index, file) in files.iter().enumerate() {
+    let (packs, own): (Vec<_>, Vec<_>) = files.iter().enumerate().partition(|(_, file)| file.pack().is_some());
+    for (index, file) in own.into_iter().chain(packs) {
         if let Some(table) = file.parse(faults) {
             walk::walk(&mut walked, faults, (index, file), table.into_inner());
         }
     }
+    walked.rules.sort_by_key(|(file, _)| *file);
     // Where a file is missing or unreadable, what it holds would be reported as missing, and is not.
     let whole = !faults.iter().any(|fault| fault.key.is_empty() || fault.key == "include");
     let ours = layers::Variables::read(variables, faults);

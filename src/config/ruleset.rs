@@ -1,20 +1,19 @@
-//! Owns the rules' place in the configuration: ids over all files, where a fault in one stands, and what must hold
-//! between a rule and the rest.
+//! Owns the rules' place in the configuration: what must hold between a rule and the rest.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Range;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::DeTable;
 
 use super::build;
-use super::fault::{Fault, Place};
+use super::fault::Fault;
 use super::files::File;
+use super::one::{self, One};
 use super::reading::Reading;
 use crate::people::{self, address};
 use crate::rules::parse::Scope;
-use crate::rules::{Rule, To, catalogue, parse};
+use crate::rules::{Rule, To, catalogue};
 use crate::store;
 
 /// Records of which the ledger knows nothing any more are refused a day early (`docs/records.md`), so no rule can tell
@@ -38,16 +37,9 @@ pub(super) fn read(
     around: &Around<'_>,
 ) -> Vec<Rule> {
     let mut rules = Vec::new();
-    let mut ids: BTreeMap<&str, Place> = BTreeMap::new();
     let mut policies_used = BTreeSet::new();
     let mut reads_lists = BTreeSet::new();
-    for (file, table) in tables {
-        let Some(file) = files.get(*file) else { continue };
-        let one = One::new(file, table);
-        if let Some(first) = one.text("id").and_then(|id| ids.insert(id, one.place(table.span()))) {
-            let message = format!("is the id of two rules: also at {first}; give one another");
-            reading.faults.push(one.fault("id", message));
-        }
+    for one in one::all(files, tables, &mut reading.faults) {
         policies_used.extend(one.text("policy").map(str::to_owned));
         let Some(rule) = one.parse(&around.scope, &mut reading.faults) else { continue };
         reads_lists.extend(rule.to.iter().chain(&rule.except).filter_map(|to| match to {
@@ -101,47 +93,7 @@ fn unused(reading: &mut Reading<'_>, scope: &Scope, policies: &BTreeSet<String>,
     }
 }
 
-/// One rule's table and file.
-struct One<'a> {
-    file: &'a File,
-    table: &'a Spanned<DeTable<'a>>,
-}
-
-impl<'a> One<'a> {
-    fn new(file: &'a File, table: &'a Spanned<DeTable<'a>>) -> Self {
-        Self { file, table }
-    }
-
-    fn place(&self, span: Range<usize>) -> Place {
-        self.file.place(span.start)
-    }
-
-    fn text(&self, key: &str) -> Option<&'a str> {
-        self.table.get_ref().get(key)?.get_ref().as_str()
-    }
-
-    fn enabled(&self) -> bool {
-        self.table.get_ref().get("enabled").and_then(|value| value.get_ref().as_bool()).unwrap_or(true)
-    }
-
-    /// Dotted key, with the rule's id where it has one.
-    fn key(&self, below: &str) -> String {
-        self.text("id").map_or_else(|| format!("rule.{below}"), |id| format!("rule.{id}.{below}"))
-    }
-
-    /// A fault at `key`, or at the rule where the key is not written.
-    fn fault(&self, key: &str, message: impl Into<String>) -> Fault {
-        let span = self.table.get_ref().get_key_value(key).map_or_else(|| self.table.span(), |(key, _)| key.span());
-        Fault::at(&self.place(span), self.key(key), message)
-    }
-
-    fn parse(&self, scope: &Scope, faults: &mut Vec<Fault>) -> Option<Rule> {
-        let mut fault = |span: Range<usize>, key: String, message: String| {
-            faults.push(Fault::at(&self.place(span), self.key(&key), message));
-        };
-        parse::rule(self.table.get_ref(), self.table.span(), scope, &mut fault)
-    }
-
+impl One<'_> {
     /// Faults between the rule and other sections.
     fn beside(&self, rule: &Rule, around: &Around<'_>) -> Vec<Fault> {
         let mut faults = Vec::new();

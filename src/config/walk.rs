@@ -1,7 +1,7 @@
 //! Owns the walk over the files' tables: every unknown key, wrong type and bad value becomes a fault with its line; what
 //! is good becomes the layer "files", and every key's place is kept for later faults.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 use config::{Map, Value, ValueKind};
@@ -21,6 +21,8 @@ pub(super) struct Walked<'f> {
     pub places: BTreeMap<String, Place>,
     /// The `[[rule]]` tables in order, with the index of their file.
     pub rules: Vec<(usize, Spanned<DeTable<'f>>)>,
+    /// Named tables that only packs have: a file's own takes their place.
+    of_packs: BTreeSet<String>,
     /// Where secrets stand, by file: left out of the config's hash.
     pub secrets: Vec<(usize, Range<usize>)>,
 }
@@ -122,15 +124,23 @@ impl<'f> Walker<'_, 'f> {
         Some(value_of(ValueKind::Table(self.table(path, &keys, table))))
     }
 
-    /// Notes where `path` stands; the second place of one path is a fault.
+    /// Notes where `path` stands; the second place of one path is a fault, but that the files' own is taken over a pack's.
+    /// Packs are walked last.
     fn claim(&mut self, path: &str, at: &Range<usize>) -> bool {
         let place = self.file.place(at.start);
+        let of_pack = self.file.pack().is_some();
         if let Some(first) = self.walked.places.get(path) {
+            if of_pack && !self.walked.of_packs.contains(path) {
+                return false;
+            }
             let message = format!("stands twice: also at {first}; keep one, or give one another name");
             self.faults.push(Fault::at(&place, path, message));
             return false;
         }
         self.walked.places.insert(path.into(), place);
+        if of_pack {
+            self.walked.of_packs.insert(path.into());
+        }
         true
     }
 

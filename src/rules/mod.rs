@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::clock::Timestamp;
 use crate::record::{Dialect, Flag, Head, Record, Severity};
 
 pub mod catalogue;
@@ -34,6 +35,10 @@ pub struct Rule {
     pub rank: u32,
     /// For people; also the title on the message row.
     pub description: Arc<str>,
+    /// Who answers for it, in the operator's words.
+    pub owner: Option<Arc<str>>,
+    /// The first moment at which it is off for good.
+    pub expires: Option<Timestamp>,
     /// Dialects; empty = `"any"`: all but our own.
     pub on: Vec<Dialect>,
     /// Must hold.
@@ -113,6 +118,12 @@ impl Rule {
     #[must_use]
     pub fn concerns(&self, dialect: Dialect) -> bool {
         if self.on.is_empty() { !dialect.is_own() } else { self.on.contains(&dialect) }
+    }
+
+    /// Whether it is off for good at `now`.
+    #[must_use]
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.expires.is_some_and(|expires| now >= expires)
     }
 
     /// Every channel that the rule tells through, rooms last.

@@ -15,6 +15,7 @@ use crate::record::{Dialect, Severity};
 use super::{Policy, Rule, To};
 
 mod condition;
+mod expiry;
 mod operand;
 #[cfg(test)]
 pub(super) mod tests;
@@ -24,6 +25,8 @@ pub const KEYS: &[&str] = &[
     "id",
     "description",
     "enabled",
+    "owner",
+    "expires",
     "on",
     "when",
     "unless",
@@ -82,6 +85,8 @@ pub fn rule(table: &DeTable<'_>, span: Range<usize>, scope: &Scope, fault: &mut 
     let rule = Rule {
         rank: 0,
         description: reader.text("description").map_or_else(|| Arc::clone(&id), Arc::from),
+        owner: reader.text("owner").map(Arc::from),
+        expires: reader.expires(),
         on: reader.on(),
         when: reader.condition("when"),
         unless: reader.condition("unless"),

@@ -14,6 +14,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("crash", &[]),
     ("metrics", &[]),
     ("lookup", &[]),
+    ("packs", &[]),
     ("shutdown", &[]),
     ("record", &["clock"]),
     ("rules", &["record", "lookup", "clock", "nearest", "network"]),
@@ -32,8 +33,8 @@ const MAY_USE: &[(&str, &[&str])] = &[
     (
         "config",
         &[
-            "channels", "compose", "lookup", "people", "record", "rules", "source", "store", "clock", "nearest",
-            "network", "secret",
+            "channels", "compose", "lookup", "packs", "people", "record", "rules", "source", "store", "clock",
+            "nearest", "network", "secret",
         ],
     ),
     ("logging", &["config"]),

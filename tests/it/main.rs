@@ -9,6 +9,7 @@ mod brake;
 mod canary;
 mod command_line;
 mod config;
+mod config_files;
 mod config_mutations;
 mod demo;
 mod explain;

@@ -1,6 +1,7 @@
 //! Rule files as people write them, rightly and wrongly.
 
 use super::*;
+use crate::clock::Timestamp;
 use crate::rules::{Condition, Group, Throttle};
 
 const BRAKE: Throttle = Throttle { max: 100, per: Duration::from_mins(10) };
@@ -51,6 +52,8 @@ severity = "high"
 mode = "shadow"
 max_age = "12h"
 policy = "personal"
+owner = "identity team"
+expires = 2027-01-31
 "#;
 
 const LEAST: &str = r#"
@@ -72,7 +75,10 @@ fn every_key_is_read() {
     assert_eq!(rule.channels.iter().map(|name| &**name).collect::<Vec<_>>(), ["email", "second"]);
     assert_eq!(&*rule.template, "password-reset");
     assert_eq!((rule.severity, rule.shadow, rule.max_age), (Some(Severity::High), true, Duration::from_hours(12)));
-    assert_eq!(rule.group.unwrap().wait, Duration::from_secs(20));
+    assert_eq!(rule.group.as_ref().unwrap().wait, Duration::from_secs(20));
+    assert_eq!(rule.owner.as_deref(), Some("identity team"));
+    let end = Timestamp::from_millis(1_801_440_000_000);
+    assert!(rule.is_over(end) && !rule.is_over(end.minus(Duration::from_millis(1))), "{:?}", rule.expires);
     let names = |condition: &Condition| -> Vec<String> {
         condition.tests().iter().map(|test| format!("{}={:?}", test.subject.name(), test.want)).collect()
     };
@@ -253,6 +259,9 @@ fn each_fault_names_its_place_and_its_remedy() {
             "policy = 'persnal'",
             "'persnal' | policy | unknown policy `persnal`; did you mean `personal`?",
         ),
+        ("an empty owner", "owner = ''", "'' | owner | is empty"),
+        ("no date", "expires = 'soon'", "'soon' | expires | must be a date or a date and a time"),
+        ("a time of day", "expires = 18:00:00", "18:00:00 | expires | must be a date or a date and a time"),
         ("no boolean for enabled", "enabled = 'yes'", "'yes' | enabled | must be true or false"),
         ("an id that is no name", "id = 'Password Reset'", "'Password Reset' | id | must be a-z, 0-9 and -"),
         ("an empty description", "description = ''", "'' | description | is empty"),

@@ -1,0 +1,125 @@
+//! Owns one rule of the files: its keys, and where each stands. A file's `[[rule]]` with the id of a pack's rule changes that
+//! rule key by key, in the pack rule's place.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::DeTable;
+
+use super::fault::{Fault, Place};
+use super::files::File;
+use crate::rules::Rule;
+use crate::rules::parse::{self, Scope};
+
+/// A rule's table, whole.
+pub(super) struct One<'a> {
+    /// The tables it is made of; of two with one key the first wins. Never empty.
+    written: Vec<Written<'a>>,
+    /// Their keys together.
+    keys: DeTable<'a>,
+}
+
+/// A `[[rule]]` where it stands.
+#[derive(Clone, Copy)]
+struct Written<'a> {
+    file: &'a File,
+    table: &'a Spanned<DeTable<'a>>,
+}
+
+impl<'a> Written<'a> {
+    fn id(&self) -> Option<&'a str> {
+        self.table.get_ref().get("id")?.get_ref().as_str()
+    }
+
+    fn place(&self) -> Place {
+        self.file.place(self.table.span().start)
+    }
+}
+
+/// The rules of `tables` in their order, those that change a pack's rule laid over it. Two of one id are a fault.
+pub(super) fn all<'a>(
+    files: &'a [File],
+    tables: &'a [(usize, Spanned<DeTable<'a>>)],
+    faults: &mut Vec<Fault>,
+) -> Vec<One<'a>> {
+    let written = tables.iter().filter_map(|(file, table)| Some(Written { file: files.get(*file)?, table }));
+    let (of_packs, own): (Vec<Written<'a>>, Vec<_>) = written.clone().partition(|one| one.file.pack().is_some());
+    let mut twice = |all: &[Written<'a>]| {
+        let mut ids: BTreeMap<&'a str, Written<'a>> = BTreeMap::new();
+        for one in all {
+            let Some(id) = one.id() else { continue };
+            if let Some(first) = ids.get(id) {
+                let message = format!("is the id of two rules: also at {}; give one another", first.place());
+                faults.push(One::new(vec![*one]).fault("id", message));
+            }
+            ids.entry(id).or_insert(*one);
+        }
+        ids
+    };
+    let (of_packs, own) = (twice(&of_packs), twice(&own));
+    let rules = written.filter_map(|one| match (one.id(), one.file.pack()) {
+        (Some(id), Some(_)) => Some(One::new(own.get(id).into_iter().chain([&one]).copied().collect())),
+        (Some(id), None) if of_packs.contains_key(id) => None,
+        _ => Some(One::new(vec![one])),
+    });
+    rules.collect()
+}
+
+impl<'a> One<'a> {
+    fn new(written: Vec<Written<'a>>) -> Self {
+        let mut keys = DeTable::new();
+        for (below, one) in written.iter().enumerate() {
+            for (key, value) in one.table.get_ref() {
+                // A pack's tests are of its own rule, not of what was made of it.
+                let theirs = below > 0 && key.get_ref() == "test";
+                if !theirs && !keys.contains_key(key.get_ref().as_ref()) {
+                    keys.insert(key.clone(), value.clone());
+                }
+            }
+        }
+        Self { written, keys }
+    }
+
+    /// The table that a dotted key below the rule stands in; of a key that is nowhere the first.
+    fn holder(&self, key: &str) -> Option<&Written<'a>> {
+        let first = key.split(['.', '[']).next().unwrap_or(key);
+        self.written.iter().find(|one| one.table.get_ref().contains_key(first)).or(self.written.first())
+    }
+
+    fn place(&self, key: &str, span: &Range<usize>) -> Place {
+        let holder = self.holder(key);
+        holder.map_or(Place { file: String::new(), line: None }, |holder| holder.file.place(span.start))
+    }
+
+    /// The value of a key, if it is a text.
+    pub fn text(&self, key: &str) -> Option<&str> {
+        self.keys.get(key)?.get_ref().as_str()
+    }
+
+    /// Whether it is on.
+    pub fn enabled(&self) -> bool {
+        self.keys.get("enabled").and_then(|value| value.get_ref().as_bool()).unwrap_or(true)
+    }
+
+    /// Dotted key, with the rule's id where it has one.
+    fn key(&self, below: &str) -> String {
+        self.text("id").map_or_else(|| format!("rule.{below}"), |id| format!("rule.{id}.{below}"))
+    }
+
+    /// A fault at `key`, or at the rule where the key is not written.
+    pub fn fault(&self, key: &str, message: impl Into<String>) -> Fault {
+        let written = self.keys.get_key_value(key).map(|(key, _)| key.span());
+        let whole = || self.written.first().map(|one| one.table.span()).unwrap_or_default();
+        Fault::at(&self.place(key, &written.unwrap_or_else(whole)), self.key(key), message)
+    }
+
+    /// The rule; `None`, and the faults, where there is any.
+    pub fn parse(&self, scope: &Scope, faults: &mut Vec<Fault>) -> Option<Rule> {
+        let whole = self.written.first().map(|one| one.table.span()).unwrap_or_default();
+        let mut fault = |span: Range<usize>, key: String, message: String| {
+            faults.push(Fault::at(&self.place(&key, &span), self.key(&key), message));
+        };
+        parse::rule(&self.keys, whole, scope, &mut fault)
+    }
+}
