@@ -23,11 +23,26 @@ pub(super) struct Input {
     lines: bool,
 }
 
-/// Results, one JSON object a line, on stdout.
+/// Results on stdout.
 pub(super) struct Output(BufWriter<Stdout>);
 
 impl Output {
-    /// Writes one line.
+    /// On stdout.
+    pub(super) fn new() -> Self {
+        Self(BufWriter::new(io::stdout()))
+    }
+
+    /// Writes text as it is.
+    pub(super) fn text(&mut self, text: &str) -> io::Result<()> {
+        self.0.write_all(text.as_bytes())
+    }
+
+    /// What was written leaves; [`ended`] with how.
+    pub(super) fn end(mut self, written: io::Result<()>, code: ExitCode) -> ExitCode {
+        ended(written.and_then(|()| self.0.flush()), code)
+    }
+
+    /// Writes one JSON object on a line of its own.
     pub(super) fn line(&mut self, line: &impl Serialize) -> io::Result<()> {
         serde_json::to_writer(&mut self.0, line).map_err(io::Error::from)?;
         self.0.write_all(b"\n")
@@ -46,7 +61,7 @@ impl Input {
     /// Gives every item to `each`: 1 if any could not be read, 2 if the file could not.
     pub(super) fn each(&self, each: &mut Each<'_>) -> ExitCode {
         let source = self.file.to_string_lossy();
-        let mut output = Output(BufWriter::new(io::stdout()));
+        let mut output = Output::new();
         let mut dead = false;
         let mut message = |bytes: &[u8], offset: Option<i64>| {
             for (index, item) in (0..).zip(envelope::decode(Some(bytes))) {
@@ -59,21 +74,15 @@ impl Input {
         let done = self
             .open()
             .and_then(|input| if self.lines { each_line(input, &mut message) } else { whole(input, &mut message) });
-        let done = done.and_then(|()| output.0.flush().map_err(Failure::Write));
+        let code = if dead { ExitCode::from(exit::FAILED) } else { ExitCode::SUCCESS };
         match done {
             Err(Failure::Read(error)) => {
                 eprintln!("auditbell: cannot read {source}: {error}");
-                return ExitCode::from(exit::USAGE);
+                output.end(Ok(()), ExitCode::from(exit::USAGE))
             }
-            // Whoever reads has seen enough (`| head`).
-            Err(Failure::Write(error)) if error.kind() == ErrorKind::BrokenPipe => {}
-            Err(Failure::Write(error)) => {
-                eprintln!("auditbell: cannot write the result: {error}");
-                return ExitCode::from(exit::FAILED);
-            }
-            Ok(()) => {}
+            Err(Failure::Write(error)) => output.end(Err(error), code),
+            Ok(()) => output.end(Ok(()), code),
         }
-        if dead { ExitCode::from(exit::FAILED) } else { ExitCode::SUCCESS }
     }
 
     fn open(&self) -> Result<Box<dyn Read>, Failure> {
@@ -81,6 +90,17 @@ impl Input {
             return Ok(Box::new(io::stdin().lock()));
         }
         Ok(Box::new(File::open(&self.file).map_err(Failure::Read)?))
+    }
+}
+
+/// `code`, unless the result could not be written. Whoever reads may have seen enough (`| head`).
+fn ended(written: io::Result<()>, code: ExitCode) -> ExitCode {
+    match written {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            eprintln!("auditbell: cannot write the result: {error}");
+            ExitCode::from(exit::FAILED)
+        }
+        Ok(()) | Err(_) => code,
     }
 }
 

@@ -367,7 +367,7 @@ fn listed(text: &str) -> Result<Listed, String> {
 }
 
 /// 32 hexadecimal digits; a whole Message-ID will do.
-fn key(text: &str) -> Result<NotificationId, String> {
+pub(super) fn key(text: &str) -> Result<NotificationId, String> {
     let digits = text.trim_start_matches('<').split('@').next().unwrap_or_default();
     let bytes: Option<Vec<u8>> = (digits.len() == 32 && digits.is_ascii())
         .then(|| (0..32).step_by(2).map(|at| u8::from_str_radix(&digits[at..at + 2], 16).ok()).collect())

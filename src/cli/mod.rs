@@ -71,7 +71,7 @@ enum Command {
     Check(check::Args),
     /// Print what we understand of records; always as JSON, one object a line
     Inspect(inspect::Args),
-    /// Print what would happen to records, why, and why not; always as JSON, one object a line
+    /// Print what would happen to records, or did, why, and why not
     Explain(explain::Args),
     /// Send one marked message through a real channel
     SendTest(send_test::Args),

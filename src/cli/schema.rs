@@ -20,6 +20,8 @@ pub(crate) struct Args {
 enum Of {
     /// What `inspect` prints of a record
     Record,
+    /// What `explain` prints of a record
+    Explain,
 }
 
 /// Runs the command.
@@ -27,6 +29,7 @@ enum Of {
 pub(crate) fn run(args: Args) -> ExitCode {
     let schema = match args.of {
         Of::Record => view::schema(),
+        Of::Explain => super::explain::schema(),
     };
     let written = writeln!(std::io::stdout(), "{:#}", schema.as_value());
     written.map_or_else(|_| ExitCode::from(exit::FAILED), |()| ExitCode::SUCCESS)

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use serde::Serialize;
+use tokio::runtime::Runtime;
 
 use super::{Options, Output, exit};
 use crate::config::{self, Config};
@@ -88,21 +89,39 @@ fn opened<T, F>(config: &Config, alone: bool, work: impl FnOnce(Store) -> F) -> 
 where
     F: Future<Output = Result<T, StoreError>>,
 {
-    let settings = &config.store;
-    if !settings.path.exists() {
-        eprintln!("{}: there is no store; `auditbell run` makes it", settings.path.display());
-        return Err(ExitCode::from(exit::CONFIG));
+    let opened = Opened::new(config, alone)?;
+    let answer = opened.ask(work);
+    opened.runtime.block_on(opened.store.close());
+    answer
+}
+
+/// An open store, for a command that asks it again and again.
+pub(super) struct Opened {
+    runtime: Runtime,
+    store: Store,
+}
+
+impl Opened {
+    /// The configured store; with `alone` in the daemon's place, else beside it. What is wrong with it is said on stderr.
+    pub(super) fn new(config: &Config, alone: bool) -> Result<Self, ExitCode> {
+        let settings = &config.store;
+        if !settings.path.exists() {
+            eprintln!("{}: there is no store; `auditbell run` makes it", settings.path.display());
+            return Err(ExitCode::from(exit::CONFIG));
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
+        let runtime = runtime.map_err(|error| failed(&StoreError::Other(error.into())))?;
+        let store = runtime.block_on(async { Store::open(settings, alone) }).map_err(|error| failed(&error))?;
+        Ok(Self { runtime, store })
     }
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
-    let runtime = runtime.map_err(|error| failed(&StoreError::Other(error.into())))?;
-    runtime
-        .block_on(async {
-            let store = Store::open(settings, alone)?;
-            let answer = work(store.clone()).await;
-            store.close().await;
-            answer
-        })
-        .map_err(|error| failed(&error))
+
+    /// Blocks until it is answered.
+    pub(super) fn ask<T, F>(&self, question: impl FnOnce(Store) -> F) -> Result<T, ExitCode>
+    where
+        F: Future<Output = Result<T, StoreError>>,
+    {
+        self.runtime.block_on(question(self.store.clone())).map_err(|error| failed(&error))
+    }
 }
 
 /// Says what is wrong with the store; its exit code.

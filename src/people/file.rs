@@ -114,6 +114,14 @@ impl Table {
         let at = self.names.get(&*name).copied().or_else(|| self.mails.get(&*name).copied().flatten());
         at.and_then(|at| self.rows.get(at))
     }
+
+    /// Every name of the row that `name` stands for, folded: those by which it is found, its UPN and its mail address.
+    pub fn names(&self, name: &str) -> Vec<String> {
+        let Some(row) = self.find(name) else { return Vec::new() };
+        let named = |at: &usize| self.rows.get(*at).is_some_and(|other| std::ptr::eq(other, row));
+        let names = self.names.iter().filter(|(_, at)| named(at)).map(|(name, _)| name.to_string());
+        names.chain([&row.upn, &row.mail].into_iter().flatten().map(|name| fold(name))).collect()
+    }
 }
 
 /// How names are compared, here and in a canonical recipient. It may never change: notification ids hang on it.

@@ -3,6 +3,7 @@
 pub mod address;
 mod file;
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
@@ -142,6 +143,13 @@ impl People {
     pub fn lists(&self, recipient: &Recipient) -> bool {
         let (Recipient::User(name) | Recipient::Address(name) | Recipient::Room(name)) = recipient;
         self.table().find(name).is_some()
+    }
+
+    /// Everything that somebody may be called who is called `name` (object id, UPN, address, `DOMAIN\user`, SID), folded:
+    /// the name itself and what the file has of its row. Walks the file.
+    #[must_use]
+    pub fn names(&self, name: &str) -> BTreeSet<String> {
+        self.table().names(name).into_iter().chain([fold(name)]).collect()
     }
 
     /// Re-reads the file if it changed; on a fault the old rows stay. Called by maintenance.

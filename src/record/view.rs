@@ -89,6 +89,16 @@ impl<'a> View<'a> {
     pub fn of_dead(position: &'a Position, dead: &Dead<'_>) -> Self {
         let excerpt = String::from_utf8_lossy(&dead.bytes[..dead.bytes.len().min(4 * EXCERPT)]);
         let excerpt = excerpt.chars().take(EXCERPT).collect();
+        let dead_letter = Some(DeadLetter { reason: dead.reason, bytes: dead.bytes.len(), excerpt });
+        Self { dead_letter, ..Self::of_nothing(position) }
+    }
+
+    /// A record whose content is not kept any more: where, what family, when.
+    pub fn forgotten(position: &'a Position, dialect: Option<Dialect>, time: Timestamp) -> Self {
+        Self { dialect, time: Some(time), ..Self::of_nothing(position) }
+    }
+
+    fn of_nothing(position: &'a Position) -> Self {
         Self {
             position,
             dialect: None,
@@ -110,7 +120,7 @@ impl<'a> View<'a> {
             changes: &[],
             flags: &[],
             problems: &[],
-            dead_letter: Some(DeadLetter { reason: dead.reason, bytes: dead.bytes.len(), excerpt }),
+            dead_letter: None,
             activity: None,
             details: None,
             tactics: &[],

@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -307,7 +308,7 @@ impl Condition {
 }
 
 /// One reason why a rule does not match a record.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct FailedLeaf {
     /// In which part of the rule.
     #[serde(rename = "where")]
@@ -323,7 +324,7 @@ pub struct FailedLeaf {
 }
 
 /// The part of a rule that a leaf stands in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Place {
     /// `when`: the test should have held.

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use regex::{Regex, RegexBuilder};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::network::Network;
@@ -14,7 +15,7 @@ use crate::record::fold::{fold, fold_spaces};
 const PATTERN_BYTES: usize = 1 << 20;
 
 /// How a leaf compares; the words of rule files and of `explain`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "docs/rules.md has the table")]
 pub enum Op {

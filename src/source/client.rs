@@ -125,6 +125,14 @@ pub(super) fn create<C: ConsumerContext>(settings: &Settings, context: C) -> Res
     config(settings).create_with_context(context).map_err(|error| refusal(settings, error))
 }
 
+/// As [`create`], for a client that reads beside every group: it commits nothing, and says where a partition ends.
+pub(super) fn create_apart<C: ConsumerContext>(settings: &Settings, context: C) -> Result<BaseConsumer<C>, Refusal> {
+    readable_files(settings)?;
+    let mut config = config(settings);
+    config.set("enable.auto.commit", "false").set("enable.partition.eof", "true");
+    config.create_with_context(context).map_err(|error| refusal(settings, error))
+}
+
 fn refusal(settings: &Settings, error: KafkaError) -> Refusal {
     let (key, reason) = match error {
         KafkaError::ClientConfig(_, fault, key, value) => {

@@ -2,7 +2,7 @@
 //!
 //! `start` is the pure table of where reading begins, `place` fetches its facts and carries its decisions out, `client`
 //! turns settings into librdkafka's, `context` says what goes wrong in words, `hand` is the bounded hand-over, `consumer`
-//! the thread itself. Nothing here knows what a record is; the store is asked only for positions.
+//! the thread itself; `probe`, `ask` and `past` ask the brokers for a command, beside every group. Nothing here knows what a record is; the store is asked only for positions.
 
 mod ask;
 mod client;
@@ -10,6 +10,7 @@ mod consumer;
 mod context;
 mod hand;
 mod offsets;
+mod past;
 mod place;
 mod probe;
 mod start;
@@ -29,6 +30,7 @@ use crate::store::Store;
 
 pub use ask::{Extent, extents, offset_at};
 pub use client::{RESERVED, Refusal, examine, properties};
+pub use past::{Ended, read_since};
 pub use probe::probe;
 
 /// `[source.NAME]`.

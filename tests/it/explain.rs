@@ -73,7 +73,7 @@ fn explain(arguments: &[&str]) -> Explained {
     fs::write(dir.path().join("people.csv"), PEOPLE).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_auditbell"))
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/records"))
-        .arg("explain")
+        .args(["explain", "-o", "json"])
         .arg("--config")
         .arg(dir.path().join("auditbell.toml"))
         .args(arguments)
@@ -179,6 +179,7 @@ fn the_keys_stand_in_their_order_and_the_answer_is_always_the_same() {
         "\"due\":",
         "\"silence\":",
         "\"case\":",
+        "\"element\":",
         "\"history\":[]}",
     ];
     let mut rest = line.as_str();
@@ -248,7 +249,7 @@ fn a_room_is_told_whoever_the_record_is_about() {
     fs::write(dir.path().join("people.csv"), PEOPLE).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_auditbell"))
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/records"))
-        .args(["explain", "two-users-in-one-record.json", "--config"])
+        .args(["explain", "-o", "json", "two-users-in-one-record.json", "--config"])
         .arg(dir.path().join("auditbell.toml"))
         .output()
         .unwrap();

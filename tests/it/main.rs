@@ -13,6 +13,7 @@ mod config_files;
 mod config_mutations;
 mod demo;
 mod explain;
+mod explain_kept;
 mod flow;
 mod giving_up;
 mod graph_mail;

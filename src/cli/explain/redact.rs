@@ -5,11 +5,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 
+use super::answer::{Explanation, Named, Notification, Subject};
 use crate::record::Record;
 use crate::rules::{FailedLeaf, Op};
+use crate::store::operate::Event;
 
 /// What stands for something masked.
-pub(super) const MASK: &str = "***";
+const MASK: &str = "***";
 
 /// The short names whose values say who or what a record is about.
 const PERSONAL: &[&str] = &[
@@ -26,8 +28,43 @@ const PERSONAL: &[&str] = &[
     "target.name",
 ];
 
-/// Masks `record`.
-pub(super) fn record(record: &mut Record) {
+/// Masks all of it.
+pub(super) fn explanation(explanation: &mut Explanation) {
+    match &mut explanation.record {
+        Subject::Record(whole) => record(whole),
+        // As long as it was, so that its length is still told.
+        Subject::Dead(_, dead) => dead.bytes = vec![b'*'; dead.bytes.len()].into(),
+        Subject::Forgotten(..) => {}
+    }
+    explanation.rules.iter_mut().flat_map(|rule| &mut rule.failed).for_each(leaf);
+    explanation.notifications.iter_mut().for_each(notification);
+    explanation.history.iter_mut().for_each(event);
+}
+
+fn notification(one: &mut Notification) {
+    if let Some(Named { r#ref, id, upn, .. }) = &mut one.recipient {
+        clean(r#ref);
+        [id, upn].into_iter().for_each(hide);
+    }
+    one.addresses.iter_mut().for_each(|step| hide(&mut step.address));
+    one.reason.iter_mut().for_each(clean);
+}
+
+fn event(event: &mut Event) {
+    if let Some(recipient) = &mut event.recipient
+        && let Some((kind @ ("user" | "addr" | "manager" | "missing"), _)) = recipient.split_once(':')
+    {
+        *recipient = format!("{kind}:{MASK}");
+    }
+    // The other side may say whose mailbox it was, in words of its own: only its codes stay.
+    if let Some(reply) = &mut event.reply {
+        let is_code = |word: &&str| word.chars().all(|c| c.is_ascii_digit() || c == '.');
+        let codes: Vec<&str> = reply.split_whitespace().take_while(is_code).collect();
+        *reply = codes.into_iter().chain([MASK]).collect::<Vec<_>>().join(" ");
+    }
+}
+
+fn record(record: &mut Record) {
     MASK.clone_into(&mut record.id);
     hide(&mut record.resource);
     hide(&mut record.subscription);
@@ -67,14 +104,15 @@ pub(super) fn record(record: &mut Record) {
 }
 
 /// Masks what a condition wanted and got.
-pub(super) fn leaf(mut leaf: FailedLeaf) -> FailedLeaf {
+fn leaf(leaf: &mut FailedLeaf) {
     // What stands in free fields may name anybody; so may the field that another is held against.
-    let free = ["details.", "raw.", "changes", "targets."].iter().any(|prefix| leaf.key.starts_with(prefix));
+    let free = ["details.", "raw.", "changes", "targets.", "element", "lookup."]
+        .iter()
+        .any(|prefix| leaf.key.starts_with(prefix));
     let personal = PERSONAL.contains(&&*leaf.key) || free || matches!(leaf.op, Op::SameAs | Op::SameDomainAs);
     for value in leaf.want.iter_mut().chain(&mut leaf.got) {
         if personal { MASK.clone_into(value) } else { clean(value) }
     }
-    leaf
 }
 
 fn hide(value: &mut Option<String>) {

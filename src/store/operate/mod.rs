@@ -2,6 +2,7 @@
 //! which notices within 2 s. Every change leaves a row: who, when, what.
 
 mod change;
+mod history;
 mod letters;
 mod outbox;
 mod places;
@@ -10,6 +11,7 @@ mod status;
 use rusqlite::Result;
 
 pub use change::{Action, Change, Waiting, Which};
+pub use history::{Event, Names, Told};
 pub use letters::{DeadLetterRow, Reread};
 pub use outbox::{Detail, Filter, Kept, Message, Notification, Relative, Try};
 pub use status::{Queue, Revision, Standing, Worker};

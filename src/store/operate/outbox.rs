@@ -200,7 +200,7 @@ fn notifications(conn: &Connection, message: i64) -> Result<Vec<Notification>> {
     })
 }
 
-fn tries(conn: &Connection, message: i64) -> Result<Vec<Try>> {
+pub(super) fn tries(conn: &Connection, message: i64) -> Result<Vec<Try>> {
     let text = "SELECT n, at, verdict, code, reply FROM attempt WHERE message=$1 ORDER BY n";
     sql::rows(conn, text, &[&message], |row| {
         let verdict = ["sent", "later", "ambiguous", "never"];
@@ -216,9 +216,13 @@ fn tries(conn: &Connection, message: i64) -> Result<Vec<Try>> {
 }
 
 fn records(conn: &Connection, message: i64) -> Result<Vec<Kept>> {
-    let text = "SELECT origin, dialect, at, broker_at, body FROM record WHERE id IN \
-        (SELECT record FROM notification WHERE message=$1) ORDER BY at, id";
-    sql::rows(conn, text, &[&message], |row| {
+    kept(conn, "id IN (SELECT record FROM notification WHERE message=$1)", message)
+}
+
+/// The records of this condition on `$1`, oldest first.
+pub(super) fn kept(conn: &Connection, condition: &str, number: i64) -> Result<Vec<Kept>> {
+    let text = format!("SELECT origin, dialect, at, broker_at, body FROM record WHERE {condition} ORDER BY at, id");
+    sql::rows(conn, &text, &[&number], |row| {
         let place =
             origin::parse(&row.get::<_, String>(0)?).ok_or_else(|| sql::unreadable(0, "no place of a record"))?;
         Ok(Kept {

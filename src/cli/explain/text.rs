@@ -1,0 +1,178 @@
+//! The answer for people: what the record is, whom it tells and why, and of the rules that do not match every reason why not.
+//! What a stranger wrote cannot command a terminal.
+
+use std::fmt::Write as _;
+
+use super::answer::{Considered, Explanation, Named, Notification, Outcome, Step, Subject};
+use crate::record::Record;
+use crate::rules::{FailedLeaf, Op};
+use crate::store::operate::Event;
+
+/// The whole text, with an empty line at its end.
+pub(super) fn of(explanation: &Explanation) -> String {
+    let Explanation { record, outcome, rules, notifications, history } = explanation;
+    let mut text = Text(String::new());
+    match record {
+        Subject::Record(record) => text.record(record),
+        Subject::Dead(position, dead) => {
+            text.line(0, &format!("no record: {} bytes at item {}", dead.bytes.len(), position.index));
+        }
+        Subject::Forgotten(position, dialect, at) => {
+            let family = dialect.map_or("a record", |dialect| dialect.as_str());
+            text.line(0, &format!("{family} of {at}, item {} of {}", position.index, position.source));
+        }
+    }
+    text.line(1, outcome.map_or("its content is past [store] content: what would be is not known", said));
+    for rule in rules.iter().filter(|rule| rule.matched) {
+        text.matched(rule, notifications);
+    }
+    text.misses(rules);
+    if !history.is_empty() {
+        text.line(1, "what did happen:");
+        history.iter().for_each(|event| text.event(event));
+    }
+    text.0.push('\n');
+    text.0
+}
+
+fn said(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Notify => "somebody would be told:",
+        Outcome::NoRule => "nobody would be told: no rule is about such records (on)",
+        Outcome::NoMatch => "nobody would be told: no rule matches",
+        Outcome::NothingToSend => "nobody would be told, although it matches:",
+        Outcome::DeadLetter => "nobody would be told: it cannot be read (auditbell dead-letters)",
+    }
+}
+
+/// Lines, two spaces further in for each level.
+struct Text(String);
+
+impl Text {
+    fn line(&mut self, level: usize, text: &str) {
+        self.0.extend(std::iter::repeat_n("  ", level));
+        // A line of ours stays one line, and no sequence of the terminal comes through.
+        for c in text.chars() {
+            if c.is_control() || is_direction(c) { self.0.extend(c.escape_unicode()) } else { self.0.push(c) }
+        }
+        self.0.push('\n');
+    }
+
+    fn record(&mut self, record: &Record) {
+        let time = record.time.map_or_else(|| "at no known time".to_owned(), |time| time.to_string());
+        let mut title = record.operation.clone().unwrap_or_else(|| "(no operation)".into());
+        for more in [&record.result, &record.state].into_iter().flatten() {
+            let _ = write!(title, " · {more}");
+        }
+        self.line(0, &format!("{title} · {time}"));
+        let severity = record.severity.map(|severity| format!(", {}", severity.as_str())).unwrap_or_default();
+        self.line(1, &format!("{} {}{severity}", record.dialect.as_str(), record.id));
+        if let Some(actor) = &record.actor {
+            let ip = actor.ip.as_ref().map(|ip| format!(" from {ip}")).unwrap_or_default();
+            let who = first([&actor.upn, &actor.name, &actor.id]);
+            self.line(1, &format!("by {} {who}{ip}", actor.kind.as_str()));
+        }
+        for target in &record.targets {
+            self.line(1, &format!("to {} {}", target.kind.as_str(), first([&target.upn, &target.name, &target.id])));
+        }
+    }
+
+    fn matched(&mut self, rule: &Considered, notifications: &[Notification]) {
+        let element = rule.element.as_ref().map(|element| format!(" of {element}")).unwrap_or_default();
+        let route = rule.route.map(|route| format!(", route {route}")).unwrap_or_default();
+        self.line(1, &format!("rule {} matches{element}{route}", rule.rule));
+        for one in notifications.iter().filter(|one| one.rule == rule.rule && one.element == rule.element) {
+            self.notification(one);
+        }
+    }
+
+    fn notification(&mut self, one: &Notification) {
+        let to = one.recipient.as_ref().map_or_else(
+            || "nobody".to_owned(),
+            |named| {
+                let Named { r#ref, id, upn, .. } = named;
+                let name = upn.as_ref().or(id.as_ref()).map(|name| format!(" {name}")).unwrap_or_default();
+                format!("{ref}{name}")
+            },
+        );
+        let due = one.due.map(|due| format!(", due {due}")).unwrap_or_default();
+        let reason = one.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
+        let severity = one.severity.as_str();
+        self.line(2, &format!("{} {severity} through {} to {to}{due}{reason}", one.decision, one.channel));
+        for Step { asked, result, address } in &one.addresses {
+            let address = address.as_deref().unwrap_or("no address");
+            self.line(3, &format!("{asked}: {result}: {address}"));
+        }
+    }
+
+    /// The rules that do not match. Those that are about other operations are named together: of hundreds of rules they are
+    /// most.
+    fn misses(&mut self, rules: &[Considered]) {
+        let misses = rules.iter().filter(|rule| !rule.matched);
+        let (elsewhere, near): (Vec<_>, Vec<_>) =
+            misses.partition(|rule| rule.failed.iter().any(|leaf| leaf.key == "operation" && leaf.op != Op::Not));
+        for rule in near {
+            let element = rule.element.as_ref().map(|element| format!(" for {element}")).unwrap_or_default();
+            self.line(1, &format!("rule {} does not match{element}:", rule.rule));
+            rule.failed.iter().for_each(|leaf| self.leaf(leaf));
+            if !rule.undecided.is_empty() {
+                self.line(2, &format!("not known before it is sent: {}", rule.undecided.join(", ")));
+            }
+        }
+        if !elsewhere.is_empty() {
+            let mut names: Vec<&str> = elsewhere.iter().map(|rule| &*rule.rule).collect();
+            names.dedup();
+            self.line(1, &format!("about other operations: {}", names.join(", ")));
+        }
+    }
+
+    fn leaf(&mut self, FailedLeaf { place, key, op, want, got }: &FailedLeaf) {
+        let quoted = |values: &[String]| values.iter().map(|value| format!("“{value}”")).collect::<Vec<_>>().join(", ");
+        let got = if got.is_empty() { "absent".to_owned() } else { quoted(got) };
+        self.line(2, &format!("{} {key} {} {}: it is {got}", word(place), word(op), quoted(want)));
+    }
+
+    fn event(&mut self, event: &Event) {
+        let through = event.channel.as_ref().map(|channel| format!(" through {channel}")).unwrap_or_default();
+        let to = event.recipient.as_deref().unwrap_or("nobody");
+        let mut line = format!("{} {}{through} to {to} by rule {}", event.time, event.verdict, event.rule);
+        for more in [
+            event.reason.clone(),
+            event.attempt.map(|attempt| format!("attempt {attempt}")),
+            event.reply.clone(),
+            event.message.as_ref().map(|key| format!("messages show {key}")),
+        ]
+        .into_iter()
+        .flatten()
+        {
+            let _ = write!(line, "; {more}");
+        }
+        self.line(2, &line);
+    }
+}
+
+/// A member of a closed set, as in JSON.
+fn word(member: &impl serde::Serialize) -> String {
+    serde_json::to_value(member).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+/// Characters that turn the direction of what follows (Unicode TR 36, 2.10.2).
+fn is_direction(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}')
+}
+
+fn first<const N: usize>(names: [&Option<String>; N]) -> &str {
+    names.into_iter().flatten().next().map_or("(no name)", |name| name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_stranger_wrote_stays_in_its_line_and_commands_no_terminal() {
+        let mut text = Text(String::new());
+        text.line(1, "a\u{1b}[2J\r\n\u{202e}b");
+        assert_eq!(text.0, "  a\\u{1b}[2J\\u{d}\\u{a}\\u{202e}b\n");
+    }
+}
