@@ -118,9 +118,9 @@ impl Table {
     /// Every name of the row that `name` stands for, folded: those by which it is found, its UPN and its mail address.
     pub fn names(&self, name: &str) -> Vec<String> {
         let Some(row) = self.find(name) else { return Vec::new() };
-        let named = |at: &usize| self.rows.get(*at).is_some_and(|other| std::ptr::eq(other, row));
-        let names = self.names.iter().filter(|(_, at)| named(at)).map(|(name, _)| name.to_string());
-        names.chain([&row.upn, &row.mail].into_iter().flatten().map(|name| fold(name))).collect()
+        let is_row = |at: &usize| self.rows.get(*at).is_some_and(|other| std::ptr::eq(other, row));
+        let found = self.names.iter().filter(|(_, at)| is_row(at)).map(|(name, _)| name.to_string());
+        found.chain([&row.upn, &row.mail].into_iter().flatten().map(|name| fold(name))).collect()
     }
 }
 

@@ -100,8 +100,11 @@ fn ranges(
     end: Instant,
 ) -> anyhow::Result<BTreeMap<Key, std::ops::Range<i64>>> {
     let metadata = probe::metadata(consumer, settings, topic, end)?;
-    let partitions =
-        metadata.topics().iter().filter(|found| found.name() == topic).flat_map(|found| found.partitions());
+    let partitions = metadata
+        .topics()
+        .iter()
+        .filter(|found| found.name() == topic)
+        .flat_map(rdkafka::metadata::MetadataTopic::partitions);
     let keys: Vec<Key> = partitions.map(|partition| (topic.into(), partition.id())).collect();
     let offsets = |at| {
         let left = end.saturating_duration_since(Instant::now()).max(probe::SLICE);

@@ -16,7 +16,7 @@ use crate::cli::messages::key;
 use crate::clock::Timestamp;
 use crate::people::People;
 use crate::record::envelope::{self, Item};
-use crate::record::{Identity, Position, Record};
+use crate::record::{Dialect, Identity, Position, Record};
 use crate::source::{self, Ended, Envelope};
 use crate::store::operate::{Names, Told};
 
@@ -54,7 +54,7 @@ impl Desk {
         }
         if let Some(since) = since.filter(|_| search.found.is_empty() && shown.is_ok()) {
             let filter = finds([id.to_owned()].iter())?;
-            return self.topics(since, within, search, &filter, &is_it);
+            return Ok(self.topics(since, within, search, &filter, &is_it));
         }
         let code = if search.found.is_empty() {
             eprintln!(
@@ -86,7 +86,8 @@ impl Desk {
             return Ok(search.output.end(shown, ExitCode::SUCCESS));
         }
         let filter = finds(known.iter())?;
-        self.topics(since, within, search, &filter, &|record| filter.is_match(record.raw.to_string().as_bytes()))
+        let is_about = |record: &Record| filter.is_match(record.raw.to_string().as_bytes());
+        Ok(self.topics(since, within, search, &filter, &is_about))
     }
 
     /// One record of the store, with what became of it.
@@ -95,7 +96,7 @@ impl Desk {
         let explanation = match read(&told) {
             Some(record) => Explanation { history: told.history, ..self.decide(record, told.kept.broker_time) },
             None => Explanation {
-                record: Subject::Forgotten(told.kept.position, told.kept.dialect.parse().ok(), told.kept.at),
+                record: Subject::Forgotten(told.kept.position, dialect(&told.kept.dialect), told.kept.at),
                 outcome: None,
                 rules: Vec::new(),
                 notifications: Vec::new(),
@@ -114,7 +115,7 @@ impl Desk {
         mut search: Search,
         filter: &Regex,
         wanted: &dyn Fn(&Record) -> bool,
-    ) -> Result<ExitCode, ExitCode> {
+    ) -> ExitCode {
         let end = Instant::now() + within;
         let mut whole = true;
         let mut shown = Ok(());
@@ -129,7 +130,7 @@ impl Desk {
             progress.clear();
             match read {
                 Ok(Ended::AtEnd) => {}
-                Ok(Ended::Enough) if shown.is_err() => return Ok(search.output.end(shown, ExitCode::SUCCESS)),
+                Ok(Ended::Enough) if shown.is_err() => return search.output.end(shown, ExitCode::SUCCESS),
                 Ok(Ended::Enough) => {
                     eprintln!("{} records were found, and there may be more: raise --most", search.most);
                     whole = false;
@@ -141,7 +142,7 @@ impl Desk {
                 }
                 Err(error) => {
                     eprintln!("[source.{}] {error:#}", settings.name);
-                    return Ok(search.output.end(shown, ExitCode::from(exit::TRY_AGAIN)));
+                    return search.output.end(shown, ExitCode::from(exit::TRY_AGAIN));
                 }
             }
         }
@@ -149,7 +150,7 @@ impl Desk {
             eprintln!("nothing was found");
         }
         let code = if whole && !search.found.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) };
-        Ok(search.output.end(shown, code))
+        search.output.end(shown, code)
     }
 
     /// Explains the records of one Kafka message that are wanted.
@@ -207,6 +208,11 @@ impl Search {
 fn read(told: &Told) -> Option<Record> {
     let body = told.kept.body.as_ref()?;
     Some(Record::read(&String::from_utf8_lossy(body), told.kept.position.clone(), told.kept.broker_time))
+}
+
+/// The dialect of this name; `None`: a mapping table's.
+fn dialect(name: &str) -> Option<Dialect> {
+    Dialect::BUILT_IN.iter().copied().find(|dialect| dialect.as_str() == name)
 }
 
 /// Finds any of `names`, whole and in any case, in a record's text. A backslash stands there twice.

@@ -29,7 +29,9 @@ pub(super) fn of(explanation: &Explanation) -> String {
     text.misses(rules);
     if !history.is_empty() {
         text.line(1, "what did happen:");
-        history.iter().for_each(|event| text.event(event));
+        for event in history {
+            text.event(event);
+        }
     }
     text.0.push('\n');
     text.0
