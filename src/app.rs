@@ -151,7 +151,7 @@ impl App {
                 );
                 return self.store.abandon().await;
             }
-            if let Err(error) = self.store.unregister(self.worker).await {
+            if let Err(error) = self.store.unregister(self.worker, self.clock.now()).await {
                 tracing::warn!(%error, "the worker's row stays; the next start frees its claims");
             }
             self.store.close().await;

@@ -94,6 +94,9 @@ pub const BUILT: Timestamp = Timestamp(match i64::from_str_radix(env!("AUDITBELL
     Err(_) => 0,
 });
 
+/// A clock that was set back by more than this is worth a word; less is what the time service does.
+pub const SET_BACK: Duration = Duration::from_mins(1);
+
 /// A larger step than this, either way, is more likely a mistake than the time.
 const STEP: Duration = Duration::from_hours(24);
 /// After so long it is believed all the same: the machine may have slept.
@@ -156,7 +159,15 @@ pub struct Clock(Source);
 #[derive(Clone, Debug)]
 enum Source {
     System,
-    Manual(Arc<watch::Sender<Timestamp>>),
+    Manual(Arc<watch::Sender<Hands>>),
+}
+
+/// What a manual clock shows.
+#[derive(Clone, Copy, Debug)]
+struct Hands {
+    now: Timestamp,
+    /// The latest that it showed since [`Clock::stepped_back`] was last asked.
+    latest: Timestamp,
 }
 
 impl Clock {
@@ -169,7 +180,7 @@ impl Clock {
     /// A clock that stands at `start` until [`Clock::advance`] moves it.
     #[must_use]
     pub fn manual(start: Timestamp) -> Self {
-        Self(Source::Manual(Arc::new(watch::Sender::new(start))))
+        Self(Source::Manual(Arc::new(watch::Sender::new(Hands { now: start, latest: start }))))
     }
 
     /// The time now. The system's clock is followed, but not at once where it jumps by more than a day.
@@ -177,19 +188,25 @@ impl Clock {
     pub fn now(&self) -> Timestamp {
         match &self.0 {
             Source::System => system_time(),
-            Source::Manual(at) => *at.borrow(),
+            Source::Manual(hands) => hands.borrow().now,
         }
     }
 
     /// How far the time now is behind one that was told since this was last asked, however short that lasted; zero where the
-    /// clock only went on. A manual clock only does.
+    /// clock only went on.
     #[must_use]
     pub fn stepped_back(&self) -> Duration {
         let now = self.now();
-        let mut belief = BELIEF.lock().unwrap_or_else(PoisonError::into_inner);
-        match (&self.0, belief.as_mut()) {
-            (Source::System, Some(belief)) => std::mem::replace(&mut belief.latest, now).since(now),
-            _ => Duration::ZERO,
+        match &self.0 {
+            Source::System => {
+                let mut belief = BELIEF.lock().unwrap_or_else(PoisonError::into_inner);
+                belief.as_mut().map_or(now, |belief| std::mem::replace(&mut belief.latest, now)).since(now)
+            }
+            Source::Manual(hands) => {
+                let mut latest = now;
+                hands.send_modify(|hands| latest = std::mem::replace(&mut hands.latest, now));
+                latest.since(now)
+            }
         }
     }
 
@@ -197,17 +214,27 @@ impl Clock {
     pub async fn sleep_until(&self, at: Timestamp) {
         match &self.0 {
             Source::System => tokio::time::sleep(at.since(self.now())).await,
-            Source::Manual(now) => {
+            Source::Manual(hands) => {
                 // The sender lives in `self`, so waiting cannot fail.
-                let _ = now.subscribe().wait_for(|now| *now >= at).await;
+                let _ = hands.subscribe().wait_for(|hands| hands.now >= at).await;
             }
         }
     }
 
     /// Moves a manual clock; the system's clock is not ours to move and stays.
     pub fn advance(&self, span: Duration) {
-        if let Source::Manual(at) = &self.0 {
-            at.send_modify(|at| *at = at.plus(span));
+        if let Source::Manual(hands) = &self.0 {
+            hands.send_modify(|hands| {
+                hands.now = hands.now.plus(span);
+                hands.latest = hands.latest.max(hands.now);
+            });
+        }
+    }
+
+    /// Sets a manual clock back.
+    pub fn set_back(&self, span: Duration) {
+        if let Source::Manual(hands) = &self.0 {
+            hands.send_modify(|hands| hands.now = hands.now.minus(span));
         }
     }
 }
@@ -272,6 +299,15 @@ mod tests {
         belief.hear(start.plus(hour), began);
         assert_eq!(belief.hear(start, began), start);
         assert_eq!(belief.latest, start.plus(hour));
+    }
+
+    #[test]
+    fn a_manual_clock_that_is_set_back_says_so_once() {
+        let clock = Clock::manual(BUILT);
+        clock.advance(Duration::from_hours(1));
+        assert_eq!(clock.stepped_back(), Duration::ZERO);
+        clock.set_back(Duration::from_hours(2));
+        assert_eq!([clock.stepped_back(), clock.stepped_back()], [Duration::from_hours(2), Duration::ZERO]);
     }
 
     #[tokio::test]

@@ -6,12 +6,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::ration::{Rate, Ration};
-use crate::clock::Timestamp;
+use crate::clock::{SET_BACK, Timestamp};
 
 /// A login that was refused is not repeated sooner; an account may be locked after a few.
 pub const LOGIN_REST: Duration = Duration::from_secs(30);
-/// How far the clock may seem to go back without having done so.
-const CLOCK_STEP: Duration = Duration::from_mins(1);
 
 /// Cheap to clone; all clones are one.
 #[derive(Clone, Debug, Default)]
@@ -64,7 +62,7 @@ impl Past {
 
 /// One that seems to have happened long after now happened before the clock went back, and is over.
 fn rests(at: Timestamp, now: Timestamp) -> bool {
-    now.since(at) < LOGIN_REST && at.since(now) <= CLOCK_STEP
+    now.since(at) < LOGIN_REST && at.since(now) <= SET_BACK
 }
 
 /// Every change is a single step, so a panic elsewhere leaves it whole.

@@ -342,7 +342,12 @@ impl Lane {
             return Vec::new();
         }
         crash::at("after_claim");
-        match store.load(claims.clone()).await {
+        self.load(claims).await
+    }
+
+    /// The claimed messages, of whichever channel; claims that cannot be loaded are given back.
+    pub(super) async fn load(&self, claims: Vec<Claim>) -> Vec<Loaded> {
+        match self.parts.store.load(claims.clone()).await {
             Ok(messages) => messages,
             Err(error) => {
                 self.store_failed("load", &error).await;

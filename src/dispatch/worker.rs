@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Lanes, Parts};
 use crate::channels::Permission;
-use crate::clock::Clock;
+use crate::clock::{Clock, SET_BACK};
 use crate::metrics;
 use crate::people::People;
 use crate::shutdown::Shutdown;
@@ -23,8 +23,6 @@ const BEAT: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(4);
 /// Others may free our claims 30 s after our last heartbeat; half of that is left for what is under way.
 const LATE: Duration = Duration::from_secs(15);
-/// A step of the wall clock that is worth a word.
-const CLOCK_STEP: Duration = Duration::from_mins(1);
 /// Expired messages of shut and removed channels that one round ends.
 const EXPIRED: usize = 100;
 /// The people file is looked at every sixth round: 30 s, so a change is seen within the promised 60 s.
@@ -43,6 +41,7 @@ pub async fn heartbeat(
     let mut ticks = interval(BEAT);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut last = Instant::now();
+    let mut set_back = false;
     loop {
         tokio::select! {
             () = done.cancelled() => return,
@@ -53,12 +52,15 @@ pub async fn heartbeat(
             _ = ticks.tick() => {}
         }
         let now = clock.now();
-        if clock.stepped_back() > CLOCK_STEP {
+        if clock.stepped_back() > SET_BACK {
             tracing::error!("the system's clock was set back by more than a minute; retries are pulled forward");
+            set_back = true;
+        }
+        if set_back {
             match timeout(PATIENCE, store.clock_stepped_back(now)).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(%error, "the retries could not be pulled forward; they come late"),
-                Err(_) => tracing::warn!("the store did not pull the retries forward in time; they may come late"),
+                Ok(Ok(())) => set_back = false,
+                Ok(Err(error)) => tracing::warn!(%error, "the retries are not pulled forward yet; trying again"),
+                Err(_) => tracing::warn!("the store did not pull the retries forward in time; trying again"),
             }
         }
         match timeout(PATIENCE, store.heartbeat(worker, now)).await {
@@ -115,16 +117,15 @@ async fn end_expired(lanes: &Lanes) {
     // A personal one if there is any: it tells the fallback list. A room tells nobody.
     let Some(teller) = all.iter().find(|lane| lane.sender.is_some()).or(all.first()) else { return };
     let claimed: Vec<Arc<str>> = all.iter().filter(|lane| !lane.is_shut()).map(|lane| lane.name().clone()).collect();
-    match parts.store.expired(parts.worker, &claimed, parts.clock.now(), EXPIRED).await {
-        Ok(messages) => {
-            for message in &messages {
-                match all.iter().find(|lane| *lane.name() == message.claim.channel) {
-                    Some(own) => own.end_expired(message).await,
-                    None => teller.end_stranded(message).await,
-                }
-            }
+    let claims = match parts.store.expired(parts.worker, &claimed, parts.clock.now(), EXPIRED).await {
+        Ok(claims) => claims,
+        Err(error) => return tracing::warn!(%error, "the expired of shut channels could not be read; trying again"),
+    };
+    for message in &teller.load(claims).await {
+        match all.iter().find(|lane| *lane.name() == message.claim.channel) {
+            Some(own) => own.end_expired(message).await,
+            None => teller.end_stranded(message).await,
         }
-        Err(error) => tracing::warn!(%error, "the expired of shut channels could not be read; trying again"),
     }
 }
 

@@ -8,8 +8,8 @@ use rusqlite::{Result, Row, ToSql};
 use super::message::{Claim, ORDINARY, URGENT};
 use super::upkeep::Place;
 use super::writer::Writer;
-use super::{StoreError, sql};
-use crate::clock::Timestamp;
+use super::{StoreError, sql, upkeep};
+use crate::clock::{SET_BACK, Timestamp};
 
 /// How long suspect rows give way to the others before the window is drained for them.
 const SUSPECT_PATIENCE: Duration = Duration::from_mins(1);
@@ -203,9 +203,18 @@ pub(super) fn next_due(w: &mut Writer, channel: &Arc<str>) -> Result<Option<Time
     Ok(next.into_iter().chain(suspect).min())
 }
 
+/// When the last worker was seen or went.
+const LAST_SEEN: &str =
+    "SELECT max(at) FROM (SELECT seen_at at FROM worker UNION ALL SELECT value FROM meta WHERE key='gone')";
+
 /// A new worker. On SQLite there is one daemon, so every other owner is dead and its rows are suspect.
 pub(super) fn register(w: &mut Writer, worker: i64, name: &str, now: Timestamp) -> Result<(), StoreError> {
     w.now = w.now.max(now);
+    let last_seen = sql::first::<Option<Timestamp>>(&w.conn, LAST_SEEN, &[])?.flatten();
+    if last_seen.is_some_and(|at| at.since(now) > SET_BACK) {
+        tracing::error!("the system's clock was set back by more than a minute since the last daemon ran");
+        upkeep::clock_stepped_back(w, now)?;
+    }
     for owner in sql::rows(&w.conn, sql::OWNERS, &[], |row| row.get(0))? {
         void(w, owner, now)?;
     }
@@ -223,7 +232,9 @@ pub(super) fn heartbeat(w: &mut Writer, worker: i64, now: Timestamp) -> Result<b
 }
 
 /// An orderly end: what is still claimed goes back untouched.
-pub(super) fn unregister(w: &mut Writer, worker: i64) -> Result<(), StoreError> {
+pub(super) fn unregister(w: &mut Writer, worker: i64, now: Timestamp) -> Result<(), StoreError> {
+    let gone = "INSERT INTO meta(key,value) VALUES('gone',$1) ON CONFLICT(key) DO UPDATE SET value=excluded.value";
+    sql::run(&w.conn, gone, &[&now])?;
     sql::run(
         &w.conn,
         "UPDATE due SET owner=0, attempt=attempt-1, \

@@ -194,7 +194,8 @@ impl Store {
         self.write(Mark::Other, move |w| position::config_revision(&w.conn, &hash, now)).await
     }
 
-    /// Registers a worker and frees the claims of all others on SQLite (there is one daemon): suspect + 1.
+    /// Registers a worker and frees the claims of all others on SQLite (there is one daemon): suspect + 1. Where the last of
+    /// them was seen later than `now`, the clock was set back since: [`Self::clock_stepped_back`].
     pub async fn register(&self, name: &str, now: Timestamp) -> Result<i64, StoreError> {
         let name = name.to_owned();
         // 63 random bits; 0 means "nobody".
@@ -209,9 +210,9 @@ impl Store {
         self.write(Mark::Other, move |w| claim::heartbeat(w, worker, now)).await
     }
 
-    /// Deletes the worker's row. Claims it still holds go back untouched.
-    pub async fn unregister(&self, worker: i64) -> Result<(), StoreError> {
-        self.write(Mark::Other, move |w| claim::unregister(w, worker)).await
+    /// Deletes the worker's row, and keeps when it went. Claims it still holds go back untouched.
+    pub async fn unregister(&self, worker: i64, now: Timestamp) -> Result<(), StoreError> {
+        self.write(Mark::Other, move |w| claim::unregister(w, worker, now)).await
     }
 
     /// As many due rows as there is room for, urgent lane first. A suspect row is given out alone, when nothing else is in hand.
@@ -267,31 +268,24 @@ impl Store {
         self.write(Mark::Other, move |w| claim::blame(w, &claim, now)).await
     }
 
-    /// Free rows past their end, claimed for `worker` and loaded: settle each with `Never { state: Expired, … }`. Looks at
+    /// Free rows past their end, claimed for `worker`: load them, and settle each with `Never { state: Expired, … }`. Looks at
     /// a slice of what is due; call it beside `maintain`. Leaves out the channels that are `claimed` from: their rows expire when they
     /// are claimed.
     pub async fn expired(
         &self,
         worker: i64,
-        run: &[Arc<str>],
+        claimed: &[Arc<str>],
         now: Timestamp,
         limit: usize,
-    ) -> Result<Vec<Loaded>, StoreError> {
-        let run = run.to_vec();
+    ) -> Result<Vec<Claim>, StoreError> {
+        let claimed = claimed.to_vec();
         let cursor = self.shared.expired.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let (found, next) = self.read(move |conn| upkeep::expired(conn, &cursor, &run, now, limit)).await?;
+        let (found, next) = self.read(move |conn| upkeep::expired(conn, &cursor, &claimed, now, limit)).await?;
         *self.shared.expired.lock().unwrap_or_else(PoisonError::into_inner) = next;
         if found.is_empty() {
             return Ok(Vec::new());
         }
-        let claims = self.write(Mark::Other, move |w| claim::claim_rows(w, worker, now, &found)).await?;
-        match self.load(claims.clone()).await {
-            Ok(loaded) => Ok(loaded),
-            Err(error) => {
-                self.release(claims).await?;
-                Err(error)
-            }
-        }
+        self.write(Mark::Other, move |w| claim::claim_rows(w, worker, now, &found)).await
     }
 
     /// Frees claims of workers unseen for 30 s, purges a slice (and goes on when idle), copies the WAL back, reads gauges.

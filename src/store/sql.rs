@@ -71,14 +71,14 @@ pub(super) const DROP_DUE: &str = "DELETE FROM due WHERE channel=$1 AND lane=$2 
 pub(super) const DROP_DUE_ANYWHERE: &str = "DELETE FROM due WHERE message=$1";
 pub(super) const DROP_MY_DUE: &str = "DELETE FROM due WHERE channel=$1 AND lane=$2 AND due_at=$3 AND message=$4 \
     AND owner=$5 AND attempt=$6";
-pub(super) const HAND_BACK: &str = "UPDATE due SET owner=0, due_at=$7, \
+pub(super) const HAND_BACK: &str = "UPDATE due SET owner=0, due_at=$7, hold=0, \
     suspect=CASE WHEN suspect<$8 THEN 0 ELSE suspect END \
     WHERE channel=$1 AND lane=$2 AND due_at=$3 AND message=$4 AND owner=$5 AND attempt=$6";
-pub(super) const HOLD: &str = "UPDATE due SET owner=0, due_at=$7, attempt=attempt-1, \
+pub(super) const HOLD: &str = "UPDATE due SET owner=0, due_at=$7, hold=1, attempt=attempt-1, \
     first_at=CASE WHEN attempt>1 THEN first_at END \
     WHERE channel=$1 AND lane=$2 AND due_at=$3 AND message=$4 AND owner=$5 AND attempt=$6";
 pub(super) const HELD_ARE_DUE: &str = "UPDATE due SET due_at=$2 WHERE channel=$1 AND lane IN (0,1) AND due_at>$2 \
-    AND owner=0 AND attempt=0 AND suspect=0 AND open_key IS NULL";
+    AND owner=0 AND hold=1 AND suspect=0";
 pub(super) const TRIED: &str = "UPDATE message SET attempts=$2, reply=$3, address=coalesce(address,$4) WHERE id=$1";
 pub(super) const FREEZE: &str = "UPDATE message SET body=coalesce(body,$2), digest=coalesce(digest,$3) WHERE id=$1";
 pub(super) const END: &str = "UPDATE message SET state=$2, done_at=$3, attempts=$4, reply=$5, \

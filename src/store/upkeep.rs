@@ -66,7 +66,7 @@ pub(super) fn gauges(conn: &Connection) -> Result<Upkeep> {
 pub(super) fn expired(
     conn: &Connection,
     cursor: &Cursor,
-    run: &[Arc<str>],
+    claimed: &[Arc<str>],
     now: Timestamp,
     limit: usize,
 ) -> Result<(Vec<Place>, Cursor)> {
@@ -85,7 +85,7 @@ pub(super) fn expired(
             return Ok(());
         }
         let place: Place = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
-        if row.get::<_, i64>(4)? == 0 && row.get::<_, Timestamp>(5)? < now && !run.contains(&place.0) {
+        if row.get::<_, i64>(4)? == 0 && row.get::<_, Timestamp>(5)? < now && !claimed.contains(&place.0) {
             found.push(place.clone());
             full = found.len() >= limit;
         }
@@ -109,9 +109,8 @@ pub(super) fn clock_stepped_back(w: &mut Writer, now: Timestamp) -> Result<()> {
     Ok(())
 }
 
-/// Rows of `channel` that were held and never tried are due now: what held them is gone. Those without an attempt and without
-/// an open group were due when they were made, so only a hold can have put them off. A row that was tried keeps its time, for it
-/// does not say whether a hold came after its last attempt; and so does a suspect one.
+/// Rows of `channel` that were held are due now: what held them is gone. They were due when they were held, tried before or not.
+/// A suspect one keeps its time, and so does what waits for its next try.
 fn held_are_due(w: &mut Writer, channel: &Arc<str>, now: Timestamp) -> Result<usize> {
     w.bounds.remove(channel);
     sql::run(&w.conn, sql::HELD_ARE_DUE, &[channel, &now])

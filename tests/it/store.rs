@@ -2,6 +2,7 @@
 //! vocabulary; each file tells one part of the story.
 
 mod accept;
+mod away;
 mod brake;
 mod claims;
 mod commands;

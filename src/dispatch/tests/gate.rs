@@ -102,6 +102,8 @@ impl Scene {
             let turned = async {
                 while self.lane.turned_at() < now {
                     tokio::time::sleep(Duration::from_millis(5)).await;
+                    // The lane may have counted its pause from the new time, and would wait for it with us.
+                    self.clock.advance(Duration::from_millis(50));
                 }
             };
             tokio::time::timeout(Duration::from_secs(30), turned).await.expect("the lane turns");

@@ -37,10 +37,10 @@ CREATE UNIQUE INDEX message_open ON message(open_key) WHERE open_key IS NOT NULL
 
 -- The only hot table: insert, claim, delete. One row per pending message. `owner` 0 = free. `open_key`: a group that
 -- still takes notifications. `joined` counts them. `suspect` counts crashes of the process that held it. `first_at`: when
--- it was first claimed for a real attempt.
+-- it was first claimed for a real attempt. `hold` 1: `due_at` is a hold's, not the schedule's.
 CREATE TABLE due(channel TEXT NOT NULL, lane INTEGER NOT NULL, due_at INTEGER NOT NULL, message INTEGER NOT NULL,
   owner INTEGER NOT NULL, attempt INTEGER NOT NULL, suspect INTEGER NOT NULL, open_key TEXT, joined INTEGER NOT NULL,
-  first_at INTEGER, PRIMARY KEY(channel, lane, due_at, message)) WITHOUT ROWID;
+  first_at INTEGER, hold INTEGER NOT NULL DEFAULT 0, PRIMARY KEY(channel, lane, due_at, message)) WITHOUT ROWID;
 CREATE UNIQUE INDEX due_open ON due(open_key) WHERE open_key IS NOT NULL;
 CREATE INDEX due_suspect ON due(channel, due_at) WHERE suspect > 0;
 

@@ -69,6 +69,10 @@ impl Scene {
 
     /// The lane begins to run.
     async fn run(&self) -> tokio::task::JoinHandle<()> {
+        tokio::spawn(self.lane().await.run())
+    }
+
+    async fn lane(&self) -> Arc<Lane> {
         let brand = Brand {
             name: Some("Example".into()),
             security_contact: Some("https://security.example.com".into()),
@@ -98,7 +102,7 @@ impl Scene {
         };
         let sender = Sender { from: "Bell <bell@example.com>".into(), reply_to: None, redirect_to: None };
         let opened = Opened::new("email".into(), Arc::new(self.channel.clone()), self.wake.clone());
-        tokio::spawn(Arc::new(Lane::new(parts, opened, Some(sender), policy)).run())
+        Arc::new(Lane::new(parts, opened, Some(sender), policy))
     }
 
     async fn claimed(&self) -> u64 {
@@ -156,6 +160,48 @@ async fn an_outage_of_two_hours_costs_a_connection_per_window_and_ends_without_a
     .await;
     assert_eq!((relay.accepted().len(), relay.message_ids().len()), (MESSAGES as usize, MESSAGES as usize));
     assert!(relay.most_open() <= 5, "{}", relay.most_open());
+    scene.stop(running).await;
+}
+
+/// Our own record of the break is written once the store takes it, and once.
+#[tokio::test]
+async fn a_break_that_the_store_does_not_take_is_told_when_it_does() {
+    let relay = Relay::start().await;
+    relay.on(Command::Connect, Close);
+    let scene = Scene::begin(&settings(&relay));
+    let file = rusqlite::Connection::open(scene.directory.path().join("a.db")).unwrap();
+    file.busy_timeout(seconds(5)).unwrap();
+    let refuse = "CREATE TRIGGER away BEFORE INSERT ON internal BEGIN SELECT RAISE(ABORT, 'away'); END";
+    file.execute(refuse, []).unwrap();
+    scene.accept(0..1, Severity::Medium).await;
+    let lane = scene.lane().await;
+    let running = tokio::spawn(lane.clone().run());
+    let turns = async || {
+        let next = scene.clock.now().plus(seconds(2));
+        until_true("a turn", async || {
+            scene.clock.advance(seconds(1));
+            lane.turned_at() >= next
+        })
+        .await;
+    };
+    until_true("the break", async || {
+        turns().await;
+        scene.channel.broken().is_some()
+    })
+    .await;
+    // The look that finds it, and the one after: each asks the store in vain.
+    turns().await;
+    turns().await;
+    file.execute("DROP TRIGGER away", []).unwrap();
+    let told = || file.query_row("SELECT count(*) FROM internal", [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(told(), 0);
+    until_true("the record", async || {
+        turns().await;
+        told() == 1
+    })
+    .await;
+    turns().await;
+    assert_eq!(told(), 1);
     scene.stop(running).await;
 }
 

@@ -218,7 +218,7 @@ async fn an_orderly_end_leaves_nothing_suspect() {
     store.accept(batch(0, 1, &[send(1)]), NOW).await.unwrap();
     let worker = store.register("test", NOW).await.unwrap();
     store.claim("email", worker, NOW, 1).await.unwrap();
-    store.unregister(worker).await.unwrap();
+    store.unregister(worker, NOW).await.unwrap();
     store.close().await;
     assert_eq!(file.column("SELECT owner+suspect+attempt FROM due"), [0]);
     assert_eq!(count(&file, "worker"), 0);

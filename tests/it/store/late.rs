@@ -28,7 +28,7 @@ async fn what_was_never_tried_is_claimed_for_the_first_time_again() {
     store.release(vec![two]).await.unwrap();
     let three = claim_at(&store, at(200)).await;
     assert_eq!(three.first_at, at(200), "released");
-    store.unregister(three.owner).await.unwrap();
+    store.unregister(three.owner, at(300)).await.unwrap();
     assert_eq!(claim_at(&store, at(300)).await.first_at, at(300), "given back at the stop");
 }
 

@@ -27,8 +27,8 @@ async fn free_messages_past_their_end_are_given_to_whoever_ends_them() {
     let one = store.expired(worker, &[], at(200), 1).await.unwrap();
     let other = store.expired(worker, &[], at(200), 10).await.unwrap();
     assert_eq!((one.len(), other.len()), (1, 1), "what is in hand is not given twice");
-    for loaded in one.iter().chain(&other) {
-        assert!(store.settle(never(&loaded.claim, FinalState::Expired, &["soc@example.com"])).await.unwrap());
+    for claim in one.iter().chain(&other) {
+        assert!(store.settle(never(claim, FinalState::Expired, &["soc@example.com"])).await.unwrap());
     }
     assert_eq!(file.column("SELECT state FROM message ORDER BY id"), [3, 0, 3, 0, 0]);
     assert_eq!(count(&file, "attempt"), 0, "an expiry is no attempt");
@@ -56,6 +56,27 @@ async fn a_clock_that_went_back_does_not_put_retries_off() {
     assert_eq!(due, [at(70), at(70), at(70), far].map(Timestamp::as_millis), "retried, held, and two groups");
 }
 
+/// T55, while nobody ran: after an orderly end, and after a crash.
+#[tokio::test]
+async fn a_clock_that_went_back_while_no_daemon_ran_does_not_put_retries_off_either() {
+    for (orderly, seen, expected) in
+        [(true, at(7_200), at(70)), (false, at(7_200), at(70)), (true, at(40), at(90_000)), (false, at(40), at(90_000))]
+    {
+        let file = File::new();
+        let store = file.open();
+        let worker = store.register("before", at(0)).await.unwrap();
+        let one = claimed(&store).await;
+        store.settle(later(&one, at(90_000))).await.unwrap();
+        assert!(store.heartbeat(worker, seen).await.unwrap());
+        if orderly {
+            store.unregister(worker, seen).await.unwrap();
+        }
+        store.register("after", at(10)).await.unwrap();
+        let due = file.column("SELECT due_at FROM due");
+        assert_eq!(due, [expected.as_millis()], "orderly: {orderly}, last seen {seen}");
+    }
+}
+
 #[tokio::test]
 async fn what_a_channel_opened_anew_held_is_due_and_nothing_else() {
     let file = File::new();
@@ -70,9 +91,14 @@ async fn what_a_channel_opened_anew_held_is_due_and_nothing_else() {
     let other = Intent { channel: "other".into(), ..due_at(send(3), far) };
     let group = Intent { fate: Fate::Send { due_at: far, expires_at: END, group: Some("open".into()) }, ..send(4) };
     store.accept(batch(2, 4, &[other, group]), NOW).await.unwrap();
-    assert_eq!(store.held_are_due(&"email".into(), at(10)).await.unwrap(), 1);
+    store.accept(batch(4, 5, &[send(5)]), NOW).await.unwrap();
+    let again = claim(&store, 1).await.remove(0);
+    store.settle(later(&again, NOW)).await.unwrap();
+    store.settle(hold(&claim(&store, 1).await[0])).await.unwrap();
+    assert_eq!(store.held_are_due(&"email".into(), at(10)).await.unwrap(), 2);
     let due = file.column("SELECT due_at FROM due ORDER BY message");
-    assert_eq!(due, [at(10), far, far, far].map(Timestamp::as_millis), "held, tried, another channel's, a group");
+    let expected = [at(10), far, far, far, at(10)].map(Timestamp::as_millis);
+    assert_eq!(due, expected, "held, tried, another channel's, a group, held after it was tried");
     assert_eq!(store.next_due("email").await.unwrap(), Some(at(10)));
 }
 
