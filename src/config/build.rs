@@ -7,14 +7,12 @@ use std::time::Duration;
 
 use super::Log;
 use super::reading::Reading;
+use super::tables::{Lists, expand};
 use super::values;
 pub(super) use super::values::Addressee;
 use crate::compose::templates::{BUILT_IN, LAYOUT, SHIPPED};
 use crate::record::own;
 use crate::{compose, people, rules, source, store};
-
-/// Most addresses of one list; each becomes a notification of its own.
-const MAX_LIST: usize = 100;
 
 /// Any length: the schema has checked the limits of each key.
 pub(super) fn span(text: &str) -> Result<Duration, String> {
@@ -23,23 +21,6 @@ pub(super) fn span(text: &str) -> Result<Duration, String> {
 
 pub(super) fn integer(text: &str) -> Result<usize, String> {
     values::integer(text, 0, u64::MAX).and_then(|number| usize::try_from(number).map_err(|_| "is too large".into()))
-}
-
-/// `[list]`: names to addresses. A list with a fault is there and empty, so that nothing dangles because of it.
-pub(super) fn lists(reading: &mut Reading<'_>) -> BTreeMap<Arc<str>, Vec<Arc<str>>> {
-    let mut lists = BTreeMap::new();
-    for name in below(reading, "list") {
-        let path = format!("list.{name}");
-        let addresses = reading.many(&path, values::address).unwrap_or_default();
-        if addresses.len() > MAX_LIST {
-            reading.fault(
-                &path,
-                format!("has more than {MAX_LIST} addresses: use a distribution list of your mail system"),
-            );
-        }
-        lists.insert(name.into(), addresses);
-    }
-    lists
 }
 
 /// Names of the tables or keys below a section, those with faults included.
@@ -213,27 +194,8 @@ pub(super) fn fallback(reading: &mut Reading<'_>) -> Vec<Addressee> {
     reading.many("people.fallback", values::addressee).unwrap_or_default()
 }
 
-/// The addresses of an entry at `path`; a fault, and none, where its list is unknown.
-pub(super) fn expand(
-    reading: &mut Reading<'_>,
-    path: &str,
-    addressee: Addressee,
-    lists: &BTreeMap<Arc<str>, Vec<Arc<str>>>,
-) -> Vec<Arc<str>> {
-    let name = match addressee {
-        Addressee::Address(address) => return vec![address],
-        Addressee::List(name) => name,
-    };
-    lists.get(name.as_str()).cloned().unwrap_or_else(|| {
-        let near = crate::nearest::nearest(&name, lists.keys().map(|name| &**name));
-        let remedy = near.map_or("add it to [list]".to_owned(), |near| format!("did you mean `list:{near}`?"));
-        reading.fault(path, format!("names the list `{name}`, which does not exist: {remedy}"));
-        Vec::new()
-    })
-}
-
 /// `[people]`. `lists` to expand the fallback.
-pub(super) fn people(reading: &mut Reading<'_>, lists: &BTreeMap<Arc<str>, Vec<Arc<str>>>) -> Option<people::Settings> {
+pub(super) fn people(reading: &mut Reading<'_>, lists: &Lists) -> Option<people::Settings> {
     let allow_domains = reading.many("people.allow_domains", values::domain);
     let csv = reading.file("people.csv");
     let mut fallback: Vec<Arc<str>> = Vec::new();
@@ -303,11 +265,6 @@ pub(super) fn template_names(dir: Option<&Path>) -> Option<(Vec<String>, Vec<Str
 /// Every address of ours that mail would go to must be one that may be mailed (design invariant 9).
 pub(super) fn allowed(reading: &mut Reading<'_>, people: &people::Settings) {
     let mut all: Vec<(String, Arc<str>)> = Vec::new();
-    for name in reading.names("list") {
-        let path = format!("list.{name}");
-        let addresses = reading.many(&path, values::address).unwrap_or_default();
-        all.extend(addresses.into_iter().map(|address| (path.clone(), address)));
-    }
     for addressee in fallback(reading) {
         if let Addressee::Address(address) = addressee {
             all.push(("people.fallback".into(), address));

@@ -1,11 +1,11 @@
 //! Owns who hears in a channel's place: `[channel.NAME] fallback` with its lists opened, or what stands for it.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::build::{expand, outside};
+use super::build::outside;
 use super::channel;
 use super::reading::Reading;
+use super::tables::{Lists, expand};
 use super::values::{self, Addressee};
 use super::{ChannelSettings, Instead};
 use crate::nearest::nearest;
@@ -15,7 +15,7 @@ use crate::people;
 pub(super) fn fill(
     reading: &mut Reading<'_>,
     channels: &mut [ChannelSettings],
-    lists: &BTreeMap<Arc<str>, Vec<Arc<str>>>,
+    lists: &Lists,
     people: &people::Settings,
 ) {
     let rooms = channel::rooms(reading);
@@ -39,7 +39,7 @@ fn of(
     reading: &mut Reading<'_>,
     name: &Arc<str>,
     rooms: &[Arc<str>],
-    lists: &BTreeMap<Arc<str>, Vec<Arc<str>>>,
+    lists: &Lists,
     people: &people::Settings,
 ) -> Vec<Instead> {
     let is_room = |channel: &Arc<str>| rooms.contains(channel);
@@ -95,13 +95,7 @@ fn of(
     all
 }
 
-fn entry(
-    reading: &mut Reading<'_>,
-    path: &str,
-    own: &str,
-    text: &str,
-    lists: &BTreeMap<Arc<str>, Vec<Arc<str>>>,
-) -> Option<Entry> {
+fn entry(reading: &mut Reading<'_>, path: &str, own: &str, text: &str, lists: &Lists) -> Option<Entry> {
     if let Ok(addressee) = values::addressee(text) {
         if let Addressee::List(list) = &addressee
             && !lists.contains_key(list.as_str())

@@ -93,7 +93,7 @@ fn find(rest: &str) -> Result<(String, Shape), String> {
         path = format!("{path}.{word}");
         match key.shape {
             Shape::Table(below) => keys = below.iter().collect(),
-            Shape::Map => return Err(format!("`{word}` can be set only in a file")),
+            Shape::Map | Shape::Entries(_) | Shape::Rows => return Err(format!("`{word}` can be set only in a file")),
             Shape::One(_) | Shape::Many(_) => {
                 return words
                     .next()
@@ -107,7 +107,7 @@ fn check(shape: Shape, value: &str) -> Result<(), String> {
     match shape {
         Shape::One(kind) => kind.check(value),
         Shape::Many(kind) => split(value).try_for_each(|item| kind.check(item)),
-        Shape::Table(_) | Shape::Map => Ok(()),
+        Shape::Table(_) | Shape::Map | Shape::Entries(_) | Shape::Rows => Ok(()),
     }
 }
 

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::lookup::Lookups;
 use crate::rules::Rules;
 use crate::rules::parse::Scope;
 use crate::{channels, compose, people, source, store};
@@ -24,6 +25,7 @@ mod one;
 mod reading;
 mod ruleset;
 mod schema;
+mod tables;
 mod values;
 mod walk;
 
@@ -58,6 +60,8 @@ pub struct Config {
     pub templates: Option<PathBuf>,
     /// Enabled rules, in config order.
     pub rules: Rules,
+    /// `[lookup.*]`.
+    pub lookups: Lookups,
     /// Where each key was set.
     places: fault::Places,
 }
@@ -211,7 +215,9 @@ fn build(
     for (path, message) in absent {
         reading.fault(&path, message);
     }
-    let lists = build::lists(reading);
+    let windows = tables::windows(reading);
+    let lists = tables::lists(reading, &windows);
+    let lookups = tables::lookups(reading);
     let policies = build::policies(reading);
     let sources = build::sources(reading);
     let store = build::store(reading, state);
@@ -227,7 +233,10 @@ fn build(
     let templates = build::templates(reading);
     let (templates_of_rules, templates_for_rooms) = build::template_names(templates.as_deref()).unzip();
     let scope = Scope {
-        lists,
+        lists: lists
+            .into_iter()
+            .map(|(name, entries)| (name, entries.into_iter().map(|entry| entry.text).collect()))
+            .collect(),
         policies,
         channels: channel::names(reading),
         rooms: channel::rooms(reading),
@@ -239,7 +248,7 @@ fn build(
     let rules = ruleset::read(reading, files, rules, &around);
     Some(Config {
         path: reading.main.to_owned(),
-        hash,
+        hash: with_rows(hash, &lookups),
         sources,
         store: store?,
         http: http?,
@@ -249,8 +258,19 @@ fn build(
         brand,
         templates,
         rules: Rules::new(rules),
+        lookups,
         places: reading.places.clone(),
     })
+}
+
+/// With what the lookups hold, wherever they came from: it decides too.
+fn with_rows(hash: [u8; 32], lookups: &Lookups) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(&hash);
+    for lookup in lookups.iter() {
+        hasher.update(&lookup.digest());
+    }
+    *hasher.finalize().as_bytes()
 }
 
 /// Over every file's text with the secrets cut out, and over our variables but the secrets.

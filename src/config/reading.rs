@@ -67,6 +67,22 @@ impl Reading<'_> {
         table.iter().filter_map(|(name, value)| Some((name.clone(), text(value)?))).collect()
     }
 
+    /// The tables of a list: text by names.
+    pub fn tables(&self, path: &str) -> Vec<BTreeMap<String, String>> {
+        let Some(ValueKind::Array(items)) = self.get(path).map(|value| &value.kind) else { return Vec::new() };
+        let text = |value: &Value| match &value.kind {
+            ValueKind::String(text) => Some(text.clone()),
+            _ => None,
+        };
+        let table = |item: &Value| match &item.kind {
+            ValueKind::Table(table) => {
+                Some(table.iter().filter_map(|(name, value)| Some((name.clone(), text(value)?))).collect())
+            }
+            _ => None,
+        };
+        items.iter().filter_map(table).collect()
+    }
+
     /// One value, read by `parse`; `None` where it is not set, or is bad (then there is a fault).
     pub fn one<T>(&mut self, path: &str, parse: impl Fn(&str) -> Result<T, String>) -> Option<T> {
         let text = match self.get(path).map(|value| &value.kind) {

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use super::values;
+use crate::rules::window;
 
 mod web;
 
@@ -43,8 +44,12 @@ pub(super) enum Shape {
     /// At least one; a text without brackets is a list of one.
     Many(Kind),
     Table(&'static [Key]),
+    /// A list of such tables; a text stands for a table with its first key alone.
+    Entries(&'static [Key]),
     /// Text by names of the user's choice.
     Map,
+    /// A list of tables with columns of the user's choice.
+    Rows,
 }
 
 /// Must it be there?
@@ -92,6 +97,12 @@ pub(super) enum Kind {
     GroupField,
     /// `true` or `false`.
     Bool,
+    /// Of the week.
+    Days,
+    /// Of a day.
+    Minute,
+    /// Of the IANA database.
+    Zone,
     /// Of IP addresses.
     Network,
 }
@@ -156,6 +167,9 @@ impl Kind {
             Self::GroupField => values::one_of(text, crate::rules::GROUP_BY),
             Self::Bool => values::flag(text).map(drop),
             Self::Network => values::network(text).map(drop),
+            Self::Days => text.parse::<window::Days>().map(drop),
+            Self::Minute => text.parse::<window::Minute>().map(drop),
+            Self::Zone => text.parse::<window::Zone>().map(drop),
         }
     }
 
@@ -315,6 +329,25 @@ const POLICY: &[Key] = &[
     ),
 ];
 
+const WINDOW: &[Key] = &[
+    many("days", Kind::Days, Default("mon-sun")),
+    one("from", Kind::Minute, Default("00:00")),
+    one("to", Kind::Minute, Default("24:00")),
+    one("tz", Kind::Zone, Required),
+];
+
+const LIST_ENTRY: &[Key] = &[one("to", Kind::Text, Required), one("during", Kind::Text, Optional)];
+const LIST: Key = Key { name: "*", shape: Shape::Entries(LIST_ENTRY), need: Required };
+
+const LOOKUP: &[Key] = &[
+    one("key", Kind::Text, Required),
+    one("by", Kind::Text, Optional),
+    one("csv", Kind::Path, Optional),
+    Key { name: "rows", shape: Shape::Rows, need: Optional },
+    one("repeats", Kind::Bool, Default("false")),
+    one("max_rows", Kind::Integer { min: 1, max: 10_000_000 }, Default("100000")),
+];
+
 /// Everything but `include` and `[[rule]]`.
 pub(super) const SECTIONS: &[Section] = &[
     Section { name: "source", form: Form::Named, keys: SOURCE },
@@ -333,19 +366,21 @@ pub(super) const SECTIONS: &[Section] = &[
         ],
     },
     Section { name: "brand", form: Form::Single, keys: BRAND },
-    Section { name: "list", form: Form::Free, keys: &[many("*", Kind::Address, Required)] },
+    Section { name: "list", form: Form::Free, keys: &[LIST] },
+    Section { name: "lookup", form: Form::Named, keys: LOOKUP },
+    Section { name: "window", form: Form::Named, keys: WINDOW },
     Section { name: "policy", form: Form::Named, keys: POLICY },
 ];
 
 /// Sections that only files may hold: they are concatenated over files, never layered.
-pub(super) const FILES_ONLY: &[&str] = &["list", "policy"];
+pub(super) const FILES_ONLY: &[&str] = &["list", "lookup", "window", "policy"];
 
 /// The section of that name.
 pub(super) fn section(name: &str) -> Option<&'static Section> {
     SECTIONS.iter().find(|section| section.name == name)
 }
 
-/// Names of sources, channels, policies and lists.
+/// Names of sources, channels, lists, lookups, windows and policies.
 pub(super) fn is_name(text: &str) -> bool {
     text.starts_with(|c: char| c.is_ascii_lowercase())
         && text.len() <= 63

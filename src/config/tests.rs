@@ -53,6 +53,7 @@ fn directory(text: &str) -> TempDir {
     ] {
         fs::write(directory.path().join(name), "content").unwrap();
     }
+    fs::write(directory.path().join("owners.csv"), "subscription,mail\n1,owner@example.com\n").unwrap();
     fs::write(directory.path().join("hook-url"), "https://hooks.example.com/T0/canary").unwrap();
     fs::write(directory.path().join("hook-secret"), "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").unwrap();
     fs::create_dir(directory.path().join("templates")).unwrap();
@@ -114,6 +115,8 @@ fn tables(section: &schema::Section) -> Vec<(String, &'static [Key])> {
     match (section.name, section.form) {
         ("source", _) => vec![("source.entra".into(), section.keys)],
         ("policy", _) => vec![("policy.personal".into(), section.keys)],
+        ("lookup", _) => vec![("lookup.owners".into(), section.keys)],
+        ("window", _) => vec![("window.office".into(), section.keys)],
         (_, Form::Typed(types)) => {
             let names = ["email", "m365", "hook"].map(|name| format!("channel.{name}"));
             assert_eq!(types.len(), names.len());
@@ -135,7 +138,11 @@ fn expected(prefix: &str, keys: &[Key], into: &mut BTreeMap<String, Need>) {
 
 #[test]
 fn the_example_shows_every_key_and_no_other() {
-    let mut known = BTreeMap::from([(".include".to_owned(), Need::Optional), ("list.soc".to_owned(), Need::Optional)]);
+    let mut known = BTreeMap::from([
+        (".include".to_owned(), Need::Optional),
+        ("list.soc".to_owned(), Need::Optional),
+        ("list.oncall".to_owned(), Need::Optional),
+    ]);
     for (prefix, keys) in schema::SECTIONS.iter().filter(|section| section.form != Form::Free).flat_map(tables) {
         expected(&prefix, keys, &mut known);
     }
@@ -192,7 +199,9 @@ fn the_example_loads_as_it_is_and_with_each_commented_line_in_force() {
         let key = |shown: &Shown| shown.table.keys().next().unwrap().trim_end_matches("_file").to_owned();
         let replaced = |number| {
             let other = shown.iter().find(|other| other.line == number && !other.commented);
-            other.is_some_and(|other| other.section == line.section && key(other) == key(line))
+            // A lookup's rows stand in a file or here.
+            let one_of = |shown: &Shown| if key(shown) == "csv" { "rows".to_owned() } else { key(shown) };
+            other.is_some_and(|other| other.section == line.section && one_of(other) == one_of(line))
         };
         let text: Vec<&str> = EXAMPLE
             .lines()

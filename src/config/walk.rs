@@ -11,6 +11,7 @@ use toml::de::{DeTable, DeValue};
 use super::fault::{Fault, Place};
 use super::files::File;
 use super::schema::{self, Form, Kind, Need, Shape};
+use crate::lookup;
 
 /// What the walk found.
 #[derive(Default)]
@@ -172,12 +173,7 @@ impl<'f> Walker<'_, 'f> {
         match (shape, value.get_ref()) {
             (Shape::One(kind), _) => self.scalar(path, kind, value),
             (Shape::Many(kind), DeValue::Array(items)) => {
-                if items.is_empty() {
-                    self.fault(&value.span(), path, "must not be empty: name at least one, or leave the key out");
-                    return None;
-                }
-                let good: Vec<Value> = items.iter().filter_map(|item| self.scalar(path, kind, item)).collect();
-                (good.len() == items.len()).then(|| value_of(ValueKind::Array(good)))
+                self.each(path, value, items.iter(), |walker, item| walker.scalar(path, kind, item))
             }
             // One text stands for a list of one, as in rules. Laid out as an array: its commas separate nothing.
             (Shape::Many(kind), _) => self.scalar(path, kind, value).map(|only| value_of(ValueKind::Array(vec![only]))),
@@ -185,11 +181,96 @@ impl<'f> Walker<'_, 'f> {
                 Some(value_of(ValueKind::Table(self.table(path, &keys.iter().collect::<Vec<_>>(), table))))
             }
             (Shape::Map, DeValue::Table(table)) => Some(value_of(ValueKind::Table(self.map(path, table)))),
+            (Shape::Entries(keys), DeValue::Array(items)) => {
+                self.each(path, value, items.iter(), |walker, item| walker.entry(path, keys, item))
+            }
+            (Shape::Entries(keys), _) => {
+                self.entry(path, keys, value).map(|only| value_of(ValueKind::Array(vec![only])))
+            }
+            (Shape::Rows, DeValue::Array(items)) => {
+                self.each(path, value, items.iter(), |walker, item| walker.row(path, item))
+            }
+            (Shape::Rows, _) => {
+                self.fault(&value.span(), path, "must be a list of rows: write [{ … }, { … }]");
+                None
+            }
             (Shape::Table(_) | Shape::Map, _) => {
                 self.fault(&value.span(), path, "must be a table: write { … }");
                 None
             }
         }
+    }
+
+    /// A list of which every item is good; there is at least one.
+    fn each<'i>(
+        &mut self,
+        path: &str,
+        value: &Spanned<DeValue<'f>>,
+        items: impl ExactSizeIterator<Item = &'i Spanned<DeValue<'f>>>,
+        read: impl Fn(&mut Self, &Spanned<DeValue<'f>>) -> Option<Value>,
+    ) -> Option<Value>
+    where
+        'f: 'i,
+    {
+        let count = items.len();
+        if count == 0 {
+            self.fault(&value.span(), path, "must not be empty: name at least one, or leave the key out");
+            return None;
+        }
+        let good: Vec<Value> = items.filter_map(|item| read(self, item)).collect();
+        (good.len() == count).then(|| value_of(ValueKind::Array(good)))
+    }
+
+    /// A table of `keys`, or a text in the place of one with the first key alone.
+    fn entry(&mut self, path: &str, keys: &'static [schema::Key], item: &Spanned<DeValue<'f>>) -> Option<Value> {
+        let map = match (item.get_ref(), keys.first()) {
+            (DeValue::Table(table), _) => {
+                let map = self.table(path, &keys.iter().collect::<Vec<_>>(), table);
+                let required = keys.iter().filter(|key| key.need == Need::Required);
+                for key in required.filter(|key| !table.contains_key(key.name)) {
+                    self.fault(
+                        &item.span(),
+                        &format!("{path}.{}", key.name),
+                        format!("is missing: add {}", example(key)),
+                    );
+                }
+                map
+            }
+            (_, Some(schema::Key { name, shape: Shape::One(kind), .. })) => {
+                Map::from_iter([((*name).to_owned(), self.scalar(path, *kind, item)?)])
+            }
+            _ => return None,
+        };
+        Some(value_of(ValueKind::Table(map)))
+    }
+
+    /// Cells by their columns: text, numbers and booleans by their text.
+    fn row(&mut self, path: &str, item: &Spanned<DeValue<'f>>) -> Option<Value> {
+        let DeValue::Table(table) = item.get_ref() else {
+            self.fault(&item.span(), path, "must be a row: write { COLUMN = \"…\", … }");
+            return None;
+        };
+        let mut row = Map::new();
+        for (name, value) in table {
+            let column = name.get_ref().as_ref();
+            let cell = match value.get_ref() {
+                DeValue::String(text) => Some(text.to_string()),
+                DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str().to_owned()),
+                DeValue::Float(number) => Some(number.as_str().to_owned()),
+                DeValue::Boolean(flag) => Some(flag.to_string()),
+                _ => None,
+            };
+            let cell = cell.filter(|cell| !cell.chars().any(|c| c.is_control() || c == char::REPLACEMENT_CHARACTER));
+            if !lookup::is_column(column) {
+                self.fault(&name.span(), path, lookup::COLUMN_FORM);
+            } else if let Some(cell) = cell {
+                row.insert(column.to_owned(), value_of(ValueKind::String(cell)));
+            } else {
+                let message = "must be text in quotes without control characters, a number, true or false";
+                self.fault(&value.span(), &format!("{path}.{column}"), message);
+            }
+        }
+        (row.len() == table.len()).then(|| value_of(ValueKind::Table(row)))
     }
 
     fn map(&mut self, path: &str, table: &DeTable<'f>) -> Map<String, Value> {
@@ -315,5 +396,6 @@ fn example(key: &schema::Key) -> String {
         Shape::One(_) => format!("`{} = …`", key.name),
         Shape::Many(_) => format!("`{} = [\"…\"]`", key.name),
         Shape::Table(_) | Shape::Map => format!("`{} = {{ … }}`", key.name),
+        Shape::Entries(_) | Shape::Rows => format!("`{} = [{{ … }}]`", key.name),
     }
 }

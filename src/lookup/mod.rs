@@ -112,7 +112,7 @@ impl Lookup {
             let same = index.entry(key_of_row.into()).or_default();
             if let Some(first) = same.first().and_then(|first: &usize| lines.get(*first)).filter(|_| !repeats) {
                 let message = format!(
-                    "has the key of row {first}: write both values into one row with `;` between them, or set repeats = true"
+                    "has the same key as {first}: write both values into one row with `;` between them, or set repeats = true"
                 );
                 return Err(Wrong { line: Some(line), message });
             }
@@ -145,6 +145,19 @@ impl Lookup {
     #[must_use]
     pub fn column(&self, name: &str) -> Option<usize> {
         self.columns.iter().position(|column| **column == *name)
+    }
+
+    /// Of all that is in it.
+    #[must_use]
+    pub fn digest(&self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new();
+        let mut part = |text: &str| {
+            hasher.update(&(text.len() as u64).to_le_bytes());
+            hasher.update(text.as_bytes());
+        };
+        self.columns.iter().for_each(|column| part(column));
+        self.rows.iter().flatten().for_each(|cell| part(cell));
+        *hasher.finalize().as_bytes()
     }
 
     /// What stands in a column of every row with this key, in the rows' order; empty cells left out.
@@ -185,7 +198,11 @@ mod tests {
     fn a_key_of_two_rows_is_refused_unless_it_is_meant() {
         let wrong = lookup(false, &[&["a@x", "s-1"], &["b@x", "S-1"]]).unwrap_err();
         assert_eq!(wrong.line, Some(2));
-        assert!(wrong.message.contains("row 1") && wrong.message.contains("repeats = true"), "{}", wrong.message);
+        assert!(
+            wrong.message.contains("same key as 1") && wrong.message.contains("repeats = true"),
+            "{}",
+            wrong.message
+        );
         assert!(lookup(true, &[&["a@x", "s-1"], &["b@x", "S-1"]]).is_ok());
     }
 
