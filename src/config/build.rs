@@ -263,11 +263,15 @@ pub(super) fn template_names(dir: Option<&Path>) -> Option<(Vec<String>, Vec<Str
 }
 
 /// Every address of ours that mail would go to must be one that may be mailed (design invariant 9).
-pub(super) fn allowed(reading: &mut Reading<'_>, people: &people::Settings) {
+pub(super) fn allowed(reading: &mut Reading<'_>, people: &people::Settings, lists: &Lists) {
     let mut all: Vec<(String, Arc<str>)> = Vec::new();
     for addressee in fallback(reading) {
-        if let Addressee::Address(address) = addressee {
-            all.push(("people.fallback".into(), address));
+        match addressee {
+            Addressee::Address(address) => all.push(("people.fallback".into(), address)),
+            Addressee::List(name) => {
+                let entries = lists.get(name.as_str()).into_iter().flatten();
+                all.extend(entries.map(|entry| (format!("list.{name}"), entry.text.clone())));
+            }
         }
     }
     for name in reading.names("channel") {

@@ -225,7 +225,7 @@ fn build(
     let mut channels = channel::channels(reading);
     let people = build::people(reading, &lists);
     if let Some(people) = &people {
-        build::allowed(reading, people);
+        build::allowed(reading, people, &lists);
         fallback::fill(reading, &mut channels, &lists, people);
     }
     let log = build::log(reading);

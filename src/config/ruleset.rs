@@ -56,6 +56,7 @@ pub(super) fn read(
         }
     }
     between(reading, &rules, around.people);
+    told_lists(reading, &rules, around);
     unused(reading, &around.scope, &policies_used, reads_lists);
     rules
 }
@@ -72,6 +73,19 @@ fn between(reading: &mut Reading<'_>, rules: &[Rule], people: Option<&people::Se
         let message = "is missing: rules tell `target` or `actor`, so somebody must hear of those without an address; \
                        add fallback = \"list:NAME\"";
         reading.fault("people.fallback", message);
+    }
+}
+
+/// Faults of lists that are told: each address must be one that may be mailed.
+fn told_lists(reading: &mut Reading<'_>, rules: &[Rule], around: &Around<'_>) {
+    let Some(people) = around.people else { return };
+    for to in rules.iter().flat_map(|rule| &rule.to) {
+        let To::List(name, entries) = to else { continue };
+        for entry in entries {
+            if address::deliverable(entry, &people.allow_domains).is_err() {
+                reading.fault(&format!("list.{name}"), build::outside(entry));
+            }
+        }
     }
 }
 
