@@ -6,17 +6,19 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use auditbell::record::{Position, Record};
-use auditbell::rules::{Group, Policy, Rules, parse};
+use auditbell::clock::Timestamp;
+use auditbell::lookup::Lookups;
+use auditbell::rules::{Group, Known, ListEntry, Policy, Rules, parse};
 use libfuzzer_sys::fuzz_target;
 use toml::de::DeTable;
 
 static SCOPE: LazyLock<parse::Scope> = LazyLock::new(|| {
     let group = Group { policy: "p".into(), by: vec!["correlation_id".into()], wait: Duration::from_secs(20) };
     parse::Scope {
-        lists: [("l".into(), vec!["soc@example.com".into()])].into(),
+        lists: [("l".into(), vec![ListEntry { text: "soc@example.com".into(), during: None }])].into(),
         policies: [("p".into(), Policy { group: Some(group), throttle: None })].into(),
         channels: vec!["e".into()],
-        templates: None,
+        ..parse::Scope::default()
     }
 });
 
@@ -37,6 +39,8 @@ fuzz_target!(|text: &str| {
     });
     assert_eq!(rule.is_none(), faults > 0);
     let Some(rule) = rule else { return };
-    let matches = rule.matches(&RECORD);
-    assert_eq!(Rules::new(vec![rule]).matching(&RECORD).len(), usize::from(matches));
+    let lookups = Lookups::default();
+    let known = Known { now: Timestamp::from_millis(1_769_105_762_387), lookups: &lookups };
+    let matches = if rule.concerns(RECORD.dialect) { rule.matches(&RECORD, known).count() } else { 0 };
+    assert_eq!(Rules::new(vec![rule]).matching(&RECORD, known).len(), matches);
 });

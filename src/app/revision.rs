@@ -35,6 +35,7 @@ impl Revision {
     /// Puts together what was made of `config`. `parts` are what its lanes share.
     pub fn new(config: Config, channels: Vec<Kept>, known: Known, parts: dispatch::Parts) -> Self {
         let basis = Basis {
+            lookups: config.lookups.clone(),
             revision: known.number,
             rules: config.rules.clone(),
             people: parts.people.clone(),
@@ -76,12 +77,9 @@ impl Revision {
         metrics::config_hash().set(hash as f64);
         metrics::config_last_reload_successful().set(1.0);
         metrics::config_last_reload_success().set(now.as_millis() as f64 / 1_000.0);
-        metrics::start_at_zero(
-            config
-                .rules
-                .iter()
-                .flat_map(|rule| rule.ways().map(|channel| (rule.id.clone(), channel.clone())).collect::<Vec<_>>()),
-        );
+        metrics::start_at_zero(config.rules.iter().flat_map(|rule| {
+            rule.ways().into_iter().map(|channel| (rule.id.clone(), channel.clone())).collect::<Vec<_>>()
+        }));
     }
 }
 

@@ -93,7 +93,13 @@ fn explain(args: Args) -> Result<ExitCode, ExitCode> {
     let asked = id.is_some() || person.is_some();
     // Only what did happen needs a store; a file is explained without one.
     let store = if asked || config.store.path.exists() { Some(Opened::new(&config, false)?) } else { None };
-    let explainer = Explainer { rules: config.rules.clone(), people, directory: config.people.clone(), now };
+    let explainer = Explainer {
+        rules: config.rules.clone(),
+        lookups: config.lookups.clone(),
+        people,
+        directory: config.people.clone(),
+        now,
+    };
     let desk = Desk { config, explainer, store, resolve, redact, form: options.output, clock };
     let since = since.map(|since| match since {
         Since::Ago(span) => desk.clock.now().minus(span),

@@ -65,8 +65,7 @@ pub fn context(draft: &Draft<'_>, brand: &Value) -> Value {
 
 /// How a person is named to somebody else: as the record names him, else as we do.
 fn upn_or_name(upn: Option<String>, recipient: &Recipient, draft: &Draft<'_>) -> String {
-    let (Recipient::User(name) | Recipient::Address(name) | Recipient::Room(name)) = recipient;
-    upn.unwrap_or_else(|| clean(draft, name, text::LONG))
+    upn.unwrap_or_else(|| clean(draft, recipient.name(), text::LONG))
 }
 
 /// A mail client makes links of what looks like one, so that is broken; a machine compares, so a room has the value whole.
@@ -94,7 +93,7 @@ struct Seen<'a> {
 
 impl<'a> Seen<'a> {
     fn new(record: &'a Record, reader: &Recipient, draft: &'a Draft<'a>) -> Self {
-        if matches!(reader, Recipient::Address(_) | Recipient::Room(_)) {
+        if !matches!(reader, Recipient::User(_)) {
             // Nobody's account is meant by an address or a room, so nobody "did it himself".
             return Self { record, own: None, upn: None, by_self: None, others: Vec::new(), draft };
         }

@@ -233,10 +233,9 @@ fn build(
     let templates = build::templates(reading);
     let (templates_of_rules, templates_for_rooms) = build::template_names(templates.as_deref()).unzip();
     let scope = Scope {
-        lists: lists
-            .into_iter()
-            .map(|(name, entries)| (name, entries.into_iter().map(|entry| entry.text).collect()))
-            .collect(),
+        lists,
+        lookups: lookups.clone(),
+        windows,
         policies,
         channels: channel::names(reading),
         rooms: channel::rooms(reading),

@@ -13,7 +13,7 @@ use super::one::{self, One};
 use super::reading::Reading;
 use crate::people::{self, address};
 use crate::rules::parse::Scope;
-use crate::rules::{Rule, To, catalogue};
+use crate::rules::{Rule, Tell, To, catalogue};
 use crate::store;
 
 /// Records of which the ledger knows nothing any more are refused a day early (`docs/records.md`), so no rule can tell
@@ -42,7 +42,8 @@ pub(super) fn read(
     for one in one::all(files, tables, &mut reading.faults) {
         policies_used.extend(one.text("policy").map(str::to_owned));
         let Some(rule) = one.parse(&around.scope, &mut reading.faults) else { continue };
-        reads_lists.extend(rule.to.iter().chain(&rule.except).filter_map(|to| match to {
+        let people = rule.tells().flat_map(|tell| tell.to.iter().chain(&tell.except)).flat_map(To::leaves);
+        reads_lists.extend(people.filter_map(|to| match to {
             To::List(name, _) => Some(name.to_string()),
             _ => None,
         }));
@@ -66,9 +67,7 @@ fn between(reading: &mut Reading<'_>, rules: &[Rule], people: Option<&people::Se
     if rules.is_empty() && reading.faults.is_empty() {
         reading.warn("rule", "is missing: without [[rule]] tables nobody is told anything");
     }
-    let tells_people = rules
-        .iter()
-        .any(|rule| !rule.channels.is_empty() && rule.to.iter().any(|to| matches!(to, To::Target | To::Actor)));
+    let tells_people = rules.iter().any(tells_people);
     if tells_people && people.is_some() && !reading.is_set("people.fallback") {
         let message = "is missing: rules tell `target` or `actor`, so somebody must hear of those without an address; \
                        add fallback = \"list:NAME\"";
@@ -79,14 +78,19 @@ fn between(reading: &mut Reading<'_>, rules: &[Rule], people: Option<&people::Se
 /// Faults of lists that are told: each address must be one that may be mailed.
 fn told_lists(reading: &mut Reading<'_>, rules: &[Rule], around: &Around<'_>) {
     let Some(people) = around.people else { return };
-    for to in rules.iter().flat_map(|rule| &rule.to) {
+    for to in rules.iter().flat_map(Rule::tells).flat_map(Tell::named) {
         let To::List(name, entries) = to else { continue };
         for entry in entries {
-            if address::deliverable(entry, &people.allow_domains).is_err() {
-                reading.fault(&format!("list.{name}"), build::outside(entry));
+            if address::deliverable(&entry.text, &people.allow_domains).is_err() {
+                reading.fault(&format!("list.{name}"), build::outside(&entry.text));
             }
         }
     }
+}
+
+/// Whether it tells people whom a record names through a personal channel.
+fn tells_people(rule: &Rule) -> bool {
+    rule.tells().any(|tell| !tell.channels.is_empty() && tell.named().any(To::is_of_record))
 }
 
 fn unused(reading: &mut Reading<'_>, scope: &Scope, policies: &BTreeSet<String>, mut lists: BTreeSet<String>) {
@@ -112,7 +116,7 @@ impl One<'_> {
     fn beside(&self, rule: &Rule, around: &Around<'_>) -> Vec<Fault> {
         let mut faults = Vec::new();
         if let Some(people) = around.people {
-            let outside = rule.to.iter().filter_map(|to| match to {
+            let outside = rule.tells().flat_map(Tell::named).filter_map(|to| match to {
                 To::Address(to) if address::deliverable(to, &people.allow_domains).is_err() => Some(build::outside(to)),
                 _ => None,
             });
@@ -133,13 +137,13 @@ impl One<'_> {
         if rule.shadow {
             doubts.push(self.fault("mode", "is \"shadow\": matches are counted, nobody is told"));
         }
-        let tells_people = rule.to.iter().any(|to| matches!(to, To::Target | To::Actor));
-        if tells_people && !rule.shadow && rule.throttle.is_none() {
+        let unbraked = rule.tells().any(|tell| tell.throttle.is_none() && tell.named().any(To::is_of_record));
+        if unbraked && !rule.shadow {
             let message = "has no brake: whoever changes all accounts at once mails everybody at once; add \
                            throttle = { max = 100, per = \"10m\", overflow = \"hold\" } to its policy";
             doubts.push(self.fault("policy", message));
         }
-        if rule.channels.is_empty() && !rule.to.is_empty() {
+        if !rule.tell.is_empty() && rule.tells().all(|tell| tell.channels.is_empty()) && !rule.tell.to.is_empty() {
             doubts.push(self.fault("to", "tells nobody: the rule's channels are rooms, which are told themselves"));
         }
         let operations = rule.when.on("operation").map_or(&[][..], |test| &test.want);

@@ -10,11 +10,12 @@ use mail_parser::MessageParser;
 
 use crate::clock::Timestamp;
 use crate::compose::Kind;
+use crate::lookup::Lookups;
 use crate::people::{People, Resolution};
 use crate::plan::{self, Fate, Intent, NotificationId, Recipient};
 use crate::record::envelope::{self, Item};
 use crate::record::{Position, Record};
-use crate::rules::Rules;
+use crate::rules::{Known, Rules};
 
 use super::mailbox::Received;
 
@@ -89,17 +90,26 @@ impl Story {
     }
 
     fn decide(&mut self, record: &Record, now: Timestamp) -> String {
-        let matching = self.rules.matching(record);
+        let known = Known { now, lookups: &Lookups::default() }; // the demo's configuration has none
+        let matching = self.rules.matching(record, known);
         if matching.is_empty() {
-            let missed = self.rules.iter().find_map(|rule| match rule.evaluate(record).as_slice() {
-                [leaf] if &*leaf.key != "operation" => Some(format!("rule {} does not match: {}", rule.id, leaf.key)),
+            let decisions = self.rules.iter().flat_map(|rule| {
+                rule.evaluate(record, known).into_iter().map(move |decision| (&rule.id, decision.failed))
+            });
+            let missed = decisions.into_iter().find_map(|(rule, failed)| match failed.as_slice() {
+                [leaf] if &*leaf.key != "operation" => Some(format!("rule {rule} does not match: {}", leaf.key)),
                 _ => None,
             });
             return missed.unwrap_or_else(|| "no rule watches this".to_owned());
         }
         let people = self.people.clone();
         let canonical = move |id: Option<&str>, upn: Option<&str>| people.canonical(id, upn);
-        let context = plan::Context { now, broker_time: Some(now), rules_seen: &HashMap::new(), canonical: &canonical };
+        let directory = plan::Directory {
+            canonical: &canonical,
+            manager: &|of| self.people.manager(of),
+            alternates: &|of| self.people.alternates(of),
+        };
+        let context = plan::Context { known, broker_time: Some(now), rules_seen: &HashMap::new(), directory };
         let intents = plan::plan(record, &matching, &context);
         let pretty: Arc<str> = serde_json::to_string_pretty(&record.raw).unwrap_or_default().into();
         let mut words: Vec<String> = intents.iter().map(|intent| self.told(intent, record)).collect();

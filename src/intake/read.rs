@@ -10,11 +10,12 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use crate::clock::Timestamp;
+use crate::lookup::Lookups;
 use crate::people::People;
-use crate::plan;
+use crate::plan::{self, Directory};
 use crate::record::envelope::{self, Item, Raw};
 use crate::record::{self, Position, Record, own};
-use crate::rules::Rules;
+use crate::rules::{Known, Rules};
 use crate::source::Envelope;
 use crate::store::{DeadLetter, Planned};
 
@@ -27,6 +28,8 @@ pub struct Basis {
     pub revision: i64,
     /// The rules.
     pub rules: Rules,
+    /// The tables that they read.
+    pub lookups: Lookups,
     /// Who is who.
     pub people: Arc<People>,
     /// When each rule was first active.
@@ -162,13 +165,19 @@ impl Basis {
         broker_time: Option<Timestamp>,
         now: Timestamp,
     ) -> (Vec<Arc<str>>, Option<Planned>) {
-        let matching = self.rules.matching(record);
-        let matches = matching.iter().map(|rule| rule.id.clone()).collect();
+        let known = Known { now, lookups: &self.lookups };
+        let matching = self.rules.matching(record, known);
+        let mut matches: Vec<Arc<str>> = matching.iter().map(|one| one.rule.id.clone()).collect();
+        matches.dedup(); // a rule may match with several elements
         let context = plan::Context {
-            now,
+            known,
             broker_time,
             rules_seen: &self.rules_seen,
-            canonical: &|id, upn| self.people.canonical(id, upn),
+            directory: Directory {
+                canonical: &|id, upn| self.people.canonical(id, upn),
+                manager: &|of| self.people.manager(of),
+                alternates: &|of| self.people.alternates(of),
+            },
         };
         let intents = plan::plan(record, &matching, &context);
         let planned = (!intents.is_empty()).then(|| Planned {

@@ -26,6 +26,10 @@ pub enum Refusal {
     NoAddress,
     /// No address that every relay understands.
     Undeliverable,
+    /// The people file names no manager of theirs.
+    NoManager,
+    /// What the rule refers to has no value for the record.
+    NoValue,
 }
 
 impl Refusal {
@@ -38,6 +42,8 @@ impl Refusal {
             Self::ForeignDomain => "foreign-domain",
             Self::NoAddress => "no-address",
             Self::Undeliverable => "undeliverable",
+            Self::NoManager => "no-manager",
+            Self::NoValue => "no-value",
         }
     }
 }

@@ -6,10 +6,11 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
 
-/// What the header may name, in any order. `other_mails` and `manager` are for recipients that are not due yet.
+/// What the header may name, in any order.
 const COLUMNS: [&str; 10] =
     ["id", "upn", "mail", "other_mails", "name", "locale", "time_zone", "manager", "sam", "sid"];
 
@@ -29,6 +30,10 @@ pub(super) struct Row {
     pub name: Option<Box<str>>,
     pub locale: Option<Box<str>>,
     pub time_zone: Option<Box<str>>,
+    /// Split at `,` and `;`.
+    pub other_mails: Vec<Arc<str>>,
+    /// Id, UPN or another name of theirs.
+    pub manager: Option<Box<str>>,
 }
 
 /// The whole file.
@@ -90,6 +95,8 @@ impl Table {
             name: own("name"),
             locale: own("locale"),
             time_zone: own("time_zone"),
+            other_mails: cell("other_mails").map(several).unwrap_or_default(),
+            manager: own("manager"),
         };
         ensure!(row.id.is_some() || row.upn.is_some(), "neither id nor upn");
         if let Some(zone) = &row.time_zone {
@@ -152,6 +159,11 @@ fn read_record(reader: &mut csv::Reader<impl Read>, record: &mut csv::StringReco
             _ => anyhow::anyhow!("line {line}: not CSV"),
         }
     })
+}
+
+/// The addresses in one cell.
+fn several(cell: &str) -> Vec<Arc<str>> {
+    cell.split([',', ';']).map(str::trim).filter(|text| !text.is_empty()).map(Arc::from).collect()
 }
 
 #[cfg(test)]

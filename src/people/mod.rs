@@ -113,6 +113,8 @@ impl People {
         let name = match recipient {
             Recipient::Address(address) => return self.person(address, table.find(address)),
             Recipient::User(name) => name,
+            Recipient::Manager(of) => return self.managing(of),
+            Recipient::Missing(_) => return Resolution::Refused(Refusal::NoValue),
             // A room has no address; dispatch does not ask.
             Recipient::Room(_) => return Resolution::Refused(Refusal::NoAddress),
         };
@@ -131,6 +133,30 @@ impl People {
         }
     }
 
+    /// The canonical name of the manager whom the file gives `of`.
+    #[must_use]
+    pub fn manager(&self, of: &Recipient) -> Option<Recipient> {
+        let manager = self.table().find(of.name())?.manager.clone()?;
+        self.canonical(None, Some(&manager))
+    }
+
+    /// The other addresses that the file gives `of`, in its order.
+    #[must_use]
+    pub fn alternates(&self, of: &Recipient) -> Vec<Arc<str>> {
+        self.table().find(of.name()).map(|row| row.other_mails.clone()).unwrap_or_default()
+    }
+
+    /// The manager of `of`. Without a row of theirs it may come; a row that names none is final.
+    fn managing(&self, of: &str) -> Resolution {
+        let table = self.table();
+        let Some(row) = table.find(of) else { return Resolution::Unknown };
+        let Some(manager) = row.manager.as_deref() else { return Resolution::Refused(Refusal::NoManager) };
+        match table.find(manager) {
+            Some(row) => self.filed(row),
+            None => self.person(manager, None),
+        }
+    }
+
     fn filed(&self, row: &Row) -> Resolution {
         match row.mail.as_deref().or(row.upn.as_deref()) {
             Some(address) => self.person(address, Some(row)),
@@ -141,8 +167,7 @@ impl People {
     /// Whether the file has a row for `recipient`.
     #[must_use]
     pub fn lists(&self, recipient: &Recipient) -> bool {
-        let (Recipient::User(name) | Recipient::Address(name) | Recipient::Room(name)) = recipient;
-        self.table().find(name).is_some()
+        self.table().find(recipient.name()).is_some()
     }
 
     /// Everything that somebody may be called who is called `name` (object id, UPN, address, `DOMAIN\user`, SID), folded:

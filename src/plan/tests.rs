@@ -6,8 +6,10 @@ use std::str::FromStr;
 use proptest::prelude::*;
 
 use super::*;
+use crate::lookup::Lookups;
 use crate::record::{Actor, EntityKind, Target};
 use crate::rules::tests::{record, rule};
+use crate::rules::{Rule, To};
 
 const ALICE: &str = "00000000-0000-0000-0000-0000000000aa";
 const BOB: &str = "00000000-0000-0000-0000-0000000000bb";
@@ -58,8 +60,11 @@ fn decide_at(
     rules_seen: &HashMap<Arc<str>, Timestamp>,
     canonical: Canonical<'_>,
 ) -> Vec<Intent> {
-    let rules: Vec<&Rule> = rules.iter().collect();
-    plan(record, &rules, &Context { now, broker_time: Some(now), rules_seen, canonical })
+    let lookups = Lookups::default();
+    let known = Known { now, lookups: &lookups };
+    let matches: Vec<Match<'_>> = rules.iter().flat_map(|rule| rule.matches(record, known)).collect();
+    let directory = Directory { canonical, manager: &|_| None, alternates: &|_| Vec::new() };
+    plan(record, &matches, &Context { known, broker_time: Some(now), rules_seen, directory })
 }
 
 /// `recipient verdict(reason)` of each, in order.
@@ -432,9 +437,9 @@ proptest! {
         prop_assert_eq!(ids.len(), intents.len());
         let actor = canonical(Some(DANA), None);
         for intent in intents.iter().filter(|intent| matches!(intent.fate, Fate::Send { .. })) {
-            prop_assert!(!rule.except.contains(&To::Actor) || intent.recipient != actor);
+            prop_assert!(!rule.tell.except.contains(&To::Actor) || intent.recipient != actor);
             let bob = Recipient::User(BOB.into());
-            prop_assert!(rule.except.is_empty() || rule.except.contains(&To::Actor) || intent.recipient != Some(bob));
+            prop_assert!(rule.tell.except.is_empty() || rule.tell.except.contains(&To::Actor) || intent.recipient != Some(bob));
         }
     }
 

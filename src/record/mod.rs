@@ -49,6 +49,7 @@ mod identity;
 mod mend;
 mod other;
 pub mod own;
+mod part;
 pub mod path;
 mod recover;
 pub mod time;

@@ -2,6 +2,7 @@
 //! writes, whether a dot is part of a name, and though there is JSON inside a string.
 
 use std::borrow::Cow;
+use std::fmt;
 
 use serde_json::{Map, Value};
 
@@ -46,6 +47,17 @@ impl Path {
         let mut found = Vec::new();
         walk(Cow::Borrowed(value), &self.0, 0, &mut found);
         found
+    }
+}
+
+/// As it is written, a name with dots in quotes.
+impl fmt::Display for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, name) in self.0.iter().enumerate() {
+            let dot = if place == 0 { "" } else { "." };
+            if name.contains('.') { write!(f, "{dot}\"{name}\"")? } else { write!(f, "{dot}{name}")? }
+        }
+        Ok(())
     }
 }
 

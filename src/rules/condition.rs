@@ -7,8 +7,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::record::Record;
+use crate::record::{Record, Severity};
 
+use super::decision::Known;
 use super::field::Subject;
 use super::operator::{Op, Wanted};
 use crate::record::fold::fold;
@@ -67,6 +68,17 @@ pub enum List {
 }
 
 impl List {
+    /// As a rule writes it.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Targets => "targets".to_owned(),
+            Self::Changes => "changes".to_owned(),
+            Self::Raw(path) => format!("raw.{path}"),
+            Self::Element(path) => path.to_string(),
+        }
+    }
+
     fn elements<'r>(&self, seen: Seen<'r>) -> Vec<Cow<'r, Value>> {
         // The view's own types always become JSON.
         let owned = |value: serde_json::Result<Value>| value.ok().map(Cow::Owned);
@@ -77,7 +89,7 @@ impl List {
             Self::Changes => {
                 seen.record.changes.iter().filter_map(|change| owned(serde_json::to_value(change))).collect()
             }
-            Self::Raw(path) => path.values(&seen.record.raw),
+            Self::Raw(path) => path.values(seen.raw),
             Self::Element(path) => seen.element.map(|element| path.values(element)).unwrap_or_default(),
         }
     }
@@ -86,9 +98,17 @@ impl List {
 /// What a condition is held against.
 #[derive(Clone, Copy)]
 pub(super) struct Seen<'r> {
+    /// The record; with `each` over targets or changes as though it had only one of them.
     pub record: &'r Record,
-    /// The element of a list that is looked at.
+    /// The whole record as it came.
+    pub raw: &'r Value,
+    pub known: Known<'r>,
+    /// With `each` over a path: the element that the rule is held against.
+    pub each: Option<&'r Value>,
+    /// The element of a list that a quantifier looks at.
     pub element: Option<&'r Value>,
+    /// In a route: the severity that stands in the record's place.
+    pub severity: Option<Severity>,
 }
 
 /// A test of one field: `KEY = VALUE`, `KEY = [VALUE, …]`, `KEY = { OPERATOR = … }`.
@@ -236,13 +256,8 @@ impl Condition {
         matches!(self, Self::All(parts) if parts.is_empty())
     }
 
-    /// Whether it holds of `record`.
-    #[must_use]
-    pub fn holds(&self, record: &Record) -> bool {
-        self.is_met(Seen { record, element: None })
-    }
-
-    fn is_met(&self, seen: Seen<'_>) -> bool {
+    /// Whether it holds.
+    pub(super) fn is_met(&self, seen: Seen<'_>) -> bool {
         match self {
             Self::All(parts) => parts.iter().all(|part| part.is_met(seen)),
             Self::Any(parts) => parts.iter().any(|part| part.is_met(seen)),
@@ -250,7 +265,7 @@ impl Condition {
             Self::Test(test) => test.holds(seen),
             Self::Elements { quantifier, list, inner, .. } => {
                 let elements = list.elements(seen);
-                let met = |element: &Cow<'_, Value>| inner.is_met(Seen { record: seen.record, element: Some(element) });
+                let met = |element: &Cow<'_, Value>| inner.is_met(Seen { element: Some(element), ..seen });
                 match quantifier {
                     Quantifier::Some => elements.iter().any(met),
                     Quantifier::Every => !elements.is_empty() && elements.iter().all(met),
@@ -260,17 +275,17 @@ impl Condition {
     }
 
     /// As `when`: every test to which it is owed that the condition does not hold; none where it does.
-    pub(super) fn failing(&self, record: &Record) -> Vec<FailedLeaf> {
+    pub(super) fn failing(&self, seen: Seen<'_>) -> Vec<FailedLeaf> {
         let mut failed = Vec::new();
-        self.explain(Seen { record, element: None }, true, Place::When, &mut failed);
+        self.explain(seen, true, Place::When, &mut failed);
         failed
     }
 
     /// As `unless`: every test, if together they hold. An empty `unless` excludes nothing.
-    pub(super) fn excluding(&self, record: &Record) -> Vec<FailedLeaf> {
+    pub(super) fn excluding(&self, seen: Seen<'_>) -> Vec<FailedLeaf> {
         let mut failed = Vec::new();
         if !self.is_empty() {
-            self.explain(Seen { record, element: None }, false, Place::Unless, &mut failed);
+            self.explain(seen, false, Place::Unless, &mut failed);
         }
         failed
     }
@@ -293,7 +308,7 @@ impl Condition {
                 let elements = list.elements(seen);
                 let before = failed.len();
                 for element in &elements {
-                    inner.explain(Seen { record: seen.record, element: Some(element) }, wanted, place, failed);
+                    inner.explain(Seen { element: Some(element), ..seen }, wanted, place, failed);
                 }
                 for leaf in failed.iter_mut().skip(before) {
                     leaf.key = format!("{name}.{}", leaf.key);
@@ -331,4 +346,6 @@ pub enum Place {
     When,
     /// `unless`: the test should not have held.
     Unless,
+    /// `each`: there should have been an element.
+    Each,
 }

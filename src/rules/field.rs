@@ -2,9 +2,12 @@
 
 use std::borrow::Cow;
 
+use serde_json::Value;
+
 use crate::record::{Actor, EntityKind, Flag, Record, Severity, Target};
 
 use super::condition::Seen;
+use super::decision::Known;
 use crate::record::fold::fold;
 use crate::record::path::{self, Path};
 
@@ -32,17 +35,52 @@ pub enum Subject {
         /// `KEY`, folded.
         key: Box<str>,
     },
-    /// `raw.PATH`, or within a quantifier a path into the element.
+    /// `raw.PATH`, `element.PATH`, or within a quantifier a path into its element.
     Path {
         /// As written.
         name: Box<str>,
         /// Where it leads.
         path: Path,
-        /// Whether it starts at the element rather than at the record as it came.
-        element: bool,
+        /// Where it starts.
+        root: Root,
     },
     /// All of `changes`, for the operators that are about a change as a whole.
     Changes,
+    /// `time`: when it happened.
+    Time,
+    /// `now`: the time of the decision.
+    Now,
+    /// `lookup.TABLE.COLUMN`: that column in each row whose key is a value of `by`.
+    Lookup {
+        /// As written.
+        name: Box<str>,
+        /// Of which `[lookup.TABLE]`.
+        table: Box<str>,
+        /// Place of its column.
+        column: usize,
+        /// What is looked up.
+        by: Box<Self>,
+    },
+}
+
+/// As a rule names it.
+impl PartialEq for Subject {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+impl Eq for Subject {}
+
+/// Where a path starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Root {
+    /// At the record as it came.
+    Record,
+    /// At the element that a rule with `each` is held against.
+    Each,
+    /// At the element of a quantifier.
+    Quantified,
 }
 
 impl Subject {
@@ -55,9 +93,15 @@ impl Subject {
         if name.eq_ignore_ascii_case("changes") {
             return Some(Self::Changes);
         }
+        match name.to_ascii_lowercase().as_str() {
+            "time" => return Some(Self::Time),
+            "now" => return Some(Self::Now),
+            _ => {}
+        }
         let (table, key) = name.split_once('.')?;
-        if table.eq_ignore_ascii_case("raw") {
-            return Some(Self::Path { name: name.into(), path: Path::parse(key).ok()?, element: false });
+        let roots = [("raw", Root::Record), ("element", Root::Each)];
+        if let Some((_, root)) = roots.into_iter().find(|(word, _)| table.eq_ignore_ascii_case(word)) {
+            return Some(Self::Path { name: name.into(), path: Path::parse(key).ok()?, root });
         }
         let usable = table.eq_ignore_ascii_case("details") && !key.trim().is_empty();
         usable.then(|| Self::Detail { name: name.into(), key: fold(key).into() })
@@ -68,8 +112,10 @@ impl Subject {
     pub fn name(&self) -> &str {
         match self {
             Self::View(field) => field.name,
-            Self::Detail { name, .. } | Self::Path { name, .. } => name,
+            Self::Detail { name, .. } | Self::Path { name, .. } | Self::Lookup { name, .. } => name,
             Self::Changes => "changes",
+            Self::Time => "time",
+            Self::Now => "now",
         }
     }
 
@@ -78,32 +124,48 @@ impl Subject {
     pub fn closed(&self) -> Vec<&'static str> {
         match self {
             Self::View(field) => (field.closed)(),
-            Self::Detail { .. } | Self::Path { .. } | Self::Changes => Vec::new(),
+            _ => Vec::new(),
         }
     }
 
-    /// The values in `record`, in its order; none where it is absent.
+    /// The values in `record`, in its order; none where it is absent. `element.PATH` starts at `each`.
     #[must_use]
-    pub fn of<'r>(&self, record: &'r Record) -> Vec<Cow<'r, str>> {
-        self.values(Seen { record, element: None })
+    pub fn of<'r>(&self, record: &'r Record, each: Option<&'r Value>, known: Known<'r>) -> Vec<Cow<'r, str>> {
+        self.values(Seen { record, raw: &record.raw, known, each, element: None, severity: None })
     }
 
     /// The values in what is seen, in its order; none where it is absent.
     pub(super) fn values<'r>(&self, seen: Seen<'r>) -> Vec<Cow<'r, str>> {
         let mut values = Vec::new();
         match self {
+            Self::View(field) if field.name == "severity" && seen.severity.is_some() => {
+                values.extend(seen.severity.map(|severity| Cow::Borrowed(severity.as_str())));
+            }
             Self::View(field) => (field.read)(seen.record, &mut |value| values.push(Cow::Borrowed(value))),
             Self::Detail { key, .. } => {
                 let named = seen.record.details.iter().filter(|(name, _)| fold(name) == **key);
                 values.extend(named.map(|(_, value)| Cow::Borrowed(value.as_str())));
             }
-            Self::Path { path, element, .. } => {
-                let root = if *element { seen.element } else { Some(&seen.record.raw) };
+            Self::Path { path, root, .. } => {
+                let root = match root {
+                    Root::Record => Some(seen.raw),
+                    Root::Each => seen.each,
+                    Root::Quantified => seen.element,
+                };
                 let found = root.map(|root| path.values(root)).unwrap_or_default();
                 values.extend(found.into_iter().filter_map(path::text));
             }
             Self::Changes => {
                 values.extend(seen.record.changes.iter().map(|change| Cow::Borrowed(change.name.as_str())));
+            }
+            Self::Time => values.extend(seen.record.time.map(|time| Cow::Owned(time.to_string()))),
+            Self::Now => values.push(Cow::Owned(seen.known.now.to_string())),
+            Self::Lookup { table, column, by, .. } => {
+                let Some(table) = seen.known.lookups.get(table) else { return values };
+                // A key is one of the record, even inside an element of a quantifier.
+                for key in by.values(Seen { element: None, ..seen }) {
+                    values.extend(table.values(*column, &key).map(Cow::Borrowed));
+                }
             }
         }
         values

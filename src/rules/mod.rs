@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::record::{Dialect, Flag, Head, Record, Severity};
+use crate::record::{Dialect, Head, Record};
 
 pub mod catalogue;
 mod condition;
+mod decision;
 mod field;
 mod index;
 mod operator;
 pub mod parse;
+mod tell;
 #[cfg(test)]
 pub(crate) mod tests;
 pub mod window;
@@ -20,8 +22,10 @@ pub mod window;
 pub use crate::record::fold::fold;
 pub use crate::record::path::Path;
 pub use condition::{Check, Condition, FailedLeaf, List, Place, Quantifier, Test};
-pub use field::{FIELDS, Field, GROUP_BY, Subject};
+pub use decision::{Decision, Element, Known, Match, Part};
+pub use field::{FIELDS, Field, GROUP_BY, Root, Subject};
 pub use operator::{Op, Order, Wanted};
+pub use tell::{Group, Policy, Route, Tell, Throttle, To};
 pub use window::{ListEntry, Window};
 
 use index::Index;
@@ -45,73 +49,17 @@ pub struct Rule {
     pub when: Condition,
     /// Must not hold.
     pub unless: Condition,
-    /// Whom to tell.
-    pub to: Vec<To>,
-    /// Whom not.
-    pub except: Vec<To>,
-    /// Personal channels: each person of `to` is told through each.
-    pub channels: Vec<Arc<str>>,
-    /// Channels that are rooms: each is told itself, whoever `to` names.
-    pub rooms: Vec<Arc<str>>,
-    /// Template name.
-    pub template: Arc<str>,
-    /// `None`: the record's, else medium.
-    pub severity: Option<Severity>,
+    /// Held against each element of this list, not against the record as a whole.
+    pub each: Option<List>,
     /// Matches are recorded, nobody is mailed.
     pub shadow: bool,
     /// Older records are not told.
     pub max_age: Duration,
-    /// `group` of the rule's policy.
-    pub group: Option<Group>,
-    /// `throttle` of the rule's policy.
-    pub throttle: Option<Throttle>,
+    /// Whom to tell and how where no route holds; empty where the rule has only routes.
+    pub tell: Tell,
+    /// The first that holds decides whom to tell and how.
+    pub routes: Vec<Route>,
 }
-
-/// One entry of `to` or `except`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum To {
-    /// Each affected user.
-    Target,
-    /// Who did it.
-    Actor,
-    /// `list:NAME`, expanded.
-    List(Arc<str>, Vec<Arc<str>>),
-    /// A literal address.
-    Address(Arc<str>),
-}
-
-/// `[policy.NAME]`: when messages go.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Policy {
-    /// What shares a key leaves together.
-    pub group: Option<Group>,
-    /// How many may leave at once.
-    pub throttle: Option<Throttle>,
-}
-
-/// `policy.NAME.throttle`: the brake. Of the new messages of one rule on one channel, those beyond `max` within `per` are
-/// held until an operator releases or discards them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Throttle {
-    /// Most new messages.
-    pub max: u32,
-    /// Length of a window. It begins with the first message after the last one's end.
-    pub per: Duration,
-}
-
-/// `policy.NAME.group`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Group {
-    /// The policy's name; part of the key.
-    pub policy: Arc<str>,
-    /// View fields whose values make the key; each one of [`GROUP_BY`].
-    pub by: Vec<Arc<str>>,
-    /// How long the first waits for the others.
-    pub wait: Duration,
-}
-
-/// Flags that mark records of no moment: a rule sees them only if its `when` names `flags`.
-const QUIET_FLAGS: [Flag; 2] = [Flag::Sample, Flag::Snapshot];
 
 impl Rule {
     /// Whether `on` fits.
@@ -126,32 +74,22 @@ impl Rule {
         self.expires.is_some_and(|expires| now >= expires)
     }
 
-    /// Every channel that the rule tells through, rooms last.
-    pub fn ways(&self) -> impl Iterator<Item = &Arc<str>> {
-        self.channels.iter().chain(&self.rooms)
+    /// Its own way of telling and those of its routes that are not mute.
+    pub fn tells(&self) -> impl Iterator<Item = &Tell> {
+        let own = Some(&self.tell).filter(|tell| !tell.is_empty());
+        own.into_iter().chain(self.routes.iter().filter(|route| !route.mute).map(|route| &route.tell))
     }
 
-    /// Whether `record`, of a dialect that the rule concerns, fulfils it.
+    /// Every channel that the rule may tell through, each once.
     #[must_use]
-    pub fn matches(&self, record: &Record) -> bool {
-        self.concerns(record.dialect) && self.evaluate(record).is_empty()
-    }
-
-    /// Every reason why `record` does not fulfil the rule; none = it matches.
-    #[must_use]
-    pub fn evaluate(&self, record: &Record) -> Vec<FailedLeaf> {
-        let mut failed = self.when.failing(record);
-        failed.extend(self.unless.excluding(record));
-        if !self.when.names("flags") && record.flags.iter().any(|flag| QUIET_FLAGS.contains(flag)) {
-            failed.push(FailedLeaf {
-                place: Place::When,
-                key: "flags".into(),
-                op: Op::Not,
-                want: QUIET_FLAGS.map(|flag| flag.as_str().to_owned()).to_vec(),
-                got: record.flags.iter().map(|flag| flag.as_str().to_owned()).collect(),
-            });
+    pub fn ways(&self) -> Vec<&Arc<str>> {
+        let mut ways: Vec<&Arc<str>> = Vec::new();
+        for way in self.tells().flat_map(Tell::ways) {
+            if !ways.contains(&way) {
+                ways.push(way);
+            }
         }
-        failed
+        ways
     }
 }
 
@@ -197,17 +135,15 @@ impl Rules {
         self.0.index.candidates(head).into_iter().filter_map(|place| self.0.rules.get(place)).collect()
     }
 
-    /// The rules that `record` matches, in config order.
+    /// The rules that `record` matches, in config order, and with which of its elements.
     #[must_use]
-    pub fn matching(&self, record: &Record) -> Vec<&Rule> {
+    pub fn matching(&self, record: &Record, known: Known<'_>) -> Vec<Match<'_>> {
         let head = Head {
             dialect: record.dialect,
             operation: record.operation.as_deref().map(Cow::Borrowed),
             activity: record.activity.as_deref().map(Cow::Borrowed),
         };
-        let mut rules = self.candidates(&head);
-        rules.retain(|rule| rule.evaluate(record).is_empty());
-        rules
+        self.candidates(&head).into_iter().flat_map(|rule| rule.matches(record, known)).collect()
     }
 }
 

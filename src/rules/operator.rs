@@ -2,11 +2,14 @@
 //! operand is found when it is made.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use regex::{Regex, RegexBuilder};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::Window;
+use crate::clock::Timestamp;
 use crate::network::Network;
 use crate::record::Severity;
 use crate::record::fold::{fold, fold_spaces};
@@ -32,6 +35,7 @@ pub enum Op {
     Lte,
     AtLeast,
     Cidr,
+    During,
     InList,
     SameAs,
     SameDomainAs,
@@ -57,6 +61,8 @@ pub enum Wanted {
     AtLeast(Severity),
     /// An address in any of these networks.
     Cidr(Vec<Network>),
+    /// A moment in any of these windows.
+    During(Vec<Arc<Window>>),
 }
 
 /// How a number stands to another.
@@ -108,6 +114,10 @@ impl Wanted {
             Self::Cidr(networks) => {
                 address(value).is_some_and(|address| networks.iter().any(|network| network.holds(address)))
             }
+            Self::During(windows) => value.trim().parse::<jiff::Timestamp>().is_ok_and(|at| {
+                let at = Timestamp::from_millis(at.as_millisecond());
+                windows.iter().any(|window| window.holds(at))
+            }),
         }
     }
 }

@@ -2,43 +2,35 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use crate::clock::parse_duration;
+use crate::lookup::Lookups;
 use crate::nearest::nearest;
-use crate::record::{Dialect, Severity};
+use crate::record::Dialect;
 
-use super::{Policy, Rule, To};
+use super::{List, ListEntry, Policy, Rule, Window};
 
 mod condition;
+mod each;
 mod expiry;
 mod operand;
+mod recipients;
+mod route;
+mod tell;
 #[cfg(test)]
 pub(super) mod tests;
 
-/// The keys of `[[rule]]`. `enabled` is checked here and acted upon by whoever keeps the rules.
-pub const KEYS: &[&str] = &[
-    "id",
-    "description",
-    "enabled",
-    "owner",
-    "expires",
-    "on",
-    "when",
-    "unless",
-    "to",
-    "except",
-    "channels",
-    "template",
-    "severity",
-    "mode",
-    "max_age",
-    "policy",
-];
+/// The keys of `[[rule]]` that its routes have not. `enabled` is checked here and acted upon by whoever keeps the rules.
+const OWN_KEYS: &[&str] =
+    &["id", "description", "enabled", "owner", "expires", "on", "mode", "max_age", "each", "route"];
+
+/// Every key of `[[rule]]`.
+pub static KEYS: LazyLock<Vec<&'static str>> = LazyLock::new(|| [OWN_KEYS, route::CONDITIONS, tell::KEYS].concat());
 
 /// `max_age` where a rule has none.
 pub const MAX_AGE: Duration = Duration::from_hours(72);
@@ -52,8 +44,12 @@ const MAX_ID: usize = 64;
 /// What a rule may refer to.
 #[derive(Clone, Debug, Default)]
 pub struct Scope {
-    /// `[list]`: addresses by name.
-    pub lists: BTreeMap<Arc<str>, Vec<Arc<str>>>,
+    /// `[list]`: entries by name.
+    pub lists: BTreeMap<Arc<str>, Vec<ListEntry>>,
+    /// `[lookup.*]`.
+    pub lookups: Lookups,
+    /// `[window.*]`.
+    pub windows: BTreeMap<Arc<str>, Arc<Window>>,
     /// `[policy.*]`.
     pub policies: BTreeMap<Arc<str>, Policy>,
     /// `[channel.*]`.
@@ -75,31 +71,28 @@ type Value<'i> = Spanned<DeValue<'i>>;
 
 /// Reads one rule; `span` is that of the whole table, for what is missing in it. `None` where there was any fault.
 pub fn rule(table: &DeTable<'_>, span: Range<usize>, scope: &Scope, fault: &mut Faults<'_>) -> Option<Rule> {
-    let mut reader = Reader { table, span, scope, fault, faulty: false };
-    reader.unknown_keys();
+    let mut reader = Reader { rule: table, table, span, place: String::new(), scope, fault, each: None, faulty: false };
+    reader.unknown_keys(&KEYS);
     reader.boolean("enabled");
     let id = reader.id();
-    let Policy { group, throttle } = reader.policy();
-    let (rooms, channels): (Vec<_>, Vec<_>) =
-        reader.channels().into_iter().partition(|channel| scope.rooms.contains(channel));
+    let on = reader.on();
+    reader.each = reader.each();
+    let when = reader.condition("when");
+    let unless = reader.condition("unless");
+    let tell = reader.own_tell();
     let rule = Rule {
         rank: 0,
         description: reader.text("description").map_or_else(|| Arc::clone(&id), Arc::from),
         owner: reader.text("owner").map(Arc::from),
         expires: reader.expires(),
-        on: reader.on(),
-        when: reader.condition("when"),
-        unless: reader.condition("unless"),
-        to: reader.to(&channels, &rooms),
-        template: reader.template(&channels),
-        except: reader.people("except"),
-        channels,
-        rooms,
-        severity: reader.severity(),
+        on,
+        when,
+        unless,
+        each: reader.each.clone(),
         shadow: reader.word("mode", &["live", "shadow"]).is_some_and(|mode| mode == "shadow"),
         max_age: reader.max_age(),
-        group,
-        throttle,
+        routes: reader.routes(&tell),
+        tell,
         id,
     };
     (!reader.faulty).then_some(rule)
@@ -108,10 +101,17 @@ pub fn rule(table: &DeTable<'_>, span: Range<usize>, scope: &Scope, fault: &mut 
 /// One rule's table on its way to a [`Rule`]. A method that meets a fault reports it and gives a placeholder, so that
 /// the next fault is found too; the placeholder never leaves, since `faulty` withholds the rule.
 struct Reader<'a, 'i> {
+    /// The whole rule.
+    rule: &'a DeTable<'i>,
+    /// What is read just now: the rule or one of its routes.
     table: &'a DeTable<'i>,
     span: Range<usize>,
+    /// Dotted key of `table` below the rule, with a dot behind it; empty for the rule.
+    place: String,
     scope: &'a Scope,
     fault: &'a mut Faults<'a>,
+    /// What the rule is held against one by one.
+    each: Option<List>,
     faulty: bool,
 }
 
@@ -125,7 +125,7 @@ impl Scope {
 impl<'a> Reader<'a, '_> {
     fn fault(&mut self, span: Range<usize>, key: &str, message: String) {
         self.faulty = true;
-        (self.fault)(span, key.to_owned(), message);
+        (self.fault)(span, format!("{}{key}", self.place), message);
     }
 
     /// "… did you mean …?", else what there is.
@@ -139,15 +139,20 @@ impl<'a> Reader<'a, '_> {
         self.fault(span, key, format!("unknown {what} `{word}`; {remedy}"));
     }
 
-    fn unknown_keys(&mut self) {
+    fn unknown_keys(&mut self, known: &[&str]) {
         let table = self.table;
-        for key in table.keys().filter(|key| !KEYS.contains(&key.get_ref().as_ref())) {
-            self.unknown(key.span(), &shown(key.get_ref()), "key", key.get_ref(), KEYS);
+        for key in table.keys().filter(|key| !known.contains(&key.get_ref().as_ref())) {
+            self.unknown(key.span(), &shown(key.get_ref()), "key", key.get_ref(), known);
         }
     }
 
     fn missing(&mut self, key: &str, remedy: &str) {
         self.fault(self.span.clone(), key, format!("is missing; {remedy}"));
+    }
+
+    /// Where the value of `key` stands, or the table where it has none.
+    fn span_of(&self, key: &str) -> Range<usize> {
+        self.table.get(key).map_or_else(|| self.span.clone(), Spanned::span)
     }
 
     fn text(&mut self, key: &str) -> Option<&'a str> {
@@ -172,7 +177,7 @@ impl<'a> Reader<'a, '_> {
     fn word(&mut self, key: &str, known: &[&str]) -> Option<&'a str> {
         let word = self.text(key)?;
         if !known.contains(&word) {
-            let span = self.table.get(key).map_or_else(|| self.span.clone(), Spanned::span);
+            let span = self.span_of(key);
             self.unknown(span, key, "value", word, known);
             return None;
         }
@@ -241,99 +246,9 @@ impl<'a> Reader<'a, '_> {
         dialects
     }
 
-    /// Whom `channels`, the personal ones, tell. Rooms need nobody.
-    fn to(&mut self, channels: &[Arc<str>], rooms: &[Arc<str>]) -> Vec<To> {
-        if !self.table.contains_key("to") && (rooms.is_empty() || !channels.is_empty()) {
-            let needs = channels.first().map(|channel| format!("channel `{channel}` writes to people: "));
-            let remedy = "say who is told: \"target\", \"actor\", \"list:NAME\" or an address";
-            self.missing("to", &format!("{}{remedy}", needs.unwrap_or_default()));
-        }
-        self.people("to")
-    }
-
-    fn people(&mut self, key: &str) -> Vec<To> {
-        let mut people = Vec::new();
-        for (span, text) in self.texts(key).unwrap_or_default() {
-            people.extend(self.person(key, span, text));
-        }
-        people
-    }
-
-    fn person(&mut self, key: &str, span: Range<usize>, text: &str) -> Option<To> {
-        match text {
-            "target" => return Some(To::Target),
-            "actor" => return Some(To::Actor),
-            _ => {}
-        }
-        if let Some(name) = text.strip_prefix("list:") {
-            let Some((name, entries)) = self.scope.lists.get_key_value(name) else {
-                let known: Vec<_> = self.scope.lists.keys().map(|name| &**name).collect();
-                self.unknown(span, key, "list", name, &known);
-                return None;
-            };
-            if entries.len() > MAX_LIST {
-                let message = format!("list `{name}` has {} entries, at most {MAX_LIST} can be told", entries.len());
-                self.fault(span, key, message);
-                return None;
-            }
-            return Some(To::List(Arc::clone(name), entries.clone()));
-        }
-        if !is_address(text) {
-            self.unknown(span, key, "recipient", text, &["target", "actor", "list:NAME", "an address"]);
-            return None;
-        }
-        Some(To::Address(text.into()))
-    }
-
-    fn channels(&mut self) -> Vec<Arc<str>> {
-        if !self.table.contains_key("channels") {
-            self.missing("channels", "name at least one [channel.NAME], e.g. channels = [\"email\"]");
-        }
-        let mut channels: Vec<Arc<str>> = Vec::new();
-        for (span, name) in self.texts("channels").unwrap_or_default() {
-            let scope = self.scope;
-            match scope.channels.iter().find(|channel| &***channel == name) {
-                Some(channel) if !channels.contains(channel) => channels.push(Arc::clone(channel)),
-                Some(_) => self.fault(span, "channels", format!("`{}` is named twice; once is enough", shown(name))),
-                None => {
-                    let known: Vec<_> = scope.channels.iter().map(|channel| &**channel).collect();
-                    self.unknown(span, "channels", "channel", name, &known);
-                }
-            }
-        }
-        channels
-    }
-
-    /// A template that the personal ones of the rule's channels can use.
-    fn template(&mut self, channels: &[Arc<str>]) -> Arc<str> {
-        if !self.table.contains_key("template") {
-            self.missing("template", "name the folder below templates/, e.g. template = \"password-changed\"");
-        }
-        let scope = self.scope;
-        let known: Option<Vec<&str>> = scope.templates.as_ref().map(|names| names.iter().map(|name| &**name).collect());
-        let name = match known {
-            Some(known) => self.word("template", &known),
-            None => self.text("template"),
-        };
-        if let (Some(name), Some(value), [channel, ..]) = (name, self.table.get("template"), channels)
-            && scope.templates_for_rooms.iter().any(|known| known == name)
-        {
-            let message = format!(
-                "has a body.hbs and no mail, and channel `{channel}` sends mail: add subject.hbs, html.hbs and text.hbs to its folder"
-            );
-            self.fault(value.span(), "template", message);
-        }
-        name.unwrap_or_default().into()
-    }
-
-    fn severity(&mut self) -> Option<Severity> {
-        let known: Vec<_> = Severity::ALL.iter().map(|severity| severity.as_str()).collect();
-        self.word("severity", &known).and_then(Severity::named)
-    }
-
     fn max_age(&mut self) -> Duration {
         let Some(text) = self.text("max_age") else { return MAX_AGE };
-        let span = self.table.get("max_age").map_or_else(|| self.span.clone(), Spanned::span);
+        let span = self.span_of("max_age");
         match parse_duration(text) {
             Ok(Duration::ZERO) => {
                 self.fault(span, "max_age", "must be more than nothing: no record is that young".into());
@@ -343,28 +258,9 @@ impl<'a> Reader<'a, '_> {
         }
         MAX_AGE
     }
-
-    fn policy(&mut self) -> Policy {
-        let Some(name) = self.text("policy") else { return Policy::default() };
-        let scope = self.scope;
-        let Some(policy) = scope.policies.get(name) else {
-            let span = self.table.get("policy").map_or_else(|| self.span.clone(), Spanned::span);
-            let known: Vec<_> = scope.policies.keys().map(|name| &**name).collect();
-            self.unknown(span, "policy", "policy", name, &known);
-            return Policy::default();
-        };
-        policy.clone()
-    }
 }
 
 /// `text` as a fault may repeat it: short and without control characters.
 fn shown(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(60).collect()
-}
-
-/// Whether `text` has the form of an address; whether it may be mailed is the directory's decision.
-fn is_address(text: &str) -> bool {
-    let Some((local, domain)) = text.rsplit_once('@') else { return false };
-    let plain = |part: &str| !part.is_empty() && !part.chars().any(|c| c.is_whitespace() || c.is_control());
-    plain(local) && plain(domain) && !local.contains('@') && domain.contains('.')
 }

@@ -45,6 +45,7 @@ impl Fake {
         let current = Arc::new(move || {
             let revision = asked.fetch_add(1, Ordering::Relaxed);
             Arc::new(Basis {
+                lookups: auditbell::lookup::Lookups::default(),
                 revision,
                 rules: config.rules.clone(),
                 people: people.clone(),

@@ -75,6 +75,7 @@ async fn replay(
     };
     let known = app::reload::known(&store, config, clock.now(), clock.now()).await?;
     let basis = Basis {
+        lookups: config.lookups.clone(),
         revision: known.number,
         rules: config.rules.clone(),
         people: Arc::new(people),

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 
 use super::answer::{Considered, Explanation, Named, Notification, Outcome, Step, Subject};
 use crate::clock::Timestamp;
+use crate::lookup::Lookups;
 use crate::people::{self, People, Resolution};
 use crate::plan::{self, Fate, Intent, Party, Recipient, Verdict};
 use crate::record::envelope::Dead;
 use crate::record::{Position, Record};
-use crate::rules::{FailedLeaf, Rule, Rules, To};
+use crate::rules::{Decision, Known, Match, Rule, Rules, Tell, To};
 
 /// Told of an address on a channel: whether mail for it is not even tried, because the other side refused it for good.
 pub(super) type Refused<'a> = dyn Fn(&str, &str) -> bool + 'a;
@@ -17,6 +18,8 @@ pub(super) type Refused<'a> = dyn Fn(&str, &str) -> bool + 'a;
 /// What is asked.
 pub(super) struct Explainer {
     pub rules: Rules,
+    /// What they look things up in.
+    pub lookups: Lookups,
     pub people: People,
     /// What `people` was loaded with.
     pub directory: people::Settings,
@@ -30,11 +33,20 @@ impl Explainer {
         let now = self.now.or(record.time).unwrap_or_default();
         let canonical = |id: Option<&str>, upn: Option<&str>| self.people.canonical(id, upn);
         let considered: Vec<&Rule> = self.rules.iter().filter(|rule| rule.concerns(record.dialect)).collect();
-        let failed: Vec<Vec<FailedLeaf>> = considered.iter().map(|rule| rule.evaluate(&record)).collect();
-        let matched: Vec<&Rule> =
-            considered.iter().zip(&failed).filter(|(_, failed)| failed.is_empty()).map(|(rule, _)| *rule).collect();
+        let known = Known { now, lookups: &self.lookups };
+        let decisions: Vec<(&Rule, Decision)> = considered
+            .iter()
+            .flat_map(|rule| rule.evaluate(&record, known).into_iter().map(|decision| (*rule, decision)))
+            .collect();
+        let matched: Vec<Match<'_>> =
+            decisions.iter().filter_map(|(rule, decision)| rule.matched(decision.clone())).collect();
         // No store is asked: every rule counts as having always been there.
-        let context = plan::Context { now, broker_time, rules_seen: &HashMap::new(), canonical: &canonical };
+        let directory = plan::Directory {
+            canonical: &canonical,
+            manager: &|of| self.people.manager(of),
+            alternates: &|of| self.people.alternates(of),
+        };
+        let context = plan::Context { known, broker_time, rules_seen: &HashMap::new(), directory };
         let intents = plan::plan(&record, &matched, &context);
         let parties = plan::parties(&record, &canonical);
         let of = Of { explainer: self, record: &record, parties: &parties, refused };
@@ -46,12 +58,12 @@ impl Explainer {
             () if matched.is_empty() => Outcome::NoMatch,
             () => Outcome::NothingToSend,
         };
-        let rules = considered.iter().zip(failed).map(|(rule, failed)| Considered {
+        let rules = decisions.into_iter().map(|(rule, decision)| Considered {
             rule: rule.id.to_string(),
-            matched: failed.is_empty(),
-            element: None,
-            route: None,
-            failed,
+            matched: decision.matched,
+            element: decision.element.map(|element| element.place.to_string()),
+            route: decision.route,
+            failed: decision.failed,
             undecided: Vec::new(),
         });
         let rules = rules.collect();
@@ -112,9 +124,10 @@ impl Of<'_> {
 
     fn named(&self, recipient: &Recipient, rule: &Rule) -> Named {
         match recipient {
-            Recipient::User(_) => {
+            Recipient::User(_) | Recipient::Manager(_) => {
                 let party = self.parties.iter().find(|party| party.recipient.as_ref() == Some(recipient));
-                let target = rule.to.contains(&To::Target) && party.is_some_and(|party| !party.targets.is_empty());
+                let target = rule.tells().flat_map(Tell::named).any(|to| *to == To::Target)
+                    && party.is_some_and(|party| !party.targets.is_empty());
                 Named {
                     r#ref: if target { "target" } else { "actor" }.into(),
                     kind: "user",
@@ -123,8 +136,8 @@ impl Of<'_> {
                 }
             }
             Recipient::Address(address) => {
-                let list = rule.to.iter().find_map(|to| match to {
-                    To::List(name, entries) if entries.iter().any(|entry| entry.to_lowercase() == **address) => {
+                let list = rule.tells().flat_map(Tell::named).find_map(|to| match to {
+                    To::List(name, entries) if entries.iter().any(|entry| entry.text.to_lowercase() == **address) => {
                         Some(name)
                     }
                     _ => None,
@@ -133,6 +146,7 @@ impl Of<'_> {
                 Named { r#ref, kind: "address", id: None, upn: None }
             }
             Recipient::Room(channel) => Named { r#ref: channel.to_string(), kind: "room", id: None, upn: None },
+            Recipient::Missing(text) => Named { r#ref: text.to_string(), kind: "missing", id: None, upn: None },
         }
     }
 
@@ -151,8 +165,8 @@ impl Of<'_> {
         let filed = people.lists(recipient);
         let place = match recipient {
             _ if filed => "people.csv",
-            Recipient::User(_) => "record",
-            Recipient::Address(_) | Recipient::Room(_) => "config",
+            Recipient::User(_) | Recipient::Manager(_) => "record",
+            Recipient::Address(_) | Recipient::Room(_) | Recipient::Missing(_) => "config",
         };
         let listed = directory.csv.is_some();
         let file = (listed && !filed).then_some(Step { asked: "people.csv", result: "unknown", address: None });
@@ -189,7 +203,8 @@ fn decision(intent: &Intent, rule: &Rule) -> (&'static str, Option<String>, Opti
     match &intent.fate {
         Fate::Send { due_at, group: None, .. } => ("send", None, Some(*due_at)),
         Fate::Send { due_at, group: Some(_), .. } => {
-            let reason = rule.group.as_ref().map(|group| format!("policy {}: wait {:?}", group.policy, group.wait));
+            let group = rule.tells().find_map(|tell| tell.group.as_ref());
+            let reason = group.map(|group| format!("policy {}: wait {:?}", group.policy, group.wait));
             ("group", reason, Some(*due_at))
         }
         Fate::Ends { verdict, reason } => {

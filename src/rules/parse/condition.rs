@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
-use crate::rules::{Condition, FIELDS, List, Path, Quantifier, Subject};
+use crate::rules::{Condition, FIELDS, List, Path, Quantifier, Root, Subject};
 
 use super::operand::{OPERATORS, is_operators};
 use super::{Reader, Value, shown};
@@ -144,11 +144,11 @@ impl Reader<'_, '_> {
 
     fn subject(&mut self, at: &At, path: &str, name: &str, span: Range<usize>) -> Option<Subject> {
         if at.element {
-            let into = Path::parse(name).map(|path| Subject::Path { name: name.into(), path, element: true });
+            let into = Path::parse(name).map(|path| Subject::Path { name: name.into(), path, root: Root::Quantified });
             return into.map_err(|message| self.fault(span, path, format!("is no path: {message}"))).ok();
         }
         if let Some((table, rest)) = name.split_once('.')
-            && table.eq_ignore_ascii_case("raw")
+            && ["raw", "element"].iter().any(|root| table.eq_ignore_ascii_case(root))
             && let Err(message) = Path::parse(rest)
         {
             self.fault(span, path, format!("is no path: {message}"));
@@ -163,17 +163,56 @@ impl Reader<'_, '_> {
             self.fault(span, path, message);
             return None;
         }
+        self.subject_named(path, name, span)
+    }
+
+    /// The field of this short name. `path` is where faults are told.
+    pub(super) fn subject_named(&mut self, path: &str, name: &str, span: Range<usize>) -> Option<Subject> {
+        if let Some((table, rest)) = name.split_once('.')
+            && table.eq_ignore_ascii_case("lookup")
+        {
+            return self.looked_up(path, name, rest, span);
+        }
         let subject = Subject::named(name);
+        if matches!(subject, Some(Subject::Path { root: Root::Each, .. })) && !matches!(self.each, Some(List::Raw(_))) {
+            let message = "there is no element: `element.PATH` goes with each = \"raw.PATH\"";
+            self.fault(span, path, message.into());
+            return None;
+        }
         if subject.is_none() {
-            let known: Vec<_> = FIELDS.iter().map(|field| field.name).chain(["details.KEY", "raw.PATH"]).collect();
+            let forms = ["details.KEY", "raw.PATH", "element.PATH", "lookup.NAME.COLUMN", "time", "now"];
+            let known: Vec<_> = FIELDS.iter().map(|field| field.name).chain(forms).collect();
             self.unknown(span, path, "field", name, &known);
         }
         subject
+    }
+
+    /// `lookup.TABLE.COLUMN`; `rest` is what follows the first dot.
+    fn looked_up(&mut self, path: &str, name: &str, rest: &str, span: Range<usize>) -> Option<Subject> {
+        let lookups = &self.scope.lookups;
+        let Some((table, column)) = rest.split_once('.') else {
+            self.fault(span, path, "must be lookup.NAME.COLUMN".into());
+            return None;
+        };
+        let Some(known) = lookups.get(table) else {
+            self.unknown(span, path, "lookup", table, &lookups.iter().map(|known| &**known.name()).collect::<Vec<_>>());
+            return None;
+        };
+        let Some(column) = known.column(column) else {
+            let columns: Vec<_> = known.columns().iter().map(|column| &**column).collect();
+            self.unknown(span, path, "column", column, &columns);
+            return None;
+        };
+        let by = Box::new(self.subject_named(path, known.by(), span)?);
+        Some(Subject::Lookup { name: name.into(), table: table.into(), column, by })
     }
 }
 
 /// The dotted name of `key` below `name`; a key with a dot in it keeps its quotes.
 fn joined(name: &str, key: &str) -> String {
-    let raw = name.split('.').next().is_some_and(|first| first.eq_ignore_ascii_case("raw"));
+    let raw = name
+        .split('.')
+        .next()
+        .is_some_and(|first| ["raw", "element"].iter().any(|root| first.eq_ignore_ascii_case(root)));
     if raw && key.contains('.') { format!("{name}.\"{key}\"") } else { format!("{name}.{key}") }
 }

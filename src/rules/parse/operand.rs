@@ -1,11 +1,13 @@
 //! Owns reading what a field is compared with: a value, a list of values, or a table of operators.
 
+use std::sync::Arc;
+
 use toml::de::{DeTable, DeValue};
 
 use crate::network::Network;
 use crate::record::Dialect;
 use crate::rules::operator::severity;
-use crate::rules::{Check, Condition, Op, Order, Subject, Test, Wanted, fold};
+use crate::rules::{Check, Condition, Op, Order, Subject, Test, Wanted, Window, fold};
 
 use super::{Reader, Value, shown};
 
@@ -24,6 +26,7 @@ pub(super) const OPERATORS: &[&str] = &[
     "lte",
     "at_least",
     "cidr",
+    "during",
     "in_list",
     "same_as",
     "same_domain_as",
@@ -79,16 +82,19 @@ impl Reader<'_, '_> {
                 None => self.refuse(value, &path, "must be true or false"),
             },
             "same_as" | "same_domain_as" => {
-                let other = value.get_ref().as_str().and_then(Subject::named);
-                let Some(other) = other else {
+                let Some(name) = value.get_ref().as_str() else {
                     return self.refuse(value, &path, "must name another field, e.g. \"actor.upn\"");
                 };
+                let other = self.subject_named(&path, name, value.span())?;
                 let want = vec![other.name().into()];
                 if word == "same_as" {
                     test(Op::SameAs, want, Check::SameAs(other))
                 } else {
                     test(Op::SameDomainAs, want, Check::SameDomainAs(other))
                 }
+            }
+            "during" if !matches!(subject, Subject::Now | Subject::Time) => {
+                self.refuse(value, &path, "is of a moment: now = { during = \"NAME\" } or time = { … }")
             }
             _ => {
                 let (op, want, wanted) = self.wanted(&path, word, value)?;
@@ -123,6 +129,7 @@ impl Reader<'_, '_> {
                 let networks = want.iter().map(|text| text.parse::<Network>()).collect::<Result<Vec<_>, _>>();
                 networks.map(|networks| (Op::Cidr, Wanted::Cidr(networks))).map_err(str::to_owned)
             }
+            "during" => self.windows(&want).map(|windows| (Op::During, Wanted::During(windows))),
             "in_list" => self.listed(&want).map(|values| (Op::InList, Wanted::Equal(values))),
             _ => {
                 self.unknown(value.span(), path, "operator", word, OPERATORS);
@@ -135,6 +142,13 @@ impl Reader<'_, '_> {
         }
     }
 
+    /// The named windows.
+    fn windows(&self, names: &[Box<str>]) -> Result<Vec<Arc<Window>>, String> {
+        let find = |name: &str| self.scope.windows.get(name).cloned();
+        let missing = |name: &str| format!("names `{}`, and there is no such [window.NAME]", shown(name));
+        names.iter().map(|name| find(name).ok_or_else(|| missing(name))).collect()
+    }
+
     /// The folded values of the named lists.
     fn listed(&self, names: &[Box<str>]) -> Result<Vec<Box<str>>, String> {
         let mut values = Vec::new();
@@ -144,7 +158,7 @@ impl Reader<'_, '_> {
                 .lists
                 .get(&**name)
                 .ok_or_else(|| format!("names `{}`, and there is no such [list]", shown(name)))?;
-            values.extend(list.iter().map(|value| fold(value).into()));
+            values.extend(list.iter().map(|entry| fold(&entry.text).into()));
         }
         Ok(values)
     }
