@@ -5,6 +5,7 @@
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use auditbell::lookup::Lookups;
 use auditbell::channels::smtp::body::on_the_wire;
 use auditbell::clock::Timestamp;
 use auditbell::compose::{Brand, Composer, Draft, Kind, Sender};
@@ -19,7 +20,7 @@ static COMPOSER: LazyLock<Composer> = LazyLock::new(|| {
         security_contact: Some("security@example.com".into()),
         ..Brand::default()
     };
-    Composer::load(None, &brand).expect("the shipped templates are good")
+    Composer::load(None, &brand, &Lookups::default()).expect("the shipped templates are good")
 });
 
 static PEOPLE: LazyLock<People> = LazyLock::new(|| {

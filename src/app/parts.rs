@@ -39,7 +39,7 @@ pub fn build(config: &Config, before: &[Kept]) -> Result<Parts, Vec<Fault>> {
     let people = People::load(config.people.clone())
         .map_err(|error| faults.push(config.fault("people.csv", format!("{error:#}"))))
         .ok();
-    let composer = Composer::load(config.templates.as_deref(), &config.brand)
+    let composer = Composer::load(config.templates.as_deref(), &config.brand, &config.lookups)
         .map_err(|found| faults.extend(found.into_iter().map(of_template)))
         .ok();
     for settings in &config.sources {

@@ -133,7 +133,7 @@ fn message(
     person: Option<&Person>,
     now: Timestamp,
 ) -> anyhow::Result<Outgoing> {
-    let composer = Composer::load(config.templates.as_deref(), &config.brand)
+    let composer = Composer::load(config.templates.as_deref(), &config.brand, &config.lookups)
         .map_err(|faults| anyhow::anyhow!(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")))?;
     let mut seed = [0; 8];
     getrandom::fill(&mut seed).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;

@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use super::schema::{self, Shape};
 use super::{Fault, calls};
+use crate::lookup::Lookups;
 use crate::nearest::nearest;
 
 /// What a template makes: a part of a mail, or a document.
@@ -35,6 +36,8 @@ pub struct Rules<'a> {
     pub partials: &'a [String],
     /// Keys of `[brand]` without a value.
     pub unset: &'a [&'static str],
+    /// What `lookup.NAME.COLUMN` may name.
+    pub lookups: &'a Lookups,
     /// Registered name to the file it came from.
     pub files: &'a HashMap<String, String>,
 }
@@ -131,7 +134,7 @@ impl<'a> Walk<'a, '_> {
             Some(Shape::Theirs) if self.in_tag => self.fault("text from a record may not stand inside a tag"),
             None | Some(Shape::Theirs | Shape::Ours | Shape::Number | Shape::Flag | Shape::Time) => {}
             Some(Shape::Any) => self.fault("a changed value is printed by {{value …}} or {{json …}}"),
-            Some(Shape::Map | Shape::List(_) | Shape::Object(_)) => {
+            Some(Shape::Map | Shape::Lookups | Shape::Columns | Shape::List(_) | Shape::Object(_)) => {
                 self.fault("this is no text: loop over it, name a member, or use {{join …}} or {{json …}}");
             }
         }
@@ -233,8 +236,10 @@ impl<'a> Walk<'a, '_> {
             return self.descend(shape, names.into_iter().skip(1));
         }
         let at_root = root || self.scopes.len() == 1;
-        if let (true, ["brand", key, ..]) = (at_root, names.as_slice()) {
-            self.set(key);
+        match names.as_slice() {
+            ["brand", key, ..] if at_root => self.set(key),
+            ["lookup", name, column] if at_root => self.looked_up(name, column)?,
+            _ => {}
         }
         let start = if root { &schema::ROOT } else { self.scopes.last().map_or(&schema::ROOT, |scope| scope.shape) };
         self.descend(start, names.into_iter())
@@ -252,6 +257,21 @@ impl<'a> Walk<'a, '_> {
                 "brand.{key} has no value: set it under [brand], or write {{{{#if brand.{key}}}}} around it"
             ));
         }
+    }
+
+    /// Faults a lookup or a column that there is not.
+    fn looked_up(&mut self, name: &str, column: &str) -> Option<()> {
+        let Some(lookup) = self.rules.lookups.get(name) else {
+            let close = nearest(name, self.rules.lookups.iter().map(|lookup| &**lookup.name()));
+            self.fault(format!("no lookup `{name}`{}", did_you_mean(close)));
+            return None;
+        };
+        if lookup.column(column).is_none() {
+            let close = nearest(column, lookup.columns().iter().map(|column| &**column));
+            self.fault(format!("lookup `{name}` has no column `{column}`{}", did_you_mean(close)));
+            return None;
+        }
+        Some(())
     }
 
     fn descend<'n>(&mut self, start: &'static Shape, names: impl Iterator<Item = &'n str>) -> Option<&'static Shape> {

@@ -25,6 +25,7 @@ use lettre::message::header::ContentType;
 use serde_json::{Value, json};
 
 use crate::clock::Timestamp;
+use crate::lookup::Lookups;
 use crate::people::{People, Person};
 use crate::record::{Record, Severity};
 
@@ -230,6 +231,7 @@ const MAX_LOGO_BYTES: u64 = 64 * 1024;
 pub struct Composer {
     templates: templates::Templates,
     brand: Value,
+    lookups: Lookups,
     logo: Option<Logo>,
 }
 
@@ -240,8 +242,9 @@ impl std::fmt::Debug for Composer {
 }
 
 impl Composer {
-    /// Reads the templates (`dir` over the embedded ones) and the logo. All faults, not only the first.
-    pub fn load(dir: Option<&Path>, brand: &Brand) -> Result<Self, Vec<Fault>> {
+    /// Reads the templates (`dir` over the embedded ones), which may name `lookups`, and the logo. All faults, not only the
+    /// first.
+    pub fn load(dir: Option<&Path>, brand: &Brand, lookups: &Lookups) -> Result<Self, Vec<Fault>> {
         let mut faults = brand.faults();
         let logo = brand.logo_file.as_deref().and_then(|path| {
             let fault = |message| Fault { file: path.display().to_string(), line: None, message };
@@ -250,8 +253,8 @@ impl Composer {
         let values = brand.values();
         let unset: Vec<&'static str> =
             schema::BRAND.iter().map(|(key, _)| *key).filter(|key| values[*key].is_null()).collect();
-        match templates::Templates::load(dir, &unset, &values) {
-            Ok(templates) if faults.is_empty() => Ok(Self { templates, brand: values, logo }),
+        match templates::Templates::load(dir, &unset, &values, lookups) {
+            Ok(templates) if faults.is_empty() => Ok(Self { templates, brand: values, lookups: lookups.clone(), logo }),
             Ok(_) => Err(faults),
             Err(more) => Err(faults.into_iter().chain(more).collect()),
         }
@@ -265,7 +268,7 @@ impl Composer {
     /// The mail of `draft`. The same input gives the same bytes.
     pub fn compose(&self, sender: &Sender, draft: &Draft<'_>) -> Result<Mail, ComposeError> {
         let address = &draft.person.ok_or(ComposeError::Address)?.address;
-        let mut context = view::context(draft, &self.brand);
+        let mut context = view::context(draft, &self.brand, &self.lookups);
         // The plain form is for a template that fails and for a mail that is too big: it is as small as can be.
         let logo = self.logo.as_ref().filter(|_| !draft.fallback);
         if logo.is_none() {
@@ -286,7 +289,7 @@ impl Composer {
 
     /// The document of `draft`, which goes to a room. The same input gives the same bytes.
     pub fn document(&self, draft: &Draft<'_>) -> Result<Document, ComposeError> {
-        let context = view::context(draft, &self.brand);
+        let context = view::context(draft, &self.brand, &self.lookups);
         let name = wordings(draft).into_iter().find(|name| self.templates.has_body(name));
         let text = self.templates.render_body(name.as_deref().unwrap_or(templates::LAYOUT), &context)?;
         let digest = *blake3::hash(text.as_bytes()).as_bytes();

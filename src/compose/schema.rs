@@ -5,6 +5,8 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::lookup::Lookups;
+
 /// What stands behind a path. Every value may be null: a record says what it says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shape {
@@ -22,6 +24,10 @@ pub enum Shape {
     Any,
     /// Text of others by keys of others.
     Map,
+    /// Rows by the names of the configuration's lookups.
+    Lookups,
+    /// Text of ours by the columns of a lookup.
+    Columns,
     /// Elements of one shape.
     List(&'static Shape),
     /// These members and no others.
@@ -38,7 +44,7 @@ pub const ROOT: Shape = Object(&[
     ("severity", Ours),
     ("brand", Object(BRAND)),
     ("links", Object(&[])),
-    ("lookup", Object(&[])),
+    ("lookup", Shape::Lookups),
     ("previous", Object(&[])),
     ("count", Number),
     ("message", Object(&[("key", Ours), ("kind", Ours), ("time", Time), ("late", Flag)])),
@@ -86,6 +92,18 @@ const RECORD: &[(&str, Shape)] = &[
     ("by_self", Flag),
 ];
 
+/// An example of the whole context, with everything there (`full`) or nothing.
+pub fn sample(full: bool, brand: &Value, lookups: &Lookups) -> Value {
+    let mut sample = ROOT.sample(full);
+    sample["brand"] = brand.clone();
+    for lookup in lookups.iter() {
+        for column in lookup.columns() {
+            sample["lookup"][&**lookup.name()][&**column] = if full { "sample".into() } else { Value::Null };
+        }
+    }
+    sample
+}
+
 impl Shape {
     /// The shape behind one more step of a path.
     pub fn member(&self, name: &str) -> Option<&'static Shape> {
@@ -93,6 +111,8 @@ impl Shape {
             Self::Object(members) => members.iter().find(|(key, _)| *key == name).map(|(_, shape)| shape),
             Self::List(item) => name.bytes().all(|byte| byte.is_ascii_digit()).then_some(*item),
             Self::Map | Self::Any => Some(&Theirs),
+            Self::Lookups => Some(&Self::Columns),
+            Self::Columns => Some(&Ours),
             _ => None,
         }
     }
@@ -115,7 +135,8 @@ impl Shape {
             Self::List(item) if full => json!([item.sample(true), item.sample(true)]),
             Self::List(_) => json!([]),
             Self::Map if full => json!({"reason": "sample", "userAgent": "sample", "AuthenticationMethod": "sample"}),
-            Self::Map => json!({}),
+            // What there is, only the configuration knows.
+            Self::Map | Self::Lookups | Self::Columns => json!({}),
             _ if !full => Value::Null,
             Self::Ours | Self::Theirs => "sample".into(),
             Self::Time => "2026-01-22T18:15:02.387Z".into(),

@@ -13,6 +13,7 @@ use serde_json::Value;
 use super::check::{self, Part};
 use super::prepare::{self, Prepared};
 use super::{ComposeError, Fault, calls, files, schema, text};
+use crate::lookup::Lookups;
 
 /// Templates that a rule may name.
 pub const SHIPPED: &[&str] = &[
@@ -144,7 +145,12 @@ impl std::fmt::Debug for Templates {
 impl Templates {
     /// The embedded set with the files of `dir` over it, file by file; `unset` are the keys of `[brand]` without a
     /// value, `brand` is the object that samples are rendered with.
-    pub fn load(dir: Option<&Path>, unset: &[&'static str], brand: &Value) -> Result<Self, Vec<Fault>> {
+    pub fn load(
+        dir: Option<&Path>,
+        unset: &[&'static str],
+        brand: &Value,
+        lookups: &Lookups,
+    ) -> Result<Self, Vec<Fault>> {
         let mut files: BTreeMap<String, (String, String)> = BTreeMap::new();
         for (path, text) in EMBEDDED {
             files.insert((*path).to_owned(), (format!("built-in {path}.hbs"), (*text).to_owned()));
@@ -153,19 +159,24 @@ impl Templates {
         if let Some(dir) = dir {
             files::read(dir, &mut files, &mut faults);
         }
-        let mut set = Self::parse(&files, unset, &mut faults);
+        let mut set = Self::parse(&files, unset, lookups, &mut faults);
         if faults.is_empty() {
-            set.try_samples(brand, &mut faults);
+            set.try_samples(brand, lookups, &mut faults);
         }
         if !faults.is_empty() {
             return Err(faults);
         }
-        let samples = samples(brand);
+        let samples = samples(brand, lookups);
         set.prepared = prepare::prepare(&mut set.plain, &mut set.html, &set.names, &set.inliner, &samples);
         Ok(set)
     }
 
-    fn parse(files: &BTreeMap<String, (String, String)>, unset: &[&'static str], faults: &mut Vec<Fault>) -> Self {
+    fn parse(
+        files: &BTreeMap<String, (String, String)>,
+        unset: &[&'static str],
+        lookups: &Lookups,
+        faults: &mut Vec<Fault>,
+    ) -> Self {
         let (mut html, mut plain) = (registry(), registry());
         plain.register_escape_fn(no_escape);
         let (mut bodies, mut body_files) = (registry(), HashMap::new());
@@ -193,8 +204,9 @@ impl Templates {
             }
         }
         let names = complete(files, faults);
-        let html_rules = check::Rules { registry: &html, partials: &html_partials, unset, files: &html_files };
-        let plain_rules = check::Rules { registry: &plain, partials: &plain_partials, unset, files: &plain_files };
+        let html_rules = check::Rules { registry: &html, partials: &html_partials, unset, lookups, files: &html_files };
+        let plain_rules =
+            check::Rules { registry: &plain, partials: &plain_partials, unset, lookups, files: &plain_files };
         for name in &names {
             for (rules, part, suffix) in [
                 (&plain_rules, Part::Subject, "subject"),
@@ -207,7 +219,7 @@ impl Templates {
                 }
             }
         }
-        let rules = check::Rules { registry: &bodies, partials: &[], unset, files: &body_files };
+        let rules = check::Rules { registry: &bodies, partials: &[], unset, lookups, files: &body_files };
         let mut names_of_bodies: Vec<&String> = body_files.keys().collect();
         names_of_bodies.sort();
         for registered in names_of_bodies {
@@ -226,10 +238,9 @@ impl Templates {
     }
 
     /// Renders every template with everything there and with nothing there.
-    fn try_samples(&self, brand: &Value, faults: &mut Vec<Fault>) {
+    fn try_samples(&self, brand: &Value, lookups: &Lookups, faults: &mut Vec<Fault>) {
         for full in [true, false] {
-            let mut sample = schema::ROOT.sample(full);
-            sample["brand"] = brand.clone();
+            let sample = schema::sample(full, brand, lookups);
             let mails =
                 self.names.iter().filter_map(|name| Some((name.clone(), self.render(name, sample.clone()).err()?)));
             let bodies = self.bodies_in_order().into_iter().filter_map(|name| {
@@ -328,10 +339,10 @@ impl Templates {
 
 /// Contexts on which a prepared template must agree with the written one: everything, nothing, and characters that HTML
 /// writes in several ways.
-fn samples(brand: &Value) -> Vec<Value> {
-    let full = schema::ROOT.sample(true);
+fn samples(brand: &Value, lookups: &Lookups) -> Vec<Value> {
+    let full = schema::sample(true, brand, lookups);
     let awkward = full.to_string().replace("\"sample\"", r#""<a href='b'>&amp; \"c\" \u00a0d""#);
-    let mut samples = vec![full, schema::ROOT.sample(false)];
+    let mut samples = vec![full, schema::sample(false, brand, lookups)];
     samples.extend(serde_json::from_str::<Value>(&awkward));
     for sample in &mut samples {
         sample["brand"] = brand.clone();

@@ -1,5 +1,6 @@
 //! What is refused before any mail is made: templates, brand and logo.
 
+use crate::lookup::Lookups;
 use std::fs;
 
 use super::*;
@@ -18,14 +19,14 @@ fn faults_with(path: &str, text: &str) -> Vec<String> {
     let file = dir.path().join(path);
     fs::create_dir_all(file.parent().unwrap()).unwrap();
     fs::write(&file, text).unwrap();
-    let faults = Composer::load(Some(dir.path()), &brand()).err().unwrap_or_default();
+    let faults = Composer::load(Some(dir.path()), &brand(), &Lookups::default()).err().unwrap_or_default();
     let under = format!("{}/", dir.path().display());
     faults.iter().map(|fault| fault.to_string().replace(&under, "")).collect()
 }
 
 #[test]
 fn the_embedded_templates_load_with_and_without_the_optional_brand() {
-    let composer = Composer::load(None, &brand()).unwrap_or_else(|faults| panic!("{faults:#?}"));
+    let composer = Composer::load(None, &brand(), &Lookups::default()).unwrap_or_else(|faults| panic!("{faults:#?}"));
     assert_eq!(composer.names(), templates::SHIPPED);
     let link = || Some("https://bell.example.com/".to_owned());
     let full = Brand {
@@ -36,7 +37,7 @@ fn the_embedded_templates_load_with_and_without_the_optional_brand() {
         ..brand()
     };
     for brand in [&brand(), &full] {
-        let composer = Composer::load(None, brand).unwrap_or_else(|faults| panic!("{faults:#?}"));
+        let composer = Composer::load(None, brand, &Lookups::default()).unwrap_or_else(|faults| panic!("{faults:#?}"));
         let prepared = composer.templates.prepared();
         assert!(prepared.late.is_empty(), "styles are inlined at load: {:?}", prepared.late);
         let parts = 3 * (templates::SHIPPED.len() + templates::BUILT_IN.len());
@@ -190,7 +191,7 @@ fn two_partials_that_include_each_other_are_refused() {
     fs::create_dir_all(dir.path().join("layout/html")).unwrap();
     fs::write(dir.path().join("layout/html/facts.hbs"), "{{> changes}}").unwrap();
     fs::write(dir.path().join("layout/html/changes.hbs"), "\n{{> facts}}").unwrap();
-    let faults = Composer::load(Some(dir.path()), &brand()).unwrap_err();
+    let faults = Composer::load(Some(dir.path()), &brand(), &Lookups::default()).unwrap_err();
     let cycle = |fault: &&Fault| fault.file.ends_with("changes.hbs") && fault.line == Some(2);
     let message = &faults.iter().find(cycle).unwrap().message;
     assert_eq!(message, "partial `facts` includes itself, directly or through another");
@@ -214,7 +215,11 @@ fn guarded_brand_values_and_own_templates_are_welcome() {
 
 #[test]
 fn a_brand_says_who_writes_and_links_only_to_pages_and_mail() {
-    let faults = Composer::load(None, &Brand { report_url: Some("javascript:alert(1)".into()), ..Brand::default() });
+    let faults = Composer::load(
+        None,
+        &Brand { report_url: Some("javascript:alert(1)".into()), ..Brand::default() },
+        &Lookups::default(),
+    );
     let faults = faults.unwrap_err().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n");
     for expected in ["brand.name is missing", "brand.security_contact is missing", "brand.report_url is no link"] {
         assert!(faults.contains(expected), "{faults}");
@@ -232,7 +237,7 @@ fn the_logo_is_a_small_png_or_jpeg() {
         ("too long", [b"\x89PNG".as_slice(), &vec![0; 70_000]].concat(), false),
     ] {
         fs::write(&path, bytes).unwrap();
-        let loaded = Composer::load(None, &Brand { logo_file: Some(path.clone()), ..brand() });
+        let loaded = Composer::load(None, &Brand { logo_file: Some(path.clone()), ..brand() }, &Lookups::default());
         assert_eq!(loaded.is_ok(), good, "{why}: {loaded:?}");
     }
 }

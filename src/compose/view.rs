@@ -4,24 +4,29 @@
 //! configuration names by address (the security team) sees the whole record. Every text of a record is cleaned here,
 //! once, before any template has it. [`super::schema`] is the table of what this makes.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Map, Value, json};
 
 use super::{Draft, Kind, text, words};
 use crate::clock::Timestamp;
+use crate::lookup::Lookups;
 use crate::people::Person;
 use crate::plan::Recipient;
-use crate::plan::{Party, parties};
+use crate::plan::{LookedUp, Party, looked_up, parties};
 use crate::record::Record;
 
 /// Records that a mail spells out; of the rest it gives the number.
 const MAX_RECORDS: usize = 20;
 /// Changed properties of one record that a mail spells out.
 const MAX_CHANGES: usize = 20;
+/// Values of one column of a lookup that a mail spells out.
+const MAX_ROWS: usize = 20;
 /// Two services that note one act do so within seconds.
 const SAME_ACT_MILLIS: u64 = 5_000;
 
 /// The context of `draft`; `brand` is the object every mail shares.
-pub fn context(draft: &Draft<'_>, brand: &Value) -> Value {
+pub fn context(draft: &Draft<'_>, brand: &Value, lookups: &Lookups) -> Value {
     let reader = match (draft.kind, draft.about) {
         (Kind::Unresolved | Kind::Failed, Some(about)) => about.recipient,
         _ => draft.recipient,
@@ -53,7 +58,7 @@ pub fn context(draft: &Draft<'_>, brand: &Value) -> Value {
         "severity": draft.severity,
         "brand": brand,
         "links": {},
-        "lookup": {},
+        "lookup": rows(&seen, lookups),
         "previous": {},
         "about": {
             "recipient": about.0,
@@ -61,6 +66,28 @@ pub fn context(draft: &Draft<'_>, brand: &Value) -> Value {
             "room": draft.about.map(|about| matches!(about.recipient, Recipient::Room(_))),
         },
     })
+}
+
+/// What the lookups say of the records: by lookup and column, the values of all of them, each once. No row is shown that
+/// belongs to somebody else among a record's targets.
+fn rows(seen: &[Seen<'_>], lookups: &Lookups) -> Value {
+    let mut all: BTreeMap<&str, BTreeMap<&str, Vec<&str>>> = BTreeMap::new();
+    for one in seen {
+        let sees = |key: &str| !one.names_others(&text::clean(key, usize::MAX));
+        for LookedUp { lookup, column, values } in looked_up(lookups, one.record, &sees) {
+            let told = all.entry(lookup).or_default().entry(column).or_default();
+            for value in values {
+                if told.len() < MAX_ROWS && !told.contains(&value) {
+                    told.push(value);
+                }
+            }
+        }
+    }
+    let text = |values: Vec<&str>| (!values.is_empty()).then(|| text::clean_own(&values.join(", "), text::LONG));
+    let columns = |columns: BTreeMap<&str, Vec<&str>>| {
+        columns.into_iter().map(|(column, values)| (column.to_owned(), json!(text(values)))).collect::<Map<_, _>>()
+    };
+    all.into_iter().map(|(lookup, of)| (lookup.to_owned(), Value::Object(columns(of)))).collect::<Map<_, _>>().into()
 }
 
 /// How a person is named to somebody else: as the record names him, else as we do.

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::*;
 use crate::channels::{Attempt, Gate, Outgoing};
 use crate::compose::Brand;
+use crate::lookup::Lookups;
 use crate::plan::{Fate, Intent, NotificationId, Recipient};
 use crate::record::{Position, Severity};
 use crate::store::{Batch, Planned, Settings};
@@ -107,7 +108,7 @@ fn parts(store: Store, worker: i64, permission: watch::Receiver<Permission>) -> 
     Parts {
         store,
         people: Arc::new(People::load(people).unwrap()),
-        composer: Arc::new(Composer::load(None, &brand).unwrap()),
+        composer: Arc::new(Composer::load(None, &brand, &Lookups::default()).unwrap()),
         rules: Arc::new(HashSet::from(["rule".into()])),
         clock: Clock::system(),
         worker,

@@ -9,6 +9,7 @@ use crate::record::{Record, Severity};
 use crate::rules::{Group, Known, Match, Subject, Tell, fold};
 
 mod id;
+mod looked_up;
 mod parties;
 mod people;
 mod recipient;
@@ -17,6 +18,7 @@ mod tests;
 
 pub use crate::rules::Throttle;
 pub use id::NotificationId;
+pub use looked_up::{LookedUp, looked_up};
 pub use parties::{Canonical, Party, parties};
 pub use recipient::Recipient;
 

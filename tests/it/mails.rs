@@ -2,6 +2,7 @@
 //! reads of anybody else, and that hostile text stays text.
 
 mod hostile;
+mod looked_up;
 mod rooms;
 mod told;
 
@@ -11,6 +12,7 @@ use std::time::Duration;
 
 use auditbell::clock::Timestamp;
 use auditbell::compose::{About, Brand, Composer, Draft, Kind, Mail, Sender};
+use auditbell::lookup::Lookups;
 use auditbell::people::{People, Person, Settings};
 use auditbell::plan::Recipient;
 use auditbell::record::{Position, Record, Severity};
@@ -51,8 +53,9 @@ fn people() -> People {
 }
 
 /// Loading checks and renders every template: once is enough.
-static COMPOSER: LazyLock<Composer> =
-    LazyLock::new(|| Composer::load(None, &brand()).unwrap_or_else(|faults| panic!("{faults:#?}")));
+static COMPOSER: LazyLock<Composer> = LazyLock::new(|| {
+    Composer::load(None, &brand(), &Lookups::default()).unwrap_or_else(|faults| panic!("{faults:#?}"))
+});
 
 /// The records of a fixture, as the daemon reads them.
 fn records(fixture: &str) -> Vec<Record> {

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use auditbell::clock::Timestamp;
 use auditbell::compose::{About, ComposeError, Composer, Draft, Kind};
+use auditbell::lookup::Lookups;
 use auditbell::people::People;
 use auditbell::plan::Recipient;
 use auditbell::record::own::{GivenUp, Own};
@@ -71,7 +72,7 @@ fn composer_with(path: &str, text: &str) -> Composer {
     let file: &Path = &dir.path().join(path);
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
     std::fs::write(file, text).unwrap();
-    Composer::load(Some(dir.path()), &brand()).unwrap()
+    Composer::load(Some(dir.path()), &brand(), &Lookups::default()).unwrap()
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use auditbell::clock::Timestamp;
 use auditbell::compose::{Brand, Composer, Draft, Kind, Sender};
+use auditbell::lookup::Lookups;
 use auditbell::people::{People, Resolution, Settings};
 use auditbell::record::Severity;
 
@@ -151,7 +152,9 @@ fn nothing_in_a_mail_is_fetched_from_anywhere() {
 fn a_logo_travels_in_the_mail() {
     let mut logo = tempfile::Builder::new().suffix(".png").tempfile().unwrap();
     std::io::Write::write_all(&mut logo, b"\x89PNG\r\n\x1a\n0123456789").unwrap();
-    let composer = Composer::load(None, &Brand { logo_file: Some(logo.path().to_owned()), ..brand() }).unwrap();
+    let composer =
+        Composer::load(None, &Brand { logo_file: Some(logo.path().to_owned()), ..brand() }, &Lookups::default())
+            .unwrap();
     let people = people();
     let records = about("alice@example.com", records("password-changed-by-self.json"));
     let recipient = recipient(&people, "alice@example.com", &records);

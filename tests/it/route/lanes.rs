@@ -5,6 +5,7 @@ use std::sync::Arc;
 use auditbell::clock::Clock;
 use auditbell::compose::{Brand, Composer, Sender};
 use auditbell::dispatch::{Lane, Opened, Parts, schedule::Schedule, state::Policy};
+use auditbell::lookup::Lookups;
 use auditbell::people::{self, People};
 use auditbell::plan::{Fate, Intent, NotificationId, Recipient};
 use auditbell::record::{Position, Severity};
@@ -87,7 +88,7 @@ impl Scene {
         let parts = Parts {
             store: self.store.clone(),
             people: Arc::new(People::load(people).unwrap()),
-            composer: Arc::new(Composer::load(None, &brand).unwrap()),
+            composer: Arc::new(Composer::load(None, &brand, &Lookups::default()).unwrap()),
             rules: Arc::new(std::iter::once("rule".into()).collect()),
             clock: self.clock.clone(),
             worker: self.store.register("test", NOW).await.unwrap(),
