@@ -144,7 +144,8 @@ fn lookup(reading: &mut Reading<'_>, name: &str) -> Option<Lookup> {
 fn by(reading: &mut Reading<'_>, name: &str, key: &str) -> Option<String> {
     let at = format!("lookup.{name}.by");
     let written = reading.text(&at);
-    let is_field = |text: &str| Subject::named(text).is_some_and(|subject| !matches!(subject, Subject::Changes));
+    let is_field =
+        |text: &str| Subject::named(text).is_some_and(|subject| !matches!(subject, Subject::Changes | Subject::Now));
     match written {
         Some(by) if is_field(&by) => Some(by),
         Some(_) => {

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use crate::clock::Timestamp;
 use crate::lookup::Lookups;
 use crate::record::Record;
-use crate::rules::Subject;
+use crate::rules::{Known, Subject};
 
 /// One column of one lookup.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,10 +20,12 @@ pub struct LookedUp<'l> {
 
 /// Every column of every one of `lookups`, with what it says of `record` by those keys that `sees` lets through.
 pub fn looked_up<'l>(lookups: &'l Lookups, record: &Record, sees: &dyn Fn(&str) -> bool) -> Vec<LookedUp<'l>> {
+    // No lookup is asked by the time of the decision or by another lookup.
+    let known = Known { now: Timestamp::default(), lookups };
     let mut all = Vec::new();
     for table in lookups.iter() {
         let by = Subject::named(table.by());
-        let keys = by.iter().flat_map(|by| by.of(record)).filter(|key| sees(key)).collect::<Vec<_>>();
+        let keys = by.iter().flat_map(|by| by.of(record, None, known)).filter(|key| sees(key)).collect::<Vec<_>>();
         for (place, column) in table.columns().iter().enumerate() {
             let values = keys.iter().flat_map(|key| table.values(place, key)).collect();
             all.push(LookedUp { lookup: table.name(), column, values });

@@ -24,10 +24,16 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("channels", &["clock", "secret", "crash", "metrics", "network"]),
     ("store", &["record", "plan", "compose", "clock", "crash", "metrics"]),
     ("source", &["store", "clock", "secret", "crash", "metrics"]),
-    ("intake", &["source", "record", "rules", "plan", "people", "store", "clock", "crash", "metrics", "shutdown"]),
+    (
+        "intake",
+        &["source", "record", "rules", "plan", "people", "lookup", "store", "clock", "crash", "metrics", "shutdown"],
+    ),
     (
         "dispatch",
-        &["store", "record", "plan", "people", "compose", "channels", "clock", "crash", "metrics", "shutdown"],
+        &[
+            "store", "record", "plan", "people", "lookup", "compose", "channels", "clock", "crash", "metrics",
+            "shutdown",
+        ],
     ),
     ("http", &["metrics", "store", "clock", "shutdown"]),
     (

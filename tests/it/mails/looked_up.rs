@@ -8,8 +8,7 @@ use super::{brand, draft, people, person, recipient, records, sender, text};
 
 /// Phones by the UPN of a target.
 fn phones() -> Lookups {
-    let settings =
-        Settings { name: "phones".into(), key: "upn".into(), by: "target.upn".into(), repeats: true };
+    let settings = Settings { name: "phones".into(), key: "upn".into(), by: "target.upn".into(), repeats: true };
     let row = |upn: &str, phone: &str| (1, vec![upn.into(), phone.into()]);
     let rows = vec![
         row("Alice@example.com", "alice-1"),
@@ -57,7 +56,7 @@ fn somebody_sees_the_rows_of_the_record_that_are_his_own() {
 fn a_template_names_only_lookups_and_columns_that_there_are() {
     for (template, expected) in [
         ("{{lookup.phone.phone}}", "no lookup `phone`; did you mean `phones`?"),
-        ("{{#if lookup.phones.fone}}x{{/if}}", "lookup `phones` has no column `fone`; did you mean `phone`?"),
+        ("{{#if lookup.phones.phne}}x{{/if}}", "lookup `phones` has no column `phne`; did you mean `phone`?"),
         ("{{lookup.phones}}", "this is no text"),
         ("{{lookup.phones.phone.x}}", "nothing is called `x` here"),
         ("{{#each records}}{{lookup.phones.phone}}{{/each}}", "nothing is called `lookup` here"),
