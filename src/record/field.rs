@@ -48,12 +48,14 @@ impl<'a> Fields<'a> {
     /// The pairs of a list of `{key, value}` or `{name, value}`, values as text, what is neither text nor number as JSON.
     pub(super) fn pairs(self, name: &str) -> Vec<(String, String)> {
         let list = self.get(name).map(opened);
-        let pair = |pair: Fields<'_>| {
-            let value = pair.get("value")?;
-            let text = text(value).or_else(|| (!value.is_string()).then(|| value.to_string()))?;
-            Some((pair.first_text(&["key", "name"])?, text))
-        };
-        list.as_deref().and_then(Value::as_array).into_iter().flatten().map(Fields::of).filter_map(pair).collect()
+        list.as_deref().and_then(Value::as_array).into_iter().flatten().filter_map(|of| Fields::of(of).pair()).collect()
+    }
+
+    /// One of them.
+    pub(super) fn pair(self) -> Option<(String, String)> {
+        let value = self.get("value")?;
+        let text = text(value).or_else(|| (!value.is_string()).then(|| value.to_string()))?;
+        Some((self.first_text(&["key", "name"])?, text))
     }
 
     /// No object, or one without a value that says something.

@@ -4,7 +4,7 @@ mod scan;
 
 use std::borrow::Cow;
 
-use super::{Dialect, Position, Record, azure_activity, defender, entra, field, mend};
+use super::{Dialect, Dialects, Position, Record, azure_activity, defender, entra, field, mend};
 use scan::Outer;
 
 /// The first phase of reading: just enough to ask the rule index whether anybody wants this record.
@@ -20,15 +20,15 @@ pub struct Head<'a> {
 
 /// Reads only what the index needs from `raw`, one JSON object. Alerts and assessments are rare and name themselves in many
 /// ways: of those a tree is made.
-pub fn head(raw: &str) -> Head<'_> {
+pub(super) fn head<'a>(dialects: &Dialects, raw: &'a str) -> Head<'a> {
     let head = first(raw);
     match head.dialect {
         Dialect::EntraAudit
         | Dialect::EntraSignIn
         | Dialect::EntraRisk
         | Dialect::AzureActivity
-        | Dialect::AuditbellDelivery
-        | Dialect::Other => head,
+        | Dialect::AuditbellDelivery => head,
+        Dialect::Other => dialects.mapped_head(raw).unwrap_or(head),
         Dialect::DefenderAlert
         | Dialect::DefenderAssessment
         | Dialect::DefenderFinding
@@ -36,7 +36,7 @@ pub fn head(raw: &str) -> Head<'_> {
         | Dialect::ElasticAlert
         | Dialect::Mapped(_) => {
             let position = Position { source: "".into(), topic: None, partition: None, offset: None, index: 0 };
-            let Record { dialect, operation, activity, .. } = Record::read(raw, position, None);
+            let Record { dialect, operation, activity, .. } = Record::read_with(dialects, raw, position, None);
             Head { dialect, operation: operation.map(Cow::Owned), activity: activity.map(Cow::Owned) }
         }
     }

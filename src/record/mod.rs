@@ -46,6 +46,7 @@ mod field;
 pub mod fold;
 mod head;
 mod identity;
+pub mod mapped;
 mod mend;
 mod other;
 pub mod own;
@@ -57,8 +58,9 @@ pub mod view;
 mod words;
 
 pub use dialect::Dialect;
-pub use head::{Head, head};
+pub use head::Head;
 pub use identity::Identity;
+pub use mapped::Dialects;
 pub use words::{EntityKind, Flag, ProblemCode, Severity};
 
 use field::Fields;
@@ -79,6 +81,12 @@ pub struct Position {
     pub offset: Option<i64>,
     /// Which record of the envelope, from 0.
     pub index: u32,
+}
+
+/// [`Dialects::head`] with the mapping tables that we ship and no other.
+#[must_use]
+pub fn head(raw: &str) -> Head<'_> {
+    head::head(&Dialects::shipped(), raw)
 }
 
 /// Who did it.
@@ -183,9 +191,13 @@ pub struct Record {
 }
 
 impl Record {
-    /// The second phase: the whole view of `raw`, one JSON object. Never fails: what cannot be read becomes a problem.
+    /// [`Dialects::read`] with the mapping tables that we ship and no other.
     #[must_use]
     pub fn read(raw: &str, position: Position, broker_time: Option<Timestamp>) -> Self {
+        Dialects::shipped().read(raw, position, broker_time)
+    }
+
+    fn read_with(dialects: &Dialects, raw: &str, position: Position, broker_time: Option<Timestamp>) -> Self {
         let head = if own::is_own(&position) { own::head(raw) } else { head::first(raw) };
         let mut record = Self::blank(head, position);
         let tree = record.tree(raw);
@@ -196,6 +208,10 @@ impl Record {
             record.dialect = Dialect::Other; // some other document of Elasticsearch
         }
         let (id, time) = match record.dialect {
+            Dialect::Other | Dialect::Mapped(_) => match dialects.table_of(&tree) {
+                Some((table, root)) => mapped::read(&mut record, table, &root),
+                None => other::read(&mut record, outer, properties),
+            },
             Dialect::EntraAudit => entra::audit::read(&mut record, outer, properties),
             Dialect::EntraSignIn => entra::signin::read(&mut record, outer, properties),
             Dialect::EntraRisk => entra::risk::read(&mut record, outer, properties),
@@ -207,7 +223,6 @@ impl Record {
             Dialect::DefenderCompliance => defender::posture::compliance(&mut record, outer, properties),
             Dialect::ElasticAlert => elastic_alert::read(&mut record, &tree),
             Dialect::AuditbellDelivery => own::read(&mut record, outer),
-            Dialect::Mapped(_) | Dialect::Other => other::read(&mut record, outer, properties),
         };
         record.by_self = by_self::by_self(record.actor.as_ref(), &record.targets);
         record.settle(id, &time, broker_time, &tree);

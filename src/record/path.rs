@@ -41,6 +41,17 @@ impl Path {
         }
     }
 
+    /// The path that leads nowhere else: an element of a list itself.
+    #[must_use]
+    pub const fn itself() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Its names, from outside in.
+    pub(super) fn names(&self) -> &[Box<str>] {
+        &self.0
+    }
+
     /// What stands at the path; of a list its elements. Null and nothing are nothing.
     #[must_use]
     pub fn values<'v>(&self, value: &'v Value) -> Vec<Cow<'v, Value>> {

@@ -115,7 +115,29 @@ words! {
 /// Said of a severity that there is none: `hidden` is a risk's without the licence.
 const NO_SEVERITY: [&str; 5] = ["unknown", "unspecified", "none", "hidden", "unknownfuturevalue"];
 
+/// The word for an outcome, whatever the producer's spelling.
+pub(super) fn known_result(word: &str) -> Option<&'static str> {
+    match word.to_lowercase().as_str() {
+        "success" | "succeeded" | "0" => Some("success"),
+        "failure" | "failed" | "fail" => Some("failure"),
+        "interrupted" => Some("interrupted"),
+        "started" | "start" => Some("started"),
+        "timeout" => Some("timeout"),
+        _ => None,
+    }
+}
+
 impl Record {
+    /// The producer's word for the outcome; one that we do not know stays, in lower case, and is a problem.
+    pub(super) fn read_result(&mut self, word: Option<String>) {
+        let Some(word) = word.map(|word| word.to_lowercase()) else { return };
+        let known = known_result(&word);
+        if known.is_none() {
+            self.problems.push(Problem::at(ProblemCode::ResultUnknown, "result", &word));
+        }
+        self.result = Some(known.map_or(word, str::to_owned));
+    }
+
     /// The producer's word for the severity, in any of its spellings; a word for "none" is none, and one that we do not
     /// know a problem.
     pub(super) fn read_severity(&mut self, word: Option<String>) {

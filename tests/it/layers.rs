@@ -16,7 +16,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("lookup", &[]),
     ("packs", &[]),
     ("shutdown", &[]),
-    ("record", &["clock"]),
+    ("record", &["clock", "nearest"]),
     ("rules", &["record", "lookup", "clock", "nearest", "network"]),
     ("plan", &["record", "rules", "lookup", "clock"]),
     ("people", &["record", "plan", "clock"]),

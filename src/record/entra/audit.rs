@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::tenant;
 use crate::record::field::{self, Fields, decoded, opened};
+use crate::record::words::known_result;
 use crate::record::{Actor, Change, EntityKind, Moment, Problem, ProblemCode, Record, Target};
 
 /// Fills the view; returns the producer's id and time.
@@ -34,23 +35,11 @@ pub(in crate::record) fn read<'a>(
 }
 
 fn read_result(record: &mut Record, outer: Fields<'_>, inner: Fields<'_>) {
-    let known = |word: &str| match word {
-        "success" | "succeeded" | "0" => Some("success"),
-        "failure" | "failed" | "fail" => Some("failure"),
-        "interrupted" => Some("interrupted"),
-        "started" | "start" => Some("started"),
-        "timeout" => Some("timeout"),
-        _ => None,
-    };
-    if let Some(word) = inner.text("result").map(|word| word.to_lowercase()) {
-        if known(&word).is_none() {
-            record.problems.push(Problem::at(ProblemCode::ResultUnknown, "result", &word));
-        }
-        record.result = Some(known(&word).map_or(word, str::to_owned));
+    if let Some(word) = inner.text("result") {
+        record.read_result(Some(word));
     } else {
         // The preview put the outcome here, or the kind of operation ("Update"), which is none.
-        let word = outer.text("resultType").map(|word| word.to_lowercase());
-        record.result = word.and_then(|word| known(&word)).map(str::to_owned);
+        record.result = outer.text("resultType").as_deref().and_then(known_result).map(str::to_owned);
     }
 }
 

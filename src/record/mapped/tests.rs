@@ -1,0 +1,1 @@
+//! The shipped tables, and tables as people write them, rightly and wrongly.
