@@ -3,7 +3,7 @@
 #![no_main]
 
 use auditbell::record::envelope::{Item, decode};
-use auditbell::record::{Position, head};
+use auditbell::record::{Dialects, Position, head};
 use libfuzzer_sys::fuzz_target;
 
 const GOOD: &[u8] = b"{\"time\":\"2026-01-22T18:15:02Z\",\"id\":\"the good one\"}\n";
@@ -15,10 +15,10 @@ fuzz_target!(|bytes: &[u8]| {
             Item::Record(raw) => {
                 assert!(raw.json.starts_with('{'));
                 let first = head(&raw.json);
-                let record = raw.clone().read(position.clone(), None);
+                let record = raw.clone().read(&Dialects::shipped(), position.clone(), None);
                 assert!(record.raw.is_object());
                 assert_eq!((first.dialect, first.operation.as_deref()), (record.dialect, record.operation.as_deref()));
-                let again = raw.read(position.clone(), None);
+                let again = raw.read(&Dialects::shipped(), position.clone(), None);
                 assert_eq!(again.identity(), record.identity());
                 assert!(serde_json::to_string(&record).is_ok());
             }

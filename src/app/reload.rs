@@ -91,7 +91,8 @@ impl App {
         let known =
             known.map_err(|error| vec![format!("the store does not take the new revision: {error}; try again")])?;
         let parts = self.current.load().lanes.parts.clone();
-        let parts = dispatch::Parts { people, composer, rules: config.rule_ids(), ..parts };
+        let parts =
+            dispatch::Parts { people, composer, dialects: config.dialects.clone(), rules: config.rule_ids(), ..parts };
         Ok(Revision::new(config, channels, known, parts))
     }
 

@@ -37,6 +37,7 @@ impl Revision {
         let basis = Basis {
             lookups: config.lookups.clone(),
             revision: known.number,
+            dialects: config.dialects.clone(),
             rules: config.rules.clone(),
             people: parts.people.clone(),
             rules_seen: known.rules_seen,

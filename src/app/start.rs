@@ -48,6 +48,7 @@ impl App {
             store: store.clone(),
             people,
             composer,
+            dialects: config.dialects.clone(),
             rules: config.rule_ids(),
             clock: clock.clone(),
             worker,

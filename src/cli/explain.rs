@@ -109,7 +109,7 @@ fn explain(args: Args) -> Result<ExitCode, ExitCode> {
         (Some(id), _, since) => desk.of_id(&id, since, most, within),
         (None, Some(person), Some(since)) => desk.of_person(&person, since, most, within),
         _ => Ok(input.each(&mut |position, item, output| match item {
-            Item::Record(raw) => desk.record(raw.read(position, None), None, output),
+            Item::Record(raw) => desk.record(raw.read(&desk.config.dialects, position, None), None, output),
             Item::Dead(dead) => desk.show(decide::dead(position, dead), output),
         })),
     }

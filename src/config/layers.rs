@@ -66,7 +66,7 @@ fn find(rest: &str) -> Result<(String, Shape), String> {
     let mut words = words.iter().map(String::as_str);
     let first = words.next().unwrap_or_default();
     let Some(section) = schema::section(first).filter(|_| !schema::FILES_ONLY.contains(&first)) else {
-        if schema::FILES_ONLY.contains(&first) || first == "rule" || first == "include" {
+        if schema::FILES_ONLY.contains(&first) || ["rule", "include", "dialect"].contains(&first) {
             return Err(format!("`{first}` can be set only in a file"));
         }
         let known: Vec<&str> = schema::SECTIONS

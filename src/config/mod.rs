@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::lookup::Lookups;
+use crate::record::Dialects;
 use crate::rules::Rules;
 use crate::rules::parse::Scope;
 use crate::{channels, compose, people, source, store};
@@ -17,6 +18,7 @@ use crate::{channels, compose, people, source, store};
 mod azure;
 mod build;
 mod channel;
+mod dialects;
 mod fallback;
 mod fault;
 mod files;
@@ -58,6 +60,8 @@ pub struct Config {
     pub brand: compose::Brand,
     /// `[templates] dir`.
     pub templates: Option<PathBuf>,
+    /// `[dialect.*]`, and the mapping tables that we ship.
+    pub dialects: Dialects,
     /// Enabled rules, in config order.
     pub rules: Rules,
     /// `[lookup.*]`.
@@ -185,6 +189,7 @@ fn read(
     };
     let hash = hash(&files, &walked.secrets, &ours);
     let rules = std::mem::take(&mut walked.rules);
+    let dialects = std::mem::take(&mut walked.dialects);
     let places = fault::Places { main: path.display().to_string(), files: walked.places, variables: ours.names };
     let mut reading = reading::Reading {
         root,
@@ -195,7 +200,7 @@ fn read(
         warnings: Vec::new(),
     };
     let state = variables.get("STATE_DIRECTORY").and_then(|paths| paths.split(':').next()).map(PathBuf::from);
-    let config = build(&mut reading, state, hash, &files, &rules);
+    let config = build(&mut reading, state, hash, &files, (&rules, &dialects));
     faults.append(&mut reading.faults);
     warnings.append(&mut reading.warnings);
     config
@@ -206,7 +211,7 @@ fn build(
     state: Option<PathBuf>,
     hash: [u8; 32],
     files: &[files::File],
-    rules: &[(usize, toml::Spanned<toml::de::DeTable<'_>>)],
+    (rules, dialects): (&[(usize, toml::Spanned<toml::de::DeTable<'_>>)], &[dialects::Found<'_>]),
 ) -> Option<Config> {
     let mut absent = Vec::new();
     walk::missing(&reading.root, &|path| reading.is_set(path), &mut |path, message| {
@@ -232,6 +237,7 @@ fn build(
     let brand = build::brand(reading);
     let templates = build::templates(reading);
     let (templates_of_rules, templates_for_rooms) = build::template_names(templates.as_deref()).unzip();
+    let dialects = dialects::read(reading, files, dialects);
     let scope = Scope {
         lists,
         lookups: lookups.clone(),
@@ -239,7 +245,7 @@ fn build(
         policies,
         channels: channel::names(reading),
         rooms: channel::rooms(reading),
-        dialects: Vec::new(),
+        dialects: dialects.iter().collect(),
         templates: templates_of_rules,
         templates_for_rooms: templates_for_rooms.unwrap_or_default(),
     };
@@ -256,6 +262,7 @@ fn build(
         log: log?,
         brand,
         templates,
+        dialects,
         rules: Rules::new(rules),
         lookups,
         places: reading.places.clone(),

@@ -8,10 +8,12 @@ use config::{Map, Value, ValueKind};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::dialects::Found;
 use super::fault::{Fault, Place};
 use super::files::File;
 use super::schema::{self, Form, Kind, Need, Shape};
 use crate::lookup;
+use crate::record::mapped::parse::KEYS;
 
 /// What the walk found.
 #[derive(Default)]
@@ -22,6 +24,8 @@ pub(super) struct Walked<'f> {
     pub places: BTreeMap<String, Place>,
     /// The `[[rule]]` tables in order, with the index of their file.
     pub rules: Vec<(usize, Spanned<DeTable<'f>>)>,
+    /// The `[dialect.NAME]` tables in order.
+    pub dialects: Vec<Found<'f>>,
     /// Named tables that only packs have: a file's own takes their place.
     of_packs: BTreeSet<String>,
     /// Where secrets stand, by file: left out of the config's hash.
@@ -61,11 +65,16 @@ impl<'f> Walker<'_, 'f> {
             }
         } else if name == "rule" {
             self.rules(key.span(), value);
+        } else if name == "dialect" {
+            match value.into_inner() {
+                DeValue::Table(table) => self.dialects("", table),
+                _ => self.fault(&key.span(), name, DIALECT_FORM),
+            }
         } else if let Some(section) = schema::section(name) {
             self.section(section, key.span(), value.get_ref());
         } else {
             let known: Vec<&str> =
-                schema::SECTIONS.iter().map(|section| section.name).chain(["include", "rule"]).collect();
+                schema::SECTIONS.iter().map(|section| section.name).chain(["include", "rule", "dialect"]).collect();
             self.fault(&key.span(), name, schema::unknown(name, &known));
         }
     }
@@ -78,6 +87,24 @@ impl<'f> Walker<'_, 'f> {
             match item.into_inner() {
                 DeValue::Table(table) => self.walked.rules.push((self.index, Spanned::new(span, table))),
                 _ => self.fault(&span, "rule", form),
+            }
+        }
+    }
+
+    /// The tables below `[dialect]`. A name may hold dots, and `[dialect.a.b]` means the same as `[dialect."a.b"]`.
+    fn dialects(&mut self, above: &str, tables: DeTable<'f>) {
+        for (key, value) in tables {
+            let name = if above.is_empty() { key.get_ref().to_string() } else { format!("{above}.{}", key.get_ref()) };
+            let span = value.span();
+            match value.into_inner() {
+                DeValue::Table(table) if is_part_of_a_name(&table) => self.dialects(&name, table),
+                DeValue::Table(table) => {
+                    if self.claim(&format!("dialect.{name}"), &key.span()) {
+                        let table = Spanned::new(span, table);
+                        self.walked.dialects.push(Found { file: self.index, name, table });
+                    }
+                }
+                _ => self.fault(&span, &format!("dialect.{name}"), DIALECT_FORM),
             }
         }
     }
@@ -299,6 +326,15 @@ impl<'f> Walker<'_, 'f> {
             }
         }
     }
+}
+
+/// What to say of a dialect that is no table.
+const DIALECT_FORM: &str = "must be a table: write [dialect.\"NAME\"]";
+
+/// Whether a table holds nothing but tables, and none of the keys of a dialect.
+fn is_part_of_a_name(table: &DeTable<'_>) -> bool {
+    !table.is_empty()
+        && table.iter().all(|(key, value)| value.get_ref().is_table() && !KEYS.contains(&key.get_ref().as_ref()))
 }
 
 fn text_of(kind: Kind, value: &DeValue<'_>) -> Result<String, String> {

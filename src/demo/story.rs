@@ -14,7 +14,7 @@ use crate::lookup::Lookups;
 use crate::people::{People, Resolution};
 use crate::plan::{self, Fate, Intent, NotificationId, Recipient};
 use crate::record::envelope::{self, Item};
-use crate::record::{Position, Record};
+use crate::record::{Dialects, Position, Record};
 use crate::rules::{Known, Rules};
 
 use super::mailbox::Received;
@@ -78,7 +78,7 @@ impl Story {
                         offset: Some(offset),
                         index: u32::try_from(index).unwrap_or(u32::MAX),
                     };
-                    let record = raw.read(position, Some(now));
+                    let record = raw.read(&Dialects::shipped(), position, Some(now));
                     let what = record.operation.as_deref().unwrap_or("(no operation)").escape_debug().to_string();
                     format!("{offset:>4}.{index} {what}  → {}", self.decide(&record, now))
                 }

@@ -17,7 +17,7 @@ use crate::crash;
 use crate::metrics;
 use crate::people::{Person, Resolution};
 use crate::plan::Recipient;
-use crate::record::Record;
+use crate::record::{Dialects, Record};
 use crate::store::{FinalState, Loaded, LoadedRecord, Settle, Settled};
 
 /// A heartbeat is late after 15 s; claims are given up 25 s after the last one.
@@ -172,7 +172,8 @@ impl Lane {
     }
 
     fn compose(&self, message: &Loaded, plain: bool) -> Result<Ready, Event> {
-        let records: Vec<Record> = message.records.iter().filter_map(read).collect();
+        let records: Vec<Record> =
+            message.records.iter().filter_map(|stored| read(&self.parts.dialects, stored)).collect();
         let person = self.sender.as_ref().map(|_| self.person(message, &records)).transpose()?;
         let key = message.key.to_string();
         // Without the records' bodies (content retention) only the built-in template can say anything; and the one of a rule
@@ -359,7 +360,7 @@ impl Lane {
 }
 
 /// Reads a stored record again. `None`: its body is past the content retention.
-fn read(stored: &LoadedRecord) -> Option<Record> {
+fn read(dialects: &Dialects, stored: &LoadedRecord) -> Option<Record> {
     let body = std::str::from_utf8(stored.body.as_deref()?).ok()?;
-    Some(Record::read(body, stored.position.clone(), stored.broker_time))
+    Some(dialects.read(body, stored.position.clone(), stored.broker_time))
 }

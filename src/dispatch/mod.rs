@@ -26,6 +26,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::compose::{Composer, Sender};
 use crate::crash;
 use crate::people::People;
+use crate::record::Dialects;
 use crate::record::own::Own;
 use crate::shutdown::Shutdown;
 use crate::store::{Claim, Loaded, Room, Store, StoreError};
@@ -49,6 +50,8 @@ pub struct Parts {
     pub people: Arc<People>,
     /// The wording.
     pub composer: Arc<Composer>,
+    /// How a stored record is read again.
+    pub dialects: Dialects,
     /// Ids of the rules there are: what another one left behind goes out with the built-in wording.
     pub rules: Arc<HashSet<Arc<str>>>,
     /// The time.

@@ -109,6 +109,7 @@ fn parts(store: Store, worker: i64, permission: watch::Receiver<Permission>) -> 
         store,
         people: Arc::new(People::load(people).unwrap()),
         composer: Arc::new(Composer::load(None, &brand, &Lookups::default()).unwrap()),
+        dialects: crate::record::Dialects::shipped(),
         rules: Arc::new(HashSet::from(["rule".into()])),
         clock: Clock::system(),
         worker,

@@ -14,7 +14,7 @@ use crate::lookup::Lookups;
 use crate::people::People;
 use crate::plan::{self, Directory};
 use crate::record::envelope::{self, Item, Raw};
-use crate::record::{self, Position, Record, own};
+use crate::record::{Dialects, Position, Record, own};
 use crate::rules::{Known, Rules};
 use crate::source::Envelope;
 use crate::store::{DeadLetter, Planned};
@@ -26,6 +26,8 @@ const WHOLE: i64 = -1;
 pub struct Basis {
     /// The config revision that it is.
     pub revision: i64,
+    /// How records are read.
+    pub dialects: Dialects,
     /// The rules.
     pub rules: Rules,
     /// The tables that they read.
@@ -124,7 +126,7 @@ impl Reader {
 
     fn record(&self, basis: &Basis, raw: Raw<'_>, at: &At<'_>) -> One {
         let At { envelope, index, now, too_old } = *at;
-        let head = record::head(&raw.json);
+        let head = basis.dialects.head(&raw.json);
         let mut one = One { dialect: head.dialect.as_str(), too_old, planned: None, matches: Vec::new() };
         if too_old || !basis.rules.wanted(&head) {
             return one;
@@ -137,7 +139,7 @@ impl Reader {
             index,
         };
         let body = Bytes::copy_from_slice(raw.json.as_bytes());
-        let record = raw.read(position, envelope.timestamp);
+        let record = raw.read(&basis.dialects, position, envelope.timestamp);
         (one.matches, one.planned) = basis.decide(&record, body, envelope.timestamp, now);
         one
     }
@@ -197,7 +199,8 @@ impl Basis {
 pub(super) fn own(basis: &Basis, id: i64, body: &Bytes, now: Timestamp) -> Message {
     let mut message = Message { topic: own::TOPIC.into(), offset: id, ..Message::default() };
     let read = || {
-        let record = Record::read(std::str::from_utf8(body).unwrap_or_default(), own::position(id), None);
+        let body_text = std::str::from_utf8(body).unwrap_or_default();
+        let record = basis.dialects.read(body_text, own::position(id), None);
         let (matches, planned) = basis.decide(&record, body.clone(), None, now);
         One { dialect: record.dialect.as_str(), too_old: false, planned, matches }
     };

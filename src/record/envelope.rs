@@ -7,7 +7,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Position, Problem, Record, recover};
+use super::{Dialects, Position, Problem, Record, recover};
 use crate::clock::Timestamp;
 
 /// The largest message that is read. Event Hubs' own limit is 1 MB, on dedicated clusters 20 MB.
@@ -76,10 +76,10 @@ impl DeadReason {
 }
 
 impl Raw<'_> {
-    /// [`Record::read`], with what the envelope mended among its problems.
+    /// [`Dialects::read`], with what the envelope mended among its problems.
     #[must_use]
-    pub fn read(self, position: Position, broker_time: Option<Timestamp>) -> Record {
-        let mut record = Record::read(&self.json, position, broker_time);
+    pub fn read(self, dialects: &Dialects, position: Position, broker_time: Option<Timestamp>) -> Record {
+        let mut record = dialects.read(&self.json, position, broker_time);
         record.problems.splice(0..0, self.problems);
         record
     }

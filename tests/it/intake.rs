@@ -47,6 +47,7 @@ impl Fake {
             Arc::new(Basis {
                 lookups: auditbell::lookup::Lookups::default(),
                 revision,
+                dialects: config.dialects.clone(),
                 rules: config.rules.clone(),
                 people: people.clone(),
                 rules_seen: (revision % 2 == 0).then(|| ("password-reset".into(), young)).into_iter().collect(),

@@ -77,6 +77,7 @@ async fn replay(
     let basis = Basis {
         lookups: config.lookups.clone(),
         revision: known.number,
+        dialects: config.dialects.clone(),
         rules: config.rules.clone(),
         people: Arc::new(people),
         rules_seen: known.rules_seen,

@@ -48,7 +48,7 @@ impl Desk {
         while let Some(from) = before.take_if(|_| search.wants_more()) {
             let text = text.clone();
             let (found, next) = store.ask(|store| async move { store.holding(text, from).await })?;
-            let found = found.into_iter().filter(|told| read(told).as_ref().is_some_and(is_it));
+            let found = found.into_iter().filter(|told| self.read(told).as_ref().is_some_and(is_it));
             shown = shown.and_then(|()| found.into_iter().try_for_each(|told| self.told(told, &mut search)));
             before = next;
         }
@@ -93,10 +93,10 @@ impl Desk {
     /// One record of the store, with what became of it.
     fn told(&self, told: Told, search: &mut Search) -> io::Result<()> {
         search.found.insert(told.identity);
-        let explanation = match read(&told) {
+        let explanation = match self.read(&told) {
             Some(record) => Explanation { history: told.history, ..self.decide(record, told.kept.broker_time) },
             None => Explanation {
-                record: Subject::Forgotten(told.kept.position, dialect(&told.kept.dialect), told.kept.at),
+                record: Subject::Forgotten(told.kept.position, self.dialect(&told.kept.dialect), told.kept.at),
                 outcome: None,
                 rules: Vec::new(),
                 notifications: Vec::new(),
@@ -178,12 +178,24 @@ impl Desk {
                 offset: Some(envelope.offset),
                 index,
             };
-            let record = raw.read(position, envelope.timestamp);
+            let record = raw.read(&self.config.dialects, position, envelope.timestamp);
             if search.wants_more() && wanted(&record) && search.found.insert(record.identity()) {
                 self.record(record, envelope.timestamp, &mut search.output)?;
             }
         }
         Ok(())
+    }
+
+    /// The record as it reads today; `None` past the content retention.
+    fn read(&self, told: &Told) -> Option<Record> {
+        let body = String::from_utf8_lossy(told.kept.body.as_ref()?);
+        Some(self.config.dialects.read(&body, told.kept.position.clone(), told.kept.broker_time))
+    }
+
+    /// The dialect of this name; `None`: of a mapping table that is no more.
+    fn dialect(&self, name: &str) -> Option<Dialect> {
+        let mut all = Dialect::BUILT_IN.iter().copied().chain(self.config.dialects.iter());
+        all.find(|dialect| dialect.as_str() == name)
     }
 }
 
@@ -202,17 +214,6 @@ impl Search {
     fn wants_more(&self) -> bool {
         self.found.len() < self.most
     }
-}
-
-/// The record as it reads today; `None` past the content retention.
-fn read(told: &Told) -> Option<Record> {
-    let body = told.kept.body.as_ref()?;
-    Some(Record::read(&String::from_utf8_lossy(body), told.kept.position.clone(), told.kept.broker_time))
-}
-
-/// The dialect of this name; `None`: a mapping table's.
-fn dialect(name: &str) -> Option<Dialect> {
-    Dialect::BUILT_IN.iter().copied().find(|dialect| dialect.as_str() == name)
 }
 
 /// Finds any of `names`, whole and in any case, in a record's text. A backslash stands there twice.

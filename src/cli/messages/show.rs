@@ -8,7 +8,7 @@ use super::print;
 use crate::cli::store::{configured, print_json, with};
 use crate::cli::{Options, Output, exit};
 use crate::plan::NotificationId;
-use crate::record::Record;
+use crate::record::Dialects;
 use crate::record::view::View;
 use crate::store::operate::{Detail, Kept, Relative};
 
@@ -22,13 +22,13 @@ pub(super) fn run(options: &Options, key: NotificationId, raw: bool) -> Result<E
     match options.output {
         Output::Json => {
             let mut value = json!(detail);
-            value["records"] = detail.records.iter().map(|kept| view(kept, raw)).collect();
+            value["records"] = detail.records.iter().map(|kept| view(&config.dialects, kept, raw)).collect();
             print_json(&value);
         }
         Output::Text => {
             print_detail(&detail);
             for kept in &detail.records {
-                print_record(kept, raw);
+                print_record(&config.dialects, kept, raw);
             }
         }
     }
@@ -66,11 +66,11 @@ fn relative(Relative { key, kind, state, channel, recipient }: &Relative) -> Str
 }
 
 /// The record as it reads today; its position and dialect alone where its body is past the content retention.
-fn view(kept: &Kept, raw: bool) -> Value {
+fn view(dialects: &Dialects, kept: &Kept, raw: bool) -> Value {
     let Some(body) = body(kept) else {
         return json!({ "position": kept.position, "dialect": kept.dialect, "time": kept.at });
     };
-    let record = Record::read(&body, kept.position.clone(), kept.broker_time);
+    let record = dialects.read(&body, kept.position.clone(), kept.broker_time);
     let mut value = json!(View::from(&record));
     if raw {
         value["raw"] = serde_json::from_str(&body).unwrap_or(Value::String(body));
@@ -78,14 +78,14 @@ fn view(kept: &Kept, raw: bool) -> Value {
     value
 }
 
-fn print_record(kept: &Kept, raw: bool) {
+fn print_record(dialects: &Dialects, kept: &Kept, raw: bool) {
     let place = &kept.position;
     let number = |number: Option<i64>| number.map_or_else(|| "-".to_owned(), |number| number.to_string());
     let topic = place.topic.as_deref().unwrap_or("-");
     let (partition, offset) = (number(place.partition.map(i64::from)), number(place.offset));
     let body = body(kept);
     let operation = match &body {
-        Some(body) => Record::read(body, place.clone(), kept.broker_time).operation.unwrap_or_else(|| "-".to_owned()),
+        Some(body) => dialects.read(body, place.clone(), kept.broker_time).operation.unwrap_or_else(|| "-".to_owned()),
         None => "(past [store] content)".to_owned(),
     };
     let source = &place.source;

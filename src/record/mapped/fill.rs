@@ -56,8 +56,8 @@ fn of(texts: &Texts, name: &str, element: &Value) -> Option<String> {
 
 /// A principal name, not a login and not a word.
 fn upn(texts: &Texts, element: &Value) -> Option<String> {
-    let source = texts.get("upn")?;
-    source.texts(element).into_iter().find(|text| text.contains('@') && !text.contains(char::is_whitespace))
+    let is_principal = |text: &str| text.contains('@') && !text.contains(char::is_whitespace);
+    texts.get("upn")?.texts_that(element, is_principal).into_iter().next()
 }
 
 fn actor(block: &Block, root: &Value) -> Option<Actor> {
@@ -77,7 +77,8 @@ fn actor(block: &Block, root: &Value) -> Option<Actor> {
 fn read_targets(record: &mut Record, block: &Block, root: &Value) {
     for element in block.elements(root) {
         let text = |name: &str| of(&block.texts, name, &element);
-        let kind = text("type").map_or(EntityKind::Other, |word| EntityKind::named(&word.to_lowercase()).unwrap_or_default());
+        let kind =
+            text("type").map_or(EntityKind::Other, |word| EntityKind::named(&word.to_lowercase()).unwrap_or_default());
         let target = Target { kind, id: text("id"), upn: upn(&block.texts, &element), name: text("name") };
         let changes = block.changes.iter().any(|changes| !changes.elements(&element).is_empty());
         let nobody = target.id.is_none() && target.upn.is_none() && target.name.is_none();

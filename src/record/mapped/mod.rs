@@ -164,11 +164,7 @@ impl Dialects {
         let tree = self.0.sieve.pass(raw)?;
         let (table, root) = self.table_of(&tree)?;
         let (operation, activity) = table.names(&root);
-        Some(Head {
-            dialect: table.dialect,
-            operation: operation.map(Cow::Owned),
-            activity: activity.map(Cow::Owned),
-        })
+        Some(Head { dialect: table.dialect, operation: operation.map(Cow::Owned), activity: activity.map(Cow::Owned) })
     }
 }
 
@@ -251,13 +247,18 @@ impl Source {
 
     /// Every text at the first path that has one; of a list its elements, also of one inside a string.
     fn texts(&self, value: &Value) -> Vec<String> {
-        let at = |path: &Path| {
-            let elements = elements(path, value);
-            elements.iter().filter_map(|element| self.word(&field::text(element)?)).collect::<Vec<_>>()
-        };
+        self.texts_that(value, |_| true)
+    }
+
+    /// As [`Self::texts`], of those alone that fulfil `wanted`.
+    fn texts_that(&self, value: &Value, wanted: fn(&str) -> bool) -> Vec<String> {
         if self.when.as_ref().is_some_and(|when| !when.hold(value)) {
             return Vec::new();
         }
+        let at = |path: &Path| {
+            let words = elements(path, value).into_iter().filter_map(|element| self.word(&field::text(&element)?));
+            words.filter(|word| wanted(word)).collect::<Vec<_>>()
+        };
         let found = self.paths.iter().map(at).find(|texts| !texts.is_empty()).unwrap_or_default();
         if found.is_empty() { self.default.iter().map(|text| text.to_string()).collect() } else { found }
     }

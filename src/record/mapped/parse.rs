@@ -298,13 +298,13 @@ impl Reader<'_> {
             _ => vec![value],
         };
         let mut any = Vec::new();
-        for item in items {
+        for item in &items {
             match item.get_ref().as_table().filter(|table| !table.is_empty()) {
                 Some(table) => any.push(self.checks(key, table)),
                 None => self.fault(&item.span(), key, "must be a table of paths: { eventType = true }"),
             }
         }
-        if any.is_empty() {
+        if items.is_empty() {
             self.fault(&value.span(), key, "names no path: every record would do");
         }
         Conditions(any)

@@ -89,6 +89,7 @@ impl Scene {
             store: self.store.clone(),
             people: Arc::new(People::load(people).unwrap()),
             composer: Arc::new(Composer::load(None, &brand, &Lookups::default()).unwrap()),
+            dialects: auditbell::record::Dialects::shipped(),
             rules: Arc::new(std::iter::once("rule".into()).collect()),
             clock: self.clock.clone(),
             worker: self.store.register("test", NOW).await.unwrap(),
