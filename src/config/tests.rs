@@ -13,6 +13,7 @@ use super::{Report, examine};
 use crate::channels::Settings;
 use crate::channels::smtp::{Auth, Limits, Proof, Timeouts};
 use crate::channels::token::Credential;
+use crate::record::mapped;
 use crate::rules::parse;
 use crate::secret::{Secret, Source};
 
@@ -102,7 +103,9 @@ fn keys_of(section: &str, table: &Table) -> Vec<String> {
             let below = value
                 .as_table()
                 .filter(|_| {
-                    !["source.entra.kafka", "channel.hook.headers", "rule.when", "rule.unless"].contains(&path.as_str())
+                    !path.starts_with("dialect.")
+                        && !["source.entra.kafka", "channel.hook.headers", "rule.when", "rule.unless"]
+                            .contains(&path.as_str())
                 })
                 .map(|table| keys_of(&path, table));
             below.unwrap_or_default().into_iter().chain([path])
@@ -146,6 +149,7 @@ fn the_example_shows_every_key_and_no_other() {
     for (prefix, keys) in schema::SECTIONS.iter().filter(|section| section.form != Form::Free).flat_map(tables) {
         expected(&prefix, keys, &mut known);
     }
+    known.extend(mapped::parse::KEYS.iter().map(|key| (format!("dialect.doors.{key}"), Need::Optional)));
     known.extend(parse::KEYS.iter().map(|key| (format!("rule.{key}"), Need::Optional)));
     let known: BTreeSet<String> = known.into_keys().collect();
     let shown: BTreeSet<String> = shown().iter().flat_map(|line| keys_of(&line.section, &line.table)).collect();
@@ -440,5 +444,36 @@ fn smtp(config: &super::Config, channel: usize) -> &crate::channels::smtp::Setti
     match &config.channels[channel].settings {
         crate::channels::Settings::Smtp(settings) => settings,
         other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_mapping_table_stands_in_any_file_once_and_its_faults_have_their_place() {
+    let with = |tables: &str| load(&format!("{MINIMAL}\n{tables}"), &[]);
+    let good = "detect = { badge = true }\noperation = \"kind\"\n";
+    for name in ["acme.doors", "\"acme.doors\"", "\"acme\".doors"] {
+        let config = with(&format!("[dialect.{name}]\n{good}")).config.unwrap();
+        assert!(config.dialects.iter().any(|dialect| dialect.as_str() == "acme.doors"), "{name}");
+    }
+    let rule = "[[rule]]\nid = \"door\"\non = \"acme.doors\"\nto = [\"a@example.com\"]\nchannels = [\"email\"]\ntemplate = \"password-reset\"\n";
+    assert_eq!(with(&format!("[dialect.acme.doors]\n{good}{rule}")).faults, []);
+    let lines = MINIMAL.lines().count() + 1;
+    for (what, text, line, key, says) in [
+        ("a rule names what is not there", rule.to_owned(), 3, "rule.door.on", "unknown dialect"),
+        (
+            "a slip",
+            format!("[dialect.doors]\n{good}severty = \"a\"\n"),
+            4,
+            "dialect.doors.severty",
+            "did you mean `severity`?",
+        ),
+        ("one of ours", format!("[dialect.\"entra.audit\"]\n{good}"), 1, "dialect.entra.audit", "of our own"),
+        ("no table", "[dialect]\ndoors = 7\n".to_owned(), 2, "dialect.doors", "write [dialect.\"NAME\"]"),
+        ("twice", format!("[dialect.a.b]\n{good}[dialect.\"a.b\"]\n{good}"), 4, "dialect.a.b", "stands twice"),
+    ] {
+        let faults = with(&text).faults;
+        let fault = faults.iter().find(|fault| fault.key == key).unwrap_or_else(|| panic!("{what}: {faults:?}"));
+        assert_eq!(fault.line, Some(lines + line), "{what}: {fault}");
+        assert!(fault.message.contains(says), "{what}: {fault}");
     }
 }

@@ -145,3 +145,29 @@ fn a_reader_that_has_seen_enough_is_no_error() {
     assert_eq!(output.status.code(), Some(0));
     assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
 }
+
+#[test]
+fn the_mapping_tables_of_a_configuration_are_used_and_its_faults_are_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let minimal = std::fs::read_to_string("tests/configs/good/minimal.toml").unwrap();
+    let config = folder.path().join("auditbell.toml");
+    let record = folder.path().join("record.json");
+    std::fs::write(&record, r#"{"badge":7,"kind":"opened","holder":"alice@example.com"}"#).unwrap();
+    let table = "[dialect.acme.doors]\ndetect = { badge = true }\noperation = \"kind\"\ntargets = { type = \"user\", upn = \"holder\" }\n";
+    std::fs::write(&config, format!("{minimal}\n{table}")).unwrap();
+    let record = record.to_str().unwrap();
+    let output = inspect(&["-c", config.to_str().unwrap(), record]);
+    assert_eq!(output.status.code(), Some(0));
+    let view = &views(&output)[0];
+    assert_eq!((&view["dialect"], &view["operation"]), (&"acme.doors".into(), &"opened".into()));
+    assert_eq!(view["targets"][0]["upn"], "alice@example.com");
+    assert_eq!(views(&inspect(&[record]))[0]["dialect"], "other", "without the configuration");
+    std::fs::write(&config, format!("{minimal}\n{}", table.replace("detect", "detct"))).unwrap();
+    let output = inspect(&["-c", config.to_str().unwrap(), record]);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(
+        String::from_utf8(output.stderr)
+            .unwrap()
+            .contains("dialect.acme.doors.detct: unknown key; did you mean `detect`?")
+    );
+}
