@@ -15,6 +15,7 @@ use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
 use super::context::{Context, Fault, Rebalance};
+use super::growth::Growth;
 use super::hand::{Given, Hand};
 use super::offsets::{Key, list, store_offset};
 use super::place::{Answer, Finder, Place};
@@ -59,6 +60,7 @@ pub(super) fn spawn(
         next_try: now,
         held: BTreeSet::new(),
         watch: Watch::new(),
+        growth: Growth::default(),
     };
     std::thread::Builder::new().name(format!("kafka-{}", reader.settings.name)).spawn(move || reader.run())?;
     Ok(())
@@ -94,6 +96,7 @@ struct Reader {
     /// Reasons to hold; partitions are paused while there is one.
     held: BTreeSet<&'static str>,
     watch: Watch,
+    growth: Growth,
 }
 
 impl Reader {
@@ -122,7 +125,9 @@ impl Reader {
                 return end;
             }
             self.rebalance();
-            self.watch.look(&self.consumer, &self.settings, &self.assigned);
+            if let Some(end) = self.look() {
+                return end;
+            }
         }
     }
 
@@ -133,6 +138,18 @@ impl Reader {
             exit: 78,
             message: format!("[source.{}] topics = {topics:?}: {error}", self.settings.name),
         })
+    }
+
+    /// Joins the group anew where it does not know of a partition.
+    fn look(&mut self) -> Option<End> {
+        let looked = self.watch.look(&self.consumer, &self.settings, &self.assigned);
+        let steady = !self.assigned.is_empty() && self.wanted.is_empty() && !self.answer_due;
+        if looked && steady && self.growth.look(&self.consumer, &self.finder, &self.settings) {
+            // A static member leaves when it unsubscribes, and not when it ends. The next one waits for that.
+            self.consumer.unsubscribe();
+            return self.begin();
+        }
+        None
     }
 
     fn given_up(&self, error: &anyhow::Error) -> End {

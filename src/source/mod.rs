@@ -8,6 +8,7 @@ mod ask;
 mod client;
 mod consumer;
 mod context;
+mod growth;
 mod hand;
 mod offsets;
 mod past;

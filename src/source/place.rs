@@ -94,7 +94,8 @@ impl Finder {
         bail!("another process keeps moving the positions of [source.{}]", self.settings.name)
     }
 
-    fn positions(&self) -> anyhow::Result<BTreeMap<Key, PositionRow>> {
+    /// What the store knows of the source.
+    pub(super) fn positions(&self) -> anyhow::Result<BTreeMap<Key, PositionRow>> {
         let rows = self.wait(self.store.positions(&self.settings.name))?;
         Ok(rows.into_iter().map(|row| ((row.topic.clone(), row.partition), row)).collect())
     }

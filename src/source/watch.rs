@@ -61,15 +61,15 @@ impl Watch {
         self.0 = Instant::now();
     }
 
-    /// How far behind are we, and does what was wrong still last?
+    /// How far behind are we, and does what was wrong still last? Whether it was time to look.
     pub(super) fn look(
         &mut self,
         consumer: &BaseConsumer<Context>,
         settings: &Settings,
         assigned: &BTreeMap<Key, Partition>,
-    ) {
+    ) -> bool {
         if Instant::now() < self.0 {
-            return;
+            return false;
         }
         self.0 = Instant::now() + LOOK;
         if !assigned.is_empty() {
@@ -92,6 +92,7 @@ impl Watch {
                 None => consumer.context().over(Fault::Topic),
             }
         }
+        true
     }
 }
 

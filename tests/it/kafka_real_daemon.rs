@@ -322,8 +322,17 @@ async fn partitions_that_are_added_are_told_from_their_first_record() {
     real.bench.start().await;
     real.bench.relay.wait_for(5).await;
     real.bench.metric_at_least("auditbell_kafka_position", &["partition=\"2\""], 2).await;
+
+    // A member that came back after a kill is not the group's leader, and nobody tells it.
+    real.bench.kill();
+    real.bench.start().await;
+    real.bench.metric_at_least("auditbell_kafka_assigned_partitions", &[], 3).await;
+    real.admin.grow(4).await;
+    real.feeder = Feeder::new(&real.admin.brokers);
+    real.write(3, 5..7);
+    real.bench.relay.wait_for(7).await;
     assert!(real.bench.stop().await.success());
-    real.settled(3, 0..5);
+    real.settled(4, 0..7);
 }
 
 #[tokio::test(flavor = "multi_thread")]
