@@ -106,7 +106,8 @@ impl People {
 
     /// Who `recipient` is; `records` are those of the message, for the UPN that belongs to an object id.
     ///
-    /// A row's `mail` decides alone; only a row without one, and somebody without a row, is mailed at the UPN.
+    /// A row's `mail` decides alone; one without is mailed at the first of `other_mails` that may be, else, as somebody
+    /// without a row, at the UPN.
     #[must_use]
     pub fn resolve(&self, recipient: &Recipient, records: &[Record]) -> Resolution {
         let table = self.table();
@@ -158,7 +159,9 @@ impl People {
     }
 
     fn filed(&self, row: &Row) -> Resolution {
-        match row.mail.as_deref().or(row.upn.as_deref()) {
+        let may_be_mailed = |text: &&str| address::deliverable(text, &self.settings.allow_domains).is_ok();
+        let other = row.other_mails.iter().map(|mail| &**mail).find(may_be_mailed);
+        match row.mail.as_deref().or(other).or(row.upn.as_deref()) {
             Some(address) => self.person(address, Some(row)),
             None => Resolution::Refused(Refusal::NoAddress),
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::clock::Timestamp;
 use crate::record::Record;
+use crate::rules::{Known, OncePer};
 
 use super::Recipient;
 
@@ -15,12 +16,11 @@ use super::Recipient;
 pub struct NotificationId(pub [u8; 16]);
 
 impl NotificationId {
-    /// The id of telling `recipient` of `record` by `rule` on `channel`. Nothing in it depends on the rule's wording, the
+    /// The id of telling `recipient` of `what` by `rule` on `channel`. Nothing in it depends on the rule's wording, the
     /// offset, or the time of processing: the same record read again has the same id.
     #[must_use]
     pub fn new(
-        record: &Record,
-        broker_time: Option<Timestamp>,
+        what: &Once<'_>,
         element: Option<&str>,
         rule: &str,
         recipient: Option<&Recipient>,
@@ -28,15 +28,15 @@ impl NotificationId {
     ) -> Self {
         let recipient = recipient.map(ToString::to_string);
         let hash = digest([
-            record.dialect.as_str().as_bytes(),
-            record.tenant.as_deref().unwrap_or_default().as_bytes(),
-            &record.identity().0,
+            what.record.dialect.as_str().as_bytes(),
+            what.record.tenant.as_deref().unwrap_or_default().as_bytes(),
+            &what.identity,
             element.unwrap_or_default().as_bytes(),
             rule.as_bytes(),
             recipient.as_deref().unwrap_or_default().as_bytes(),
             channel.as_bytes(),
         ]);
-        Self::with_day(record.day(broker_time), &hash)
+        Self::with_day(what.day, &hash)
     }
 
     /// The id of the notification that tells `recipient` on `channel` in place of this one; `kind` is the number of the
@@ -68,6 +68,36 @@ impl fmt::Display for NotificationId {
 impl fmt::Debug for NotificationId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
+    }
+}
+
+/// What a rule tells once of a record.
+pub struct Once<'a> {
+    record: &'a Record,
+    identity: [u8; 32],
+    day: u32,
+}
+
+impl<'a> Once<'a> {
+    /// By `once_per`. A record that has none of the values named there is told by its id. The day is that of an event, whose
+    /// time is a part of what it is; of everything else it is 0, or what came again on another day would be told again.
+    #[must_use]
+    pub fn new(record: &'a Record, broker_time: Option<Timestamp>, per: &OncePer, known: Known<'_>) -> Self {
+        let revision = Some(&record.revision).filter(|revision| per.revision && !revision.is_empty());
+        let values = per.values(record, known);
+        let by_id = per.id || (values.is_empty() && revision.is_none());
+        let id = if per.revision { record.identity() } else { record.identity_apart() };
+        let identity = if by_id && values.is_empty() {
+            id.0
+        } else {
+            let id = if by_id { &id.0[..] } else { &[] };
+            let revision = revision.map_or("", String::as_str);
+            let parts = [b"once_per", id, revision.as_bytes()].into_iter();
+            let values = values.iter().flat_map(|(name, value)| [name.as_bytes(), value.as_bytes()]);
+            *digest(parts.chain(values)).as_bytes()
+        };
+        let event = by_id && !record.dialect.is_of_things();
+        Self { record, identity, day: if event { record.day(broker_time) } else { 0 } }
     }
 }
 

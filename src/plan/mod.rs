@@ -22,6 +22,7 @@ pub use looked_up::{LookedUp, looked_up};
 pub use parties::{Canonical, Party, parties};
 pub use recipient::Recipient;
 
+use id::Once;
 use people::Scene;
 
 /// One notification that plan wants: a (rule, record, recipient, channel) and what shall become of it.
@@ -150,10 +151,10 @@ fn intents(record: &Record, one: &Match<'_>, parties: &[Party], context: &Contex
     let (rule, tell) = (one.rule, one.tell());
     let part = one.element.as_ref().map(|element| &element.part);
     let scene = Scene { record, part, parties, known: context.known, directory: context.directory };
+    let once = Once::new(record, context.broker_time, &rule.once_per, context.known);
     let intent = |channel: &Arc<str>, recipient: Option<Recipient>, fate: Fate| Intent {
         id: NotificationId::new(
-            record,
-            context.broker_time,
+            &once,
             one.element.as_ref().map(|element| &*element.identity),
             &rule.id,
             recipient.as_ref(),

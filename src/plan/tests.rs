@@ -6,10 +6,13 @@ use std::str::FromStr;
 use proptest::prelude::*;
 
 use super::*;
-use crate::lookup::Lookups;
 use crate::record::{Actor, EntityKind, Target};
+use crate::rules::parse::tests::lookups;
 use crate::rules::tests::{record, rule};
 use crate::rules::{Rule, To};
+
+mod once;
+mod recipients;
 
 const ALICE: &str = "00000000-0000-0000-0000-0000000000aa";
 const BOB: &str = "00000000-0000-0000-0000-0000000000bb";
@@ -60,7 +63,7 @@ fn decide_at(
     rules_seen: &HashMap<Arc<str>, Timestamp>,
     canonical: Canonical<'_>,
 ) -> Vec<Intent> {
-    let lookups = Lookups::default();
+    let lookups = lookups();
     let known = Known { now, lookups: &lookups };
     let matches: Vec<Match<'_>> = rules.iter().flat_map(|rule| rule.matches(record, known)).collect();
     let directory = Directory { canonical, manager: &|_| None, alternates: &|_| Vec::new() };

@@ -43,11 +43,22 @@ impl Record {
         own.and_then(|at| u32::try_from(at.day()).ok()).unwrap_or(0)
     }
 
+    /// What `once_per = ["id"]`, the default, tells once. As [`Self::identity`], but of a thing without its revision: that it
+    /// stands otherwise now is news only to a rule that says so.
+    #[must_use]
+    pub fn identity_apart(&self) -> Identity {
+        self.hashed(if self.dialect.is_of_things() { "" } else { &self.revision })
+    }
+
     /// Design invariant 4: no offset and no time of processing. Of an event dialect, tenant, id, activity and the record's
     /// own time, since distinct records share an id; where there is no time, the content stands in for it. Of a thing, which
     /// is written again and again, dialect, tenant, id and revision alone: a count that changed is no news.
     #[must_use]
     pub fn identity(&self) -> Identity {
+        self.hashed(&self.revision)
+    }
+
+    fn hashed(&self, revision: &str) -> Identity {
         let event = !self.dialect.is_of_things();
         let moment = || self.own_time().map_or_else(|| of_content(&self.raw), |at| at.as_millis().to_string());
         let moment = event.then(moment);
@@ -57,7 +68,7 @@ impl Record {
             Some(self.dialect.as_str()),
             self.tenant.as_deref(),
             Some(&self.id),
-            Some(&self.revision),
+            Some(revision),
             activity,
             moment.as_deref(),
         ] {

@@ -12,6 +12,7 @@ mod condition;
 mod decision;
 mod field;
 mod index;
+mod once;
 mod operator;
 pub mod parse;
 mod tell;
@@ -24,6 +25,7 @@ pub use crate::record::path::Path;
 pub use condition::{Check, Condition, FailedLeaf, List, Place, Quantifier, Test};
 pub use decision::{Decision, Element, Known, Match, Part};
 pub use field::{FIELDS, Field, GROUP_BY, Root, Subject};
+pub use once::OncePer;
 pub use operator::{Op, Order, Wanted};
 pub use tell::{Group, Policy, Route, Tell, Throttle, To};
 pub use window::{ListEntry, Window};
@@ -51,6 +53,8 @@ pub struct Rule {
     pub unless: Condition,
     /// Held against each element of this list, not against the record as a whole.
     pub each: Option<List>,
+    /// What of a record is told once.
+    pub once_per: OncePer,
     /// Matches are recorded, nobody is mailed.
     pub shadow: bool,
     /// Older records are not told.

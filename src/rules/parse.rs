@@ -23,11 +23,11 @@ mod recipients;
 mod route;
 mod tell;
 #[cfg(test)]
-pub(super) mod tests;
+pub(crate) mod tests;
 
 /// The keys of `[[rule]]` that its routes have not. `enabled` is checked here and acted upon by whoever keeps the rules.
 const OWN_KEYS: &[&str] =
-    &["id", "description", "enabled", "owner", "expires", "on", "mode", "max_age", "each", "route"];
+    &["id", "description", "enabled", "owner", "expires", "on", "mode", "max_age", "each", "once_per", "route"];
 
 /// Every key of `[[rule]]`.
 pub static KEYS: LazyLock<Vec<&'static str>> = LazyLock::new(|| [OWN_KEYS, route::CONDITIONS, tell::KEYS].concat());
@@ -89,6 +89,7 @@ pub fn rule(table: &DeTable<'_>, span: Range<usize>, scope: &Scope, fault: &mut 
         when,
         unless,
         each: reader.each.clone(),
+        once_per: reader.once_per(),
         shadow: reader.word("mode", &["live", "shadow"]).is_some_and(|mode| mode == "shadow"),
         max_age: reader.max_age(),
         routes: reader.routes(&tell),

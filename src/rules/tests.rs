@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 
-use super::parse::tests::read;
+use super::parse::tests::{lookups, read};
 use super::*;
 use crate::clock::Timestamp;
-use crate::lookup::Lookups;
 use crate::record::{Actor, Change, EntityKind, Flag, Position, Severity, Target};
 
-const NOW: Timestamp = Timestamp::from_millis(1_769_105_762_387);
+mod elements;
+
+pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_769_105_762_387);
 
 /// A record with every field set: an administrator resets Alice's password.
 pub(crate) fn record() -> Record {
@@ -78,14 +79,14 @@ pub(crate) fn rule(text: &str) -> Rule {
 }
 
 fn values(subject: &Subject, record: &Record) -> Vec<String> {
-    let lookups = Lookups::default();
+    let lookups = lookups();
     let known = Known { now: NOW, lookups: &lookups };
     subject.of(record, None, known).into_iter().map(Cow::into_owned).collect()
 }
 
 /// The one decision of a rule without `each`.
 fn decide(rule: &Rule, record: &Record) -> Decision {
-    let lookups = Lookups::default();
+    let lookups = lookups();
     let mut decisions = rule.evaluate(record, Known { now: NOW, lookups: &lookups });
     assert_eq!(decisions.len(), 1);
     decisions.remove(0)
@@ -96,7 +97,7 @@ fn matches(rule: &Rule, record: &Record) -> bool {
 }
 
 fn matching<'a>(rules: &'a Rules, record: &Record) -> Vec<&'a Rule> {
-    let lookups = Lookups::default();
+    let lookups = lookups();
     rules.matching(record, Known { now: NOW, lookups: &lookups }).into_iter().map(|one| one.rule).collect()
 }
 
@@ -234,6 +235,43 @@ fn conditions_hold_or_fail_as_decided() {
             "when = { some = { targets = { type = 'user', upn = { same_domain_as = 'actor.upn' } } } }",
             true,
         ),
+        ("now, in a window", "when = { now = { during = 'early' } }", false),
+        ("now, not in a window", "when = { now = { not = { during = 'early' } } }", true),
+        ("time, in any of two", "when = { time = { during = ['early'] } }", false),
+        ("time, by its text", "when = { time = { starts_with = '2026-01-22T18:15' } }", true),
+        ("a lookup by the short name", "when = { lookup.owners.tier = 'GOLD' }", true),
+        ("a lookup in any case", "when = { 'lookup.owners.mail' = { contains = 'ANN@' } }", true),
+        ("a lookup that has another value", "when = { lookup.owners.tier = 'iron' }", false),
+        ("there is such a row", "when = { lookup.owners.mail = { exists = true } }", true),
+        ("a lookup beside a field", "when = { lookup.owners.tier = { same_as = 'actor.app' } }", false),
+        ("numbers by their text, either way", "when = { details.code = '50053', raw.properties.count = '7' }", true),
+        ("a boolean by its text", "when = { by_self = 'false' }", true),
+        ("patterns fold dashes", "when = { operation = { matches = 'reset . ?user' } }", false),
+        ("not on an absent raw path", "when = { raw.a.b = { not = ['x', 'y'] } }", true),
+        ("not exists on an absent field", "when = { details.nothing = { not = { exists = true } } }", true),
+        ("at_least on an absent field", "when = { details.nothing = { at_least = 'low' } }", false),
+        ("cidr on what is no address", "when = { actor.app = { cidr = '0.0.0.0/0' } }", false),
+        ("not cidr on what is no address", "when = { actor.app = { not = { cidr = '0.0.0.0/0' } } }", true),
+        ("a resource below a prefix in any case", "when = { resource = { starts_with = '/TENANTS/' } }", true),
+        (
+            "a pair by its name",
+            "when = { raw.properties.targetResources.modifiedProperties.displayName = 'role' }",
+            true,
+        ),
+        (
+            "every over elements that all fulfil two keys",
+            "when = { every = { targets = { id = { exists = true }, name = { not = 'Bob' } } } }",
+            true,
+        ),
+        (
+            "some is false on none",
+            "when = { some = { 'raw.properties.nothing' = { id = { exists = false } } } }",
+            false,
+        ),
+        ("in_list takes any text", "when = { target.upn = { in_list = ['soc', 'vip'] } }", true),
+        ("in_list does not ask for the hour", "when = { target.upn = { in_list = 'shift' } }", false),
+        ("changed to another value", "when = { changes = { changed = 'PasswordPolicies', to = ['c', 'd'] } }", false),
+        ("another property", "when = { changes = { changed = 'Password' } }", false),
         (
             "when holds and unless holds",
             "when = { result = 'success' }\nunless = { actor.app = 'azure portal' }",

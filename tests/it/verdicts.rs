@@ -59,14 +59,24 @@ fn what_the_code_can_say_is_documented() {
         "reason: \"",
         "nobody.or(Some(\"",
         "then_some(\"",
+        "=> \"",
+        "Verdict::Muted, \"",
+        "Verdict::Skipped, \"",
         "Never(\"",
         "never(\"",
         "Hold(\"",
         "unresolved(message, \"",
     ];
     let mut said = said(&code, &openings);
-    let refusals =
-        [Refusal::Guest, Refusal::Placeholder, Refusal::ForeignDomain, Refusal::NoAddress, Refusal::Undeliverable];
+    let refusals = [
+        Refusal::Guest,
+        Refusal::Placeholder,
+        Refusal::ForeignDomain,
+        Refusal::NoAddress,
+        Refusal::Undeliverable,
+        Refusal::NoManager,
+        Refusal::NoValue,
+    ];
     said.extend(refusals.map(|refusal| refusal.as_str().to_owned()));
     for plan in ["too-old", "before-rule", "shadow", "no-user", "no-identity", "except"] {
         assert!(said.contains(plan), "{plan} is not found where plan says it: {said:?}");

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::clock::Timestamp;
+use crate::lookup::{self, Lookup};
 use crate::record::Severity;
-use crate::rules::{Condition, Group, Throttle, To};
+use crate::rules::{Condition, Group, Throttle, To, fold};
 
 const BRAKE: Throttle = Throttle { max: 100, per: Duration::from_mins(10) };
 
@@ -11,13 +12,44 @@ fn always(text: &str) -> ListEntry {
     ListEntry { text: text.into(), during: None }
 }
 
+/// From 06:00 to 14:00 in Berlin; the table's record is of 18:15 UTC.
+fn early() -> Arc<Window> {
+    let days = "mon-sun".parse().unwrap();
+    let (from, to) = ("06:00".parse().unwrap(), "14:00".parse().unwrap());
+    Arc::new(Window::new("early".into(), days, from, to, "Europe/Berlin".parse().unwrap()).unwrap())
+}
+
+/// Owners of subscriptions, by the short name; tags of something in an element.
+pub(crate) fn lookups() -> Lookups {
+    let made = |name: &str, key: &str, by: &str, columns: &[&str], rows: &[&[&str]]| {
+        let settings = lookup::Settings { name: name.into(), key: key.into(), by: by.into(), repeats: true };
+        let cells = |row: &&[&str]| row.iter().map(|cell| (*cell).into()).collect();
+        let rows = (1..).zip(rows.iter().map(cells)).collect();
+        let table = lookup::Table { columns: columns.iter().map(|name| (*name).into()).collect(), rows };
+        Lookup::new(settings, table, fold).unwrap()
+    };
+    let owners: &[&[&str]] = &[&["SUB-1", "ann@example.com; bob@example.com", "gold"], &["sub-2", "", "iron"]];
+    let kinds: &[&[&str]] = &[&["User", "person"], &["group", "thing"]];
+    Lookups::new([
+        made("owners", "subscription", "subscription", &["subscription", "mail", "tier"], owners),
+        made("kinds", "type", "element.type", &["type", "sort"], kinds),
+    ])
+}
+
 fn scope() -> Scope {
     let group = Group { policy: "personal".into(), by: vec!["correlation_id".into()], wait: Duration::from_secs(20) };
+    let early = early();
+    let during = |text: &str, window: Arc<Window>| ListEntry { text: text.into(), during: Some(window) };
     let long = (0..=MAX_LIST).map(|n| always(&format!("u{n}@example.com"))).collect();
     Scope {
-        lists: BTreeMap::from([("soc".into(), vec![always("soc@example.com")]), ("long".into(), long)]),
-        lookups: Lookups::default(),
-        windows: BTreeMap::new(),
+        lists: BTreeMap::from([
+            ("soc".into(), vec![always("soc@example.com")]),
+            ("vip".into(), vec![always("alice@example.com"), always("no address")]),
+            ("shift".into(), vec![during("gil@example.com", early)]),
+            ("long".into(), long),
+        ]),
+        lookups: lookups(),
+        windows: BTreeMap::from([("early".into(), self::early())]),
         policies: BTreeMap::from([
             ("personal".into(), Policy { group: Some(group), throttle: None }),
             ("plain".into(), Policy::default()),
@@ -62,6 +94,7 @@ policy = "personal"
 owner = "identity team"
 expires = 2027-01-31
 each = "targets"
+once_per = ["id", "revision"]
 [[route]]
 when = { severity = { at_least = "high" } }
 to = "list:soc"
@@ -274,6 +307,40 @@ fn each_fault_names_its_place_and_its_remedy() {
             "policy = 'persnal'",
             "'persnal' | policy | unknown policy `persnal`; did you mean `personal`?",
         ),
+        ("an unknown lookup", "when = { lookup.ownres.mail = 'x' }", "unknown lookup `ownres`; did you mean `owners`?"),
+        ("an unknown column", "when = { lookup.owners.mial = 'x' }", "unknown column `mial`; did you mean `mail`?"),
+        ("a lookup without a column", "when = { lookup.owners = 'x' }", "must be lookup.NAME.COLUMN"),
+        (
+            "an unknown window",
+            "when = { now = { during = 'erly' } }",
+            "names `erly`, and there is no such [window.NAME]",
+        ),
+        ("a window of what is no moment", "when = { result = { during = 'early' } }", "is of a moment"),
+        ("an element without each", "when = { element.type = 'x' }", "there is no element"),
+        ("an element of targets", "each = 'targets'\nunless = { element.type = 'x' }", "there is no element"),
+        ("each of no list", "each = 'flags'", "`flags` is no list"),
+        ("once per a field of many values", "once_per = ['id', 'target.id']", "unknown field `target.id`"),
+        ("a list that holds no addresses", "to = 'list:vip'", "list `vip` cannot be told: its entry 2 is no address"),
+        ("a field that is none", "to = 'field:raw.a..b'", "unknown field `raw.a..b`"),
+        ("a first_of in a first_of", "to = { first_of = [{ first_of = ['target'] }] }", "to.first_of | must be a text"),
+        ("no first_of", "to = { last_of = ['target'] }", "must be { first_of ="),
+        ("a route that is no table", "route = 'x'", "must be an array of tables"),
+        ("an unknown key of a route", "route = [{ max_age = '1d' }]", "route[0].max_age | unknown key `max_age`"),
+        (
+            "an unknown channel of a route",
+            "route = [{ channels = 'emial' }]",
+            "route[0].channels | unknown channel `emial`",
+        ),
+        (
+            "a bad condition of a route",
+            "route = [{ when = { sevrity = 'low' } }]",
+            "route[0].when.sevrity | unknown field",
+        ),
+        (
+            "a route behind one that takes everything",
+            "route = [{ mute = true }, { channels = 'email' }]",
+            "route[1].when | is never asked",
+        ),
         ("an empty owner", "owner = ''", "'' | owner | is empty"),
         ("no date", "expires = 'soon'", "'soon' | expires | must be a date or a date and a time"),
         ("a time of day", "expires = 18:00:00", "18:00:00 | expires | must be a date or a date and a time"),
@@ -315,4 +382,35 @@ fn the_list_of_keys_is_the_list_that_is_read() {
     read.sort();
     known.sort();
     assert_eq!(read, known);
+}
+
+#[test]
+fn a_rule_may_leave_telling_to_its_routes() {
+    let text = "id = 'r'\non = 'any'\ntemplate = 'pager'\n[[route]]\nwhen = { severity = 'high' }\nchannels = 'ops-hook'\n\
+                [[route]]\nto = 'list:soc'\nchannels = 'email'\ntemplate = 'password-reset'\npolicy = 'braked'\n";
+    let rule = read(text).unwrap();
+    assert!(rule.tell.is_empty());
+    let [first, second] = &rule.routes[..] else { panic!("{rule:?}") };
+    assert_eq!((&*first.tell.template, first.tell.rooms.len(), first.tell.channels.len()), ("pager", 1, 0));
+    assert_eq!((&*second.tell.template, second.tell.throttle), ("password-reset", Some(BRAKE)));
+    assert_eq!(rule.ways(), [&Arc::from("ops-hook"), &Arc::from("email")]);
+    let faults = read(&text.replace("to = 'list:soc'\n", "")).unwrap_err();
+    assert!(faults[0].contains("route[1].to | is missing; channel `email` writes to people"), "{faults:?}");
+    let faults = read(&text.replace("channels = 'email'\n", "")).unwrap_err();
+    assert!(faults[0].contains("route[1].channels | is missing"), "{faults:?}");
+}
+
+#[test]
+fn what_a_route_does_not_say_is_the_rules() {
+    let own = "except = 'actor'\nseverity = 'low'\npolicy = 'personal'\n";
+    let rule =
+        read(&format!("{LEAST}\n{own}[[route]]\nwhen = {{ by_self = true }}\nseverity = 'high'\nto = 'actor'\n"))
+            .unwrap();
+    let tell = &rule.routes[0].tell;
+    assert_eq!((&tell.to[..], &tell.except[..]), (&[To::Actor][..], &[To::Actor][..]));
+    assert_eq!((tell.severity, rule.tell.severity), (Some(Severity::High), Some(Severity::Low)));
+    assert_eq!(
+        (&tell.channels, &tell.template, &tell.group),
+        (&rule.tell.channels, &rule.tell.template, &rule.tell.group)
+    );
 }
