@@ -52,7 +52,8 @@ impl<'a> Scene<'a> {
         for to in &tell.to {
             let named = self.named(to, &excepted);
             if named.is_empty() {
-                nobody = nobody.or(Some(without(to)));
+                nobody = nobody.or(without(to));
+                nobody = nobody.or(Some("no-user"));
             }
             for person in named {
                 if person.recipient().is_none() {
@@ -221,14 +222,12 @@ fn manager(party: &Party) -> Person<'_> {
     party.recipient.as_ref().map_or(Person::Party(party), |of| Person::Manager(of.name().clone()))
 }
 
-/// Why an entry names nobody.
-fn without(to: &To) -> &'static str {
-    match to {
-        To::TargetAlternates | To::TargetPrevious => "no-other-address",
-        To::List(..) => "off-duty",
-        To::FirstOf(_) => "nobody-of",
-        _ => "no-user",
-    }
+/// Why an entry names nobody, where that is not for want of a user.
+fn without(to: &To) -> Option<&'static str> {
+    let addresses = matches!(to, To::TargetAlternates | To::TargetPrevious).then_some("no-other-address");
+    let list = matches!(to, To::List(..)).then_some("off-duty");
+    let first_of = matches!(to, To::FirstOf(_)).then_some("nobody-of");
+    addresses.or(list).or(first_of)
 }
 
 /// The addresses on one side of a change; a proxy address stands behind its protocol.

@@ -59,7 +59,6 @@ fn what_the_code_can_say_is_documented() {
         "reason: \"",
         "nobody.or(Some(\"",
         "then_some(\"",
-        "=> \"",
         "Verdict::Muted, \"",
         "Verdict::Skipped, \"",
         "Never(\"",

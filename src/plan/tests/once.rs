@@ -36,7 +36,12 @@ fn ids_are_what_they_were() {
         ("a thing without a revision", risk, "", "000000006b43fb3f5a391e07f167de96"),
         ("by fields", record(), by_actor, "000000009bcd82cff4596cc2bed25ada"),
         ("by the id and a field", record(), "once_per = ['id', 'actor.ip']", "00004ffbf4f922472fe16efcd27dfc06"),
-        ("an element", record(), "each = 'targets'\nwhen = { target.type = 'user' }", "00004ffbb9d19b2ecdb1c48a3a2c3b03"),
+        (
+            "an element",
+            record(),
+            "each = 'targets'\nwhen = { target.type = 'user' }",
+            "00004ffbb9d19b2ecdb1c48a3a2c3b03",
+        ),
         ("a missing reference", record(), "to = 'field:raw.nothing'", "00004ffbf8aa326798b65526385f782a"),
         ("a manager", record(), "to = 'target.manager'", "00004ffb398efb2564020f10a4c20c1b"),
     ] {
