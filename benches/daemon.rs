@@ -73,6 +73,26 @@ impl Daemon {
         self.status("VmHWM:")
     }
 
+    /// What it has cost so far.
+    pub fn cost(&self) -> Cost {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
+        // Fields 14 and 15 of proc(5), in ticks; the name in field 2 is the only one that may hold a space.
+        let ticks: Vec<f64> =
+            stat.rsplit_once(") ").unwrap().1.split(' ').map(|field| field.parse().unwrap_or(0.0)).collect();
+        let tick = 10_000.0; // µs: Linux counts in hundredths of a second for programs
+        let io = fs::read_to_string(format!("/proc/{}/io", self.child.id())).unwrap();
+        let calls = |name: &str| -> f64 {
+            io.lines().find_map(|line| line.strip_prefix(name)).unwrap().trim().parse().unwrap()
+        };
+        Cost {
+            user: ticks[11] * tick,
+            system: ticks[12] * tick,
+            commits: self.metric("auditbell_store_commit_seconds_count") as f64,
+            reads: calls("syscr:"),
+            writes: calls("syscw:"),
+        }
+    }
+
     fn status(&self, field: &str) -> f64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
         let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
@@ -89,6 +109,32 @@ impl Daemon {
     pub fn kill(&mut self) {
         let _ = self.child.kill(); // it may have ended
         let _ = self.child.wait();
+    }
+}
+
+/// What a daemon has used since its start.
+pub struct Cost {
+    /// Processor time in the program and in the kernel, in µs.
+    user: f64,
+    system: f64,
+    commits: f64,
+    /// System calls that read and that write, files and sockets.
+    reads: f64,
+    writes: f64,
+}
+
+impl Cost {
+    /// What was used since `before`, for each of `mails`.
+    pub fn per_mail(&self, before: &Self, mails: usize) -> String {
+        let each = |field: fn(&Self) -> f64| (field(self) - field(before)) / mails as f64;
+        format!(
+            "daemon {:.0} + {:.0} µs, {:.2} commits, {:.1} reads, {:.1} writes per mail",
+            each(|cost| cost.user),
+            each(|cost| cost.system),
+            each(|cost| cost.commits),
+            each(|cost| cost.reads),
+            each(|cost| cost.writes)
+        )
     }
 }
 

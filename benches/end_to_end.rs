@@ -23,7 +23,9 @@ pub fn run(run: &Run) {
     let mut ratios = Vec::new();
     for round in 0..rounds {
         let theirs = smtp_source(&sink, mails, size);
+        let before = daemon.cost();
         let ours = burst(&topic, &sink, 1 + round * mails, mails);
+        println!("{}", daemon.cost().per_mail(&before, mails));
         match theirs {
             Some(theirs) => {
                 println!("auditbell {ours:.0} mails/s, smtp-source {theirs:.0}, ratio {:.2}", ours / theirs);

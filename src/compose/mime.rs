@@ -1,41 +1,54 @@
 //! Owns the bytes: rendered parts to an RFC 5322 message, the same ones for the same input.
 //!
-//! lettre builds it. Its traps (it panics on a line end in a display name, passes a bare CR in a 7-bit body, writes
-//! two Content-Types when asked) are kept out here: parsed addresses only, quoted-printable always, names constant.
+//! lettre writes the headers. Its traps (it panics on a line end in a display name, writes two Content-Types when asked) are
+//! kept out here: parsed addresses only, names constant. The parts are written once, straight into the message.
 
 use std::time::{Duration, UNIX_EPOCH};
 
 use lettre::Address;
-use lettre::message::header::{ContentTransferEncoding, ContentType, HeaderName, HeaderValue};
-use lettre::message::{Attachment, Mailbox, Message, MultiPart, SinglePart};
+use lettre::message::header::{
+    ContentType, Date, From, HeaderName, HeaderValue, Headers, MIME_VERSION_1_0, MessageId, ReplyTo, Subject, To,
+};
+use lettre::message::{Attachment, Mailbox, Mailboxes};
 
 use super::templates::Rendered;
-use super::{ComposeError, Draft, Logo, Sender, text};
+use super::{ComposeError, Draft, Sender, quoted, text};
 use crate::people::address;
 use crate::record::Severity;
 
 /// Content-ID of the logo, and the link to it.
 pub const LOGO_ID: &str = "logo@auditbell";
+/// Bytes of the headers and of what stands between the parts, and some more.
+const FRAME: usize = 2048;
 
-/// The message to `to` (RFC 5321 forward path).
+/// The message to `to` (RFC 5321 forward path), with the part that [`logo`] made.
 pub fn message(
     draft: &Draft<'_>,
     sender: &Sender,
     to: &str,
     parts: &Rendered,
-    logo: Option<&Logo>,
+    logo: Option<&[u8]>,
 ) -> Result<Vec<u8>, ComposeError> {
+    let words = parts.text.len() + parts.html.len();
+    let mut out = Vec::with_capacity(FRAME + words + words / 4 + logo.map_or(0, <[u8]>::len));
+    out.extend_from_slice(headers(draft, sender, to, &parts.subject)?.to_string().as_bytes());
+    body(&mut out, draft.key, parts, logo);
+    Ok(out)
+}
+
+/// All but the Content-Type.
+fn headers(draft: &Draft<'_>, sender: &Sender, to: &str, subject: &str) -> Result<Headers, ComposeError> {
     let from = mailbox(&sender.from)?;
     let domain = from.email.domain().to_owned();
     let at = UNIX_EPOCH + Duration::from_millis(u64::try_from(draft.created_at.as_millis()).unwrap_or(0));
-    let mut builder = Message::builder()
-        .from(from)
-        .to(Mailbox::new(None, parse(to)?))
-        .subject(parts.subject.clone())
-        .date(at)
-        .message_id(Some(format!("<{}@{domain}>", draft.key)));
+    let mut headers = Headers::new();
+    headers.set(From::from(Mailboxes::from(from)));
+    headers.set(To::from(Mailboxes::from(Mailbox::new(None, parse(to)?))));
+    headers.set(Subject::from(subject.to_owned()));
+    headers.set(Date::new(at));
+    headers.set(MessageId::from(format!("<{}@{domain}>", draft.key)));
     if let Some(reply_to) = &sender.reply_to {
-        builder = builder.reply_to(mailbox(reply_to)?);
+        headers.set(ReplyTo::from(Mailboxes::from(mailbox(reply_to)?)));
     }
     let mut fixed = vec![
         // RFC 3834: nobody's holiday answers this. Not `All`: we want the reports of failed delivery (MS-OXCMAIL 2.1.3.2.20).
@@ -49,26 +62,39 @@ pub fn message(
         fixed.push(("X-Priority", "1".to_owned()));
     }
     for (name, value) in fixed {
-        let name = HeaderName::new_from_ascii(name.to_owned()).map_err(|_| ComposeError::Build)?;
-        builder = builder.raw_header(HeaderValue::new(name, value));
+        headers.insert_raw(HeaderValue::new(HeaderName::new_from_ascii_str(name), value));
     }
-    let message = builder.multipart(body(draft.key, parts, logo)).map_err(|_| ComposeError::Build)?;
-    Ok(message.formatted())
+    headers.set(MIME_VERSION_1_0);
+    Ok(headers)
 }
 
-/// Text first, HTML last (RFC 2046 5.1.4), the logo beside both. `=_` cannot stand in quoted-printable text, so no
-/// body can hold a boundary.
-fn body(key: &str, parts: &Rendered, logo: Option<&Logo>) -> MultiPart {
-    let part = |kind: ContentType, content: &str| {
-        SinglePart::builder().header(kind).header(ContentTransferEncoding::QuotedPrintable).body(content.to_owned())
-    };
-    let both = MultiPart::alternative()
-        .boundary(format!("=_{key}_a"))
-        .singlepart(part(ContentType::TEXT_PLAIN, &parts.text))
-        .singlepart(part(ContentType::TEXT_HTML, &parts.html));
-    let Some(logo) = logo else { return both };
-    let picture = Attachment::new_inline(LOGO_ID.to_owned()).body(logo.bytes.to_vec(), logo.kind.clone());
-    MultiPart::related().boundary(format!("=_{key}_r")).multipart(both).singlepart(picture)
+/// Text first, HTML last (RFC 2046 5.1.4), the logo beside both. `=_` cannot stand in quoted-printable text nor in base64, so
+/// no part can hold a boundary.
+fn body(out: &mut Vec<u8>, key: &str, parts: &Rendered, logo: Option<&[u8]>) {
+    let mut put = |text: &str| out.extend_from_slice(text.as_bytes());
+    if logo.is_some() {
+        put(&format!("Content-Type: multipart/related;\r\n boundary=\"=_{key}_r\"\r\n\r\n--=_{key}_r\r\n"));
+    }
+    put(&format!("Content-Type: multipart/alternative;\r\n boundary=\"=_{key}_a\"\r\n\r\n"));
+    for (kind, words) in [("plain", &parts.text), ("html", &parts.html)] {
+        let head = format!(
+            "--=_{key}_a\r\nContent-Type: text/{kind}; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
+        );
+        out.extend_from_slice(head.as_bytes());
+        quoted::encode(words, out);
+        out.extend_from_slice(b"\r\n");
+    }
+    out.extend_from_slice(format!("--=_{key}_a--\r\n").as_bytes());
+    if let Some(logo) = logo {
+        out.extend_from_slice(format!("--=_{key}_r\r\n").as_bytes());
+        out.extend_from_slice(logo);
+        out.extend_from_slice(format!("--=_{key}_r--\r\n").as_bytes());
+    }
+}
+
+/// The part that is the logo.
+pub fn logo(kind: ContentType, bytes: Vec<u8>) -> Vec<u8> {
+    Attachment::new_inline(LOGO_ID.to_owned()).body(bytes, kind).formatted()
 }
 
 fn mailbox(text: &str) -> Result<Mailbox, ComposeError> {

@@ -11,6 +11,7 @@ mod inline;
 mod mime;
 mod prepare;
 mod program;
+mod quoted;
 mod schema;
 pub mod templates;
 pub mod text;
@@ -217,13 +218,6 @@ impl std::fmt::Display for Fault {
     }
 }
 
-/// The picture at the top of a mail, sent along with it.
-#[derive(Clone)]
-struct Logo {
-    kind: ContentType,
-    bytes: Bytes,
-}
-
 /// Base64 adds a third; with 90 KB of HTML and its text the mail stays below 300 KB.
 const MAX_LOGO_BYTES: u64 = 64 * 1024;
 
@@ -232,7 +226,8 @@ pub struct Composer {
     templates: templates::Templates,
     brand: Value,
     lookups: Lookups,
-    logo: Option<Logo>,
+    /// The part of a mail that is the picture at its top.
+    logo: Option<Vec<u8>>,
 }
 
 impl std::fmt::Debug for Composer {
@@ -270,7 +265,7 @@ impl Composer {
         let address = &draft.person.ok_or(ComposeError::Address)?.address;
         let mut context = view::context(draft, &self.brand, &self.lookups);
         // The plain form is for a template that fails and for a mail that is too big: it is as small as can be.
-        let logo = self.logo.as_ref().filter(|_| !draft.fallback);
+        let logo = self.logo.as_deref().filter(|_| !draft.fallback);
         if logo.is_none() {
             context["brand"]["logo"] = Value::Null;
         }
@@ -344,7 +339,7 @@ impl Brand {
     }
 }
 
-fn read_logo(path: &Path) -> Result<Logo, String> {
+fn read_logo(path: &Path) -> Result<Vec<u8>, String> {
     let unreadable = |error: std::io::Error| format!("brand.logo_file cannot be read: {error}");
     let length = std::fs::metadata(path).map_err(unreadable)?.len();
     if length > MAX_LOGO_BYTES {
@@ -357,7 +352,7 @@ fn read_logo(path: &Path) -> Result<Logo, String> {
         _ => return Err("brand.logo_file is neither PNG nor JPEG".into()),
     };
     let kind = ContentType::parse(kind).map_err(|_| "brand.logo_file has no known type".to_owned())?;
-    Ok(Logo { kind, bytes: bytes.into() })
+    Ok(mime::logo(kind, bytes))
 }
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! Owns the writer thread: the only one that writes. It takes everything that is queued, runs each command in a
-//! savepoint of one transaction, commits once, and only then answers. It never waits for more: the batch follows the load.
+//! savepoint of one transaction, commits once, and only then answers. It waits for more only where nobody waits for it: a
+//! verdict of a message that is over has a moment ([`COMPANY`]) to find company. Else the batch follows the load.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use tokio::sync::mpsc;
@@ -25,6 +26,11 @@ pub(super) const QUEUE: usize = 256;
 const CHECKPOINT_PAGES: i32 = 4_096;
 /// Pages from which the writer does it itself: a reader cannot finish while the writer goes on, and the WAL would grow.
 const FORCED_CHECKPOINT_PAGES: i32 = 4 * CHECKPOINT_PAGES;
+
+/// How long verdicts alone wait for others before they are committed. The message has left, and its slot is free; what is
+/// late by this is only the next one's leave to go once [`crate::channels::MAX_UNSETTLED`] are not on disk, so it is a small
+/// part of the time in which a connection sends as many.
+const COMPANY: Duration = Duration::from_millis(1);
 
 /// What a command is, for the crash points and the idle purge.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -118,10 +124,10 @@ impl Writer {
         let mut queue = Vec::with_capacity(QUEUE);
         while let Some(command) = self.next(&mut commands) {
             queue.push(command);
-            while queue.len() < QUEUE
-                && let Ok(command) = commands.try_recv()
-            {
-                queue.push(command);
+            take_waiting(&mut queue, &mut commands);
+            if queue.iter().all(|command| command.mark == Mark::Settle) {
+                std::thread::sleep(COMPANY);
+                take_waiting(&mut queue, &mut commands);
             }
             self.commit(&mut queue);
             self.checkpoint();
@@ -296,6 +302,15 @@ impl Writer {
                 }
             }));
         }
+    }
+}
+
+/// Adds what waits already.
+fn take_waiting(queue: &mut Vec<Command>, commands: &mut mpsc::Receiver<Command>) {
+    while queue.len() < QUEUE
+        && let Ok(command) = commands.try_recv()
+    {
+        queue.push(command);
     }
 }
 
