@@ -69,7 +69,7 @@ table! {
     histogram record_age = "record_age_seconds" (source) Seconds "From a matching record's own time to its acceptance in the store.";
     counter dead_letters = "dead_letters_total" (source, reason) Count "Messages and records that could not be read.";
     counter rule_matches = "rule_matches_total" (rule) Count "Records that a rule matched.";
-    gauge rule_last_match = "rule_last_match_timestamp_seconds" (rule) Seconds "When a rule last matched.";
+    gauge rule_last_match = "rule_last_match_timestamp_seconds" (rule) Seconds "When a rule last matched; 0: never.";
     counter notifications = "notifications_total" (rule, channel, verdict, reason) Count "Notifications by their verdict.";
     counter recipient_resolutions = "recipient_resolutions_total" (result) Count "Directory answers: found, unknown, or the reason of a refusal.";
     gauge messages = "messages" (channel, state) Count "Messages in the store: `free`, `claimed`, `suspect` (in hand at a crash), `held` (by the brake), `orphaned` (their channel is gone).";

@@ -105,7 +105,7 @@ impl App {
         if let Err(error) = logging::set_level(&next.config.log) {
             tracing::error!("the log's level stays: {error:#}");
         }
-        next.announce(self.clock.now());
+        next.announce(self.clock.now(), Some(&before));
         tracing::info!(revision = next.basis.revision, "the configuration was taken over");
     }
 }
@@ -116,7 +116,8 @@ pub async fn known(store: &Store, config: &Config, now: Timestamp, since: Timest
     let ids: Vec<Arc<str>> = config.rule_ids().iter().cloned().collect();
     // Last, so that no rule counts as active that is not taken over.
     let rules_seen = store.rules_seen(&ids, since).await?.into_iter().collect();
-    Ok(Known { number, rules_seen })
+    let last_matches = store.last_matches().await?.into_iter().collect();
+    Ok(Known { number, rules_seen, last_matches })
 }
 
 /// What of `next` cannot take the place of `before` while the process runs.

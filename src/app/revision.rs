@@ -21,6 +21,8 @@ pub(super) struct Revision {
     pub basis: Arc<Basis>,
     /// What dispatch sends by.
     pub lanes: Arc<Lanes>,
+    /// When each rule that ever matched did so last, as of when this was built.
+    last_matches: HashMap<Arc<str>, Timestamp>,
 }
 
 /// What the store knows of a configuration.
@@ -29,6 +31,8 @@ pub struct Known {
     pub number: i64,
     /// When each rule was first active.
     pub rules_seen: HashMap<Arc<str>, Timestamp>,
+    /// When each rule that ever matched did so last.
+    pub last_matches: HashMap<Arc<str>, Timestamp>,
 }
 
 impl Revision {
@@ -48,7 +52,7 @@ impl Revision {
             Arc::new(Lane::new(parts.clone(), kept.opened.clone(), channel.sender.clone(), policy))
         };
         let all = config.channels.iter().zip(&channels).map(lane).collect();
-        Self { basis: Arc::new(basis), lanes: Arc::new(Lanes { parts, all }), channels, config }
+        Self { basis: Arc::new(basis), lanes: Arc::new(Lanes { parts, all }), channels, config, last_matches: known.last_matches }
     }
 
     /// Tells the lanes of a revision that is over to end. A channel that `successor` has too goes on there.
@@ -62,9 +66,10 @@ impl Revision {
         }
     }
 
-    /// What an operator should see at once in the log, and the metrics that exist from the start.
+    /// What an operator should see at once in the log, and the metrics that exist from the start. `before`: what ran until
+    /// now; the metrics of its rules are already there and newer.
     #[expect(clippy::cast_precision_loss, reason = "48 bits and milliseconds fit in an f64")]
-    pub fn announce(&self, now: Timestamp) {
+    pub fn announce(&self, now: Timestamp, before: Option<&Self>) {
         let Self { config, .. } = self;
         let redirects =
             |channel: &&ChannelSettings| channel.sender.as_ref().is_some_and(|sender| sender.redirect_to.is_some());
@@ -78,6 +83,11 @@ impl Revision {
         metrics::config_hash().set(hash as f64);
         metrics::config_last_reload_successful().set(1.0);
         metrics::config_last_reload_success().set(now.as_millis() as f64 / 1_000.0);
+        let ran = |id: &str| before.is_some_and(|before| before.config.rules.get(id).is_some());
+        for rule in config.rules.iter().filter(|rule| !ran(&rule.id)) {
+            let last = self.last_matches.get(&rule.id).copied().unwrap_or_default();
+            metrics::rule_last_match(rule.id.clone()).set(last.as_millis() as f64 / 1_000.0);
+        }
         metrics::start_at_zero(config.rules.iter().flat_map(|rule| {
             rule.ways().into_iter().map(|channel| (rule.id.clone(), channel.clone())).collect::<Vec<_>>()
         }));

@@ -57,7 +57,7 @@ impl App {
         };
         metrics::build_info(env!("CARGO_PKG_VERSION")).set(1.0);
         let revision = Arc::new(Revision::new(config, channels, known, parts));
-        revision.announce(now);
+        revision.announce(now, None);
         let current = Arc::new(ArcSwap::new(revision.clone()));
         let instance = store.instance().await.map_err(failed)?;
         let intakes = intakes(&current, store_empty, &instance)?;

@@ -9,6 +9,8 @@ use unicode_normalization::char::is_combining_mark;
 
 /// Longest value, in characters that are no combining marks. A sentence that sells something does not fit.
 pub const SHORT: usize = 64;
+/// Longest description of an alert and advice of a product, for the security team only.
+pub const PARAGRAPH: usize = 600;
 /// Longest user agent, reason and record id: these are of no use when cut at 64.
 pub const LONG: usize = 120;
 /// Longest value in a document for a room: it is compared, not read.

@@ -246,7 +246,12 @@ impl<'a> Seen<'a> {
 
     fn details(&self) -> Map<String, Value> {
         let told = self.record.details.iter().filter_map(|(key, value)| {
-            let cap = if matches!(key.as_str(), "reason" | "userAgent") { text::LONG } else { text::SHORT };
+            let cap = match key.as_str() {
+                "reason" | "userAgent" => text::LONG,
+                // A person concerned is not read long texts that others wrote.
+                "description" | "remediation" if self.own.is_none() => text::PARAGRAPH,
+                _ => text::SHORT,
+            };
             Some((self.clean(key, text::SHORT), self.unless_about_others(Some(value), cap)?.into()))
         });
         told.collect()

@@ -2,6 +2,7 @@
 //!
 //! Identity first, since only what is new counts for a group or the brake: a replay changes neither.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use rusqlite::{Result, ToSql};
@@ -73,6 +74,7 @@ pub(super) fn write(
     }
     accepted.messages += entries.len() as u64;
     entries.sort_by_key(|entry| entry.message);
+    matched(w, &records, now)?;
     join_groups(w, &mut entries)?;
     brake::hold(w, &mut entries, now, accepted)?;
     for entry in &entries {
@@ -81,6 +83,13 @@ pub(super) fn write(
     fresh.sort_by_key(|(id, _)| *id);
     fresh.dedup_by_key(|(id, _)| *id);
     fresh.iter().try_for_each(|(id, record)| keep(w, *id, record, now))
+}
+
+/// Notes that rules matched: one row for each rule in the batch, however many records it has.
+fn matched(w: &Writer, records: &[(i64, &Planned)], now: Timestamp) -> Result<()> {
+    let rules: BTreeSet<&Arc<str>> =
+        records.iter().flat_map(|(_, record)| &record.intents).map(|intent| &intent.rule).collect();
+    rules.into_iter().try_for_each(|rule| sql::run(&w.conn, sql::RULE_MATCHED, &[rule, &now]).map(drop))
 }
 
 /// One notification; `false` if its id was there before.

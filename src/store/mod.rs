@@ -189,6 +189,11 @@ impl Store {
         self.write(Mark::Other, move |w| position::rules_seen(&w.conn, &rules, since)).await
     }
 
+    /// When each rule that ever matched a record did so last, by acceptance.
+    pub async fn last_matches(&self) -> Result<Vec<(Arc<str>, Timestamp)>, StoreError> {
+        self.read(position::last_matches).await
+    }
+
     /// The revision of this config hash, a new one where it is new.
     pub async fn config_revision(&self, hash: [u8; 32], now: Timestamp) -> Result<i64, StoreError> {
         self.write(Mark::Other, move |w| position::config_revision(&w.conn, &hash, now)).await

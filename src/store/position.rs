@@ -100,6 +100,12 @@ pub(super) fn rules_seen(
     Ok(sql::rows(conn, all, &[], |row| Ok((row.get(0)?, row.get(1)?)))?)
 }
 
+/// When each rule that ever matched did so last.
+pub(super) fn last_matches(conn: &Connection) -> Result<Vec<(Arc<str>, Timestamp)>> {
+    let matched = "SELECT rule, last_match FROM rule_seen WHERE last_match IS NOT NULL ORDER BY rule";
+    sql::rows(conn, matched, &[], |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
 /// The newest revision with this hash, else a new one.
 pub(super) fn config_revision(conn: &Connection, hash: &[u8; 32], now: Timestamp) -> Result<i64, StoreError> {
     let known = "SELECT revision FROM config WHERE hash=$1 ORDER BY revision DESC LIMIT 1";

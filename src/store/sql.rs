@@ -18,6 +18,9 @@ pub(super) const POSITION_NEXT: &str = "SELECT next FROM position WHERE source=$
 /// Row count 1 = new.
 pub(super) const NOTIFY: &str = "INSERT INTO notification(id,at,record,message,rule,element,recipient,config,verdict,reason) \
     VALUES($1,$2,$3,$4,$5,$6,$7,$8,$9,$10) ON CONFLICT(id) DO NOTHING";
+/// A clock that went back moves nothing back.
+pub(super) const RULE_MATCHED: &str =
+    "UPDATE rule_seen SET last_match=$2 WHERE rule=$1 AND (last_match IS NULL OR last_match<$2)";
 pub(super) const JOIN_GROUP: &str = "INSERT INTO due(channel,lane,due_at,message,owner,attempt,suspect,open_key,joined) \
     VALUES($1,$2,$3,$4,0,0,0,$5,1) \
     ON CONFLICT(open_key) WHERE open_key IS NOT NULL DO UPDATE SET joined=due.joined+1 RETURNING message";
@@ -188,6 +191,7 @@ mod tests {
         let hot = [
             FENCE,
             NOTIFY,
+            RULE_MATCHED,
             JOIN_GROUP,
             HELD_GROUP,
             THROTTLE,

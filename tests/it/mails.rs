@@ -3,6 +3,7 @@
 
 mod hostile;
 mod looked_up;
+mod of_packs;
 mod rooms;
 mod told;
 
@@ -223,7 +224,7 @@ pub fn all_mails() -> Vec<(&'static str, Mail)> {
     let mut removed = records("multifactor-and-passkeys.json");
     removed.retain(|record| record.operation.as_deref() == Some("Add Passkey (device-bound)"));
     removed[0].operation = Some("Delete Passkey (device-bound)".into());
-    vec![
+    let mut mails = vec![
         ("password-reset", of("password-reset", alice, medium, "admin-password-reset.json", &[])),
         (
             "password-reset-by-self",
@@ -307,7 +308,9 @@ pub fn all_mails() -> Vec<(&'static str, Mail)> {
         ("delivery", mail_of_ours()),
         ("late", late()),
         ("test", mail_in_place(Kind::Test, "", alice, &about(alice, records("admin-password-reset.json")))),
-    ]
+    ];
+    mails.extend(of_packs::mails());
+    mails
 }
 
 #[test]
