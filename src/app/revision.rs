@@ -52,7 +52,13 @@ impl Revision {
             Arc::new(Lane::new(parts.clone(), kept.opened.clone(), channel.sender.clone(), policy))
         };
         let all = config.channels.iter().zip(&channels).map(lane).collect();
-        Self { basis: Arc::new(basis), lanes: Arc::new(Lanes { parts, all }), channels, config, last_matches: known.last_matches }
+        Self {
+            basis: Arc::new(basis),
+            lanes: Arc::new(Lanes { parts, all }),
+            channels,
+            config,
+            last_matches: known.last_matches,
+        }
     }
 
     /// Tells the lanes of a revision that is over to end. A channel that `successor` has too goes on there.

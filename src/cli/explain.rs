@@ -21,6 +21,7 @@ mod redact;
 mod text;
 
 pub(super) use answer::schema;
+pub(super) use text::leaf;
 
 use answer::Explanation;
 use decide::Explainer;

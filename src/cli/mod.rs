@@ -18,11 +18,13 @@ mod messages;
 mod operations;
 mod positions;
 mod reload;
+mod rules;
 mod run;
 mod schema;
 mod send_test;
 mod status;
 mod store;
+mod test;
 
 /// Reads audit-log and alert records from Kafka and tells the person concerned, once.
 #[derive(Parser, Debug)]
@@ -75,6 +77,10 @@ enum Command {
     Explain(explain::Args),
     /// Send one marked message through a real channel
     SendTest(send_test::Args),
+    /// Run the `[[rule.test]]`s of a configuration
+    Test(test::Args),
+    /// What rules there are: from where, whose, in which state, and when each last matched
+    Rules(rules::Args),
     /// The operation names that are known: who should hear of each, and what it means
     Operations(operations::Args),
     /// The outbox: list, show, retry, cancel, move, release, discard
@@ -115,6 +121,8 @@ pub fn main() -> ExitCode {
         Command::Inspect(args) => inspect::run(args),
         Command::Explain(args) => explain::run(args),
         Command::SendTest(args) => send_test::run(&args),
+        Command::Test(args) => test::run(&args),
+        Command::Rules(args) => rules::run(&args),
         Command::Operations(args) => operations::run(args),
         Command::Messages(args) => messages::run(args),
         Command::DeadLetters(args) => dead_letters::run(args),

@@ -282,6 +282,12 @@ impl Composer {
         Ok(Mail { to, bytes: bytes.into(), subject: parts.subject, digest })
     }
 
+    /// What the mail of `draft` says: its subject and its text part, without the mail around them.
+    pub fn words(&self, draft: &Draft<'_>) -> Result<(String, String), ComposeError> {
+        let parts = self.templates.render(&self.template(draft), view::context(draft, &self.brand))?;
+        Ok((parts.subject, parts.text))
+    }
+
     /// The document of `draft`, which goes to a room. The same input gives the same bytes.
     pub fn document(&self, draft: &Draft<'_>) -> Result<Document, ComposeError> {
         let context = view::context(draft, &self.brand, &self.lookups);

@@ -9,6 +9,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::fault::{Fault, Place};
+use super::rule_test::Given;
 use crate::nearest::nearest;
 use crate::packs;
 
@@ -41,6 +42,17 @@ impl File {
     /// The name of the pack that it is.
     pub fn pack(&self) -> Option<&str> {
         self.name.strip_prefix(PACK).filter(|_| self.path.is_none())
+    }
+
+    /// What a test in this file means by the name of a record.
+    pub fn given(&self, name: &str) -> Result<Given, String> {
+        let Some(pack) = self.pack().and_then(packs::find) else {
+            let beside = Path::new(&self.name).parent().unwrap_or(Path::new(""));
+            return Ok(Given::File(beside.join(name)));
+        };
+        let fixture = pack.fixtures.iter().find(|(path, _)| *path == name);
+        let text = fixture.map(|(_, text)| Given::Text((*text).to_owned()));
+        text.ok_or_else(|| format!("names `{name}`, which is no record of the pack"))
     }
 
     /// The place of a byte offset.

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use crate::lookup::Lookups;
 use crate::record::Dialects;
-use crate::rules::Rules;
 use crate::rules::parse::Scope;
+use crate::rules::{ListEntry, Rule, Rules};
 use crate::{channels, compose, people, source, store};
 
 mod azure;
@@ -25,6 +25,7 @@ mod files;
 mod layers;
 mod one;
 mod reading;
+mod rule_test;
 mod ruleset;
 mod schema;
 mod tables;
@@ -35,6 +36,7 @@ mod walk;
 mod tests;
 
 pub use fault::{Fault, Place};
+pub use rule_test::{Expected, Given, RuleTest};
 pub use values::start;
 
 /// A whole and valid configuration. It cannot be had otherwise.
@@ -66,6 +68,10 @@ pub struct Config {
     pub rules: Rules,
     /// `[lookup.*]`.
     pub lookups: Lookups,
+    /// All rules, with where they stand and what their authors say of them, in config order.
+    pub listed: Vec<Listed>,
+    /// `[list]`.
+    pub lists: BTreeMap<Arc<str>, Vec<ListEntry>>,
     /// Where each key was set.
     places: fault::Places,
 }
@@ -82,6 +88,21 @@ impl Config {
     pub fn rule_ids(&self) -> Arc<HashSet<Arc<str>>> {
         Arc::new(self.rules.iter().map(|rule| rule.id.clone()).collect())
     }
+}
+
+/// A `[[rule]]` of the files.
+#[derive(Clone, Debug)]
+pub struct Listed {
+    /// What it says.
+    pub rule: Rule,
+    /// `enabled`: the others are not among the rules that act.
+    pub enabled: bool,
+    /// Where it stands; of a pack's rule that is changed, where the change does.
+    pub place: Place,
+    /// The pack that it came from.
+    pub pack: Option<Arc<str>>,
+    /// `[[rule.test]]`.
+    pub tests: Vec<RuleTest>,
 }
 
 /// `[channel.NAME]`.
@@ -239,7 +260,7 @@ fn build(
     let (templates_of_rules, templates_for_rooms) = build::template_names(templates.as_deref()).unzip();
     let dialects = dialects::read(reading, files, dialects);
     let scope = Scope {
-        lists,
+        lists: lists.clone(),
         lookups: lookups.clone(),
         windows,
         policies,
@@ -250,7 +271,8 @@ fn build(
         templates_for_rooms: templates_for_rooms.unwrap_or_default(),
     };
     let around = ruleset::Around { scope, people: people.as_ref(), store: store.as_ref() };
-    let rules = ruleset::read(reading, files, rules, &around);
+    let listed = ruleset::read(reading, files, rules, &around);
+    let enabled = listed.iter().filter(|listed| listed.enabled).map(|listed| listed.rule.clone()).collect();
     Some(Config {
         path: reading.main.to_owned(),
         hash: with_rows(hash, &lookups),
@@ -263,8 +285,10 @@ fn build(
         brand,
         templates,
         dialects,
-        rules: Rules::new(rules),
+        rules: Rules::new(enabled),
         lookups,
+        listed,
+        lists,
         places: reading.places.clone(),
     })
 }

@@ -9,6 +9,7 @@ use toml::de::DeTable;
 
 use super::fault::{Fault, Place};
 use super::files::File;
+use super::rule_test::{self, RuleTest};
 use crate::rules::Rule;
 use crate::rules::parse::{self, Scope};
 
@@ -112,6 +113,22 @@ impl<'a> One<'a> {
         let written = self.keys.get_key_value(key).map(|(key, _)| key.span());
         let whole = || self.written.first().map(|one| one.table.span()).unwrap_or_default();
         Fault::at(&self.place(key, &written.unwrap_or_else(whole)), self.key(key), message)
+    }
+
+    /// Where it stands, and the pack that it came from.
+    pub fn origin(&self) -> (Place, Option<&'a str>) {
+        let place = self.written.first().map_or(Place { file: String::new(), line: None }, Written::place);
+        (place, self.written.iter().find_map(|one| one.file.pack()))
+    }
+
+    /// Its tests.
+    pub fn tests(&self, faults: &mut Vec<Fault>) -> Vec<RuleTest> {
+        let Some(holder) = self.holder("test") else { return Vec::new() };
+        let mut fault = |span: Range<usize>, key: &str, message: String| {
+            faults.push(Fault::at(&holder.file.place(span.start), self.key(key), message));
+        };
+        let place = |offset| holder.file.place(offset);
+        rule_test::read(&self.keys, &place, &|name| holder.file.given(name), &mut fault)
     }
 
     /// The rule; `None`, and the faults, where there is any.

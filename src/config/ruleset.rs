@@ -1,11 +1,13 @@
 //! Owns the rules' place in the configuration: what must hold between a rule and the rest.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::DeTable;
 
+use super::Listed;
 use super::build;
 use super::fault::Fault;
 use super::files::File;
@@ -35,12 +37,13 @@ pub(super) fn read(
     files: &[File],
     tables: &[(usize, Spanned<DeTable<'_>>)],
     around: &Around<'_>,
-) -> Vec<Rule> {
-    let mut rules = Vec::new();
+) -> Vec<Listed> {
+    let mut listed = Vec::new();
     let mut policies_used = BTreeSet::new();
     let mut reads_lists = BTreeSet::new();
     for one in one::all(files, tables, &mut reading.faults) {
         policies_used.extend(one.text("policy").map(str::to_owned));
+        let tests = one.tests(&mut reading.faults);
         let Some(rule) = one.parse(&around.scope, &mut reading.faults) else { continue };
         let people = rule.tells().flat_map(|tell| tell.to.iter().chain(&tell.except)).flat_map(To::leaves);
         reads_lists.extend(people.filter_map(|to| match to {
@@ -51,23 +54,25 @@ pub(super) fn read(
         reading.faults.extend(faults);
         if one.enabled() {
             reading.warnings.extend(one.doubts(&rule));
-            rules.push(rule);
         } else {
             reading.warnings.push(one.fault("enabled", "is false: the rule tells nobody"));
         }
+        let (place, pack) = one.origin();
+        listed.push(Listed { rule, enabled: one.enabled(), place, pack: pack.map(Arc::from), tests });
     }
-    between(reading, &rules, around.people);
-    told_lists(reading, &rules, around);
+    let enabled: Vec<&Rule> = listed.iter().filter(|listed| listed.enabled).map(|listed| &listed.rule).collect();
+    between(reading, &enabled, around.people);
+    told_lists(reading, &enabled, around);
     unused(reading, &around.scope, &policies_used, reads_lists);
-    rules
+    listed
 }
 
 /// What must hold between the rules and the rest.
-fn between(reading: &mut Reading<'_>, rules: &[Rule], people: Option<&people::Settings>) {
+fn between(reading: &mut Reading<'_>, rules: &[&Rule], people: Option<&people::Settings>) {
     if rules.is_empty() && reading.faults.is_empty() {
         reading.warn("rule", "is missing: without [[rule]] tables nobody is told anything");
     }
-    let tells_people = rules.iter().any(tells_people);
+    let tells_people = rules.iter().any(|rule| tells_people(rule));
     if tells_people && people.is_some() && !reading.is_set("people.fallback") {
         let message = "is missing: rules tell `target` or `actor`, so somebody must hear of those without an address; \
                        add fallback = \"list:NAME\"";
@@ -76,9 +81,9 @@ fn between(reading: &mut Reading<'_>, rules: &[Rule], people: Option<&people::Se
 }
 
 /// Faults of lists that are told: each address must be one that may be mailed.
-fn told_lists(reading: &mut Reading<'_>, rules: &[Rule], around: &Around<'_>) {
+fn told_lists(reading: &mut Reading<'_>, rules: &[&Rule], around: &Around<'_>) {
     let Some(people) = around.people else { return };
-    for to in rules.iter().flat_map(Rule::tells).flat_map(Tell::named) {
+    for to in rules.iter().flat_map(|rule| rule.tells()).flat_map(Tell::named) {
         let To::List(name, entries) = to else { continue };
         for entry in entries {
             if address::deliverable(&entry.text, &people.allow_domains).is_err() {

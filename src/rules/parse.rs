@@ -25,9 +25,10 @@ mod tell;
 #[cfg(test)]
 pub(crate) mod tests;
 
-/// The keys of `[[rule]]` that its routes have not. `enabled` is checked here and acted upon by whoever keeps the rules.
+/// The keys of `[[rule]]` that its routes have not. `enabled` is checked here and acted upon by whoever keeps the rules;
+/// `test` is read by them.
 const OWN_KEYS: &[&str] =
-    &["id", "description", "enabled", "owner", "expires", "on", "mode", "max_age", "each", "once_per", "route"];
+    &["id", "description", "enabled", "owner", "expires", "on", "mode", "max_age", "each", "once_per", "route", "test"];
 
 /// Every key of `[[rule]]`.
 pub static KEYS: LazyLock<Vec<&'static str>> = LazyLock::new(|| [OWN_KEYS, route::CONDITIONS, tell::KEYS].concat());

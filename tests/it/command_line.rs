@@ -17,6 +17,8 @@ const COMMANDS: &[(&[&str], bool, bool)] = &[
     (&["explain"], true, true),
     (&["send-test"], true, true),
     (&["operations"], false, true),
+    (&["rules"], true, true),
+    (&["test"], true, true),
     (&["messages", "list"], true, true),
     (&["messages", "show"], true, true),
     (&["messages", "retry"], true, true),

@@ -116,7 +116,7 @@ impl Text {
         for rule in near {
             let element = rule.element.as_ref().map(|element| format!(" for {element}")).unwrap_or_default();
             self.line(1, &format!("rule {} does not match{element}:", rule.rule));
-            rule.failed.iter().for_each(|leaf| self.leaf(leaf));
+            rule.failed.iter().for_each(|failed| self.line(2, &leaf(failed)));
             if !rule.undecided.is_empty() {
                 self.line(2, &format!("not known before it is sent: {}", rule.undecided.join(", ")));
             }
@@ -126,12 +126,6 @@ impl Text {
             names.dedup();
             self.line(1, &format!("about other operations: {}", names.join(", ")));
         }
-    }
-
-    fn leaf(&mut self, FailedLeaf { place, key, op, want, got }: &FailedLeaf) {
-        let quoted = |values: &[String]| values.iter().map(|value| format!("“{value}”")).collect::<Vec<_>>().join(", ");
-        let got = if got.is_empty() { "absent".to_owned() } else { quoted(got) };
-        self.line(2, &format!("{} {key} {} {}: it is {got}", word(place), word(op), quoted(want)));
     }
 
     fn event(&mut self, event: &Event) {
@@ -151,6 +145,13 @@ impl Text {
         }
         self.line(2, &line);
     }
+}
+
+/// A leaf that fails, in words.
+pub(crate) fn leaf(FailedLeaf { place, key, op, want, got }: &FailedLeaf) -> String {
+    let quoted = |values: &[String]| values.iter().map(|value| format!("“{value}”")).collect::<Vec<_>>().join(", ");
+    let got = if got.is_empty() { "absent".to_owned() } else { quoted(got) };
+    format!("{} {key} {} {}: it is {got}", word(place), word(op), quoted(want))
 }
 
 /// A member of a closed set, as in JSON.
