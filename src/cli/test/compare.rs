@@ -1,5 +1,7 @@
 //! Owns what a test wants against what came, in words.
 
+use std::collections::BTreeSet;
+
 use super::world::{Message, World};
 use crate::config::{Config, Expected, Listed, RuleTest};
 
@@ -33,7 +35,7 @@ pub(super) fn differences(world: &World<'_>, listed: &Listed, test: &RuleTest) -
     differences
 }
 
-/// Takes the message that `expected` means out of `left`; why there is none. A list takes all to its entries.
+/// Takes the message that `expected` means out of `left`; why there is none. Of a list it takes one to each entry.
 fn take(config: &Config, expected: &Expected, left: &mut Vec<&Message>) -> Option<String> {
     let list = expected.to.as_deref().and_then(|to| to.strip_prefix("list:"));
     let is_meant = |message: &Message| match (&expected.to, list) {
@@ -51,15 +53,20 @@ fn take(config: &Config, expected: &Expected, left: &mut Vec<&Message>) -> Optio
         let got = if got.is_empty() { "none".to_owned() } else { format!("to {}", got.join(", ")) };
         return Some(format!("wanted one to {to}, got {got}"));
     }
-    if list.is_some() {
-        let wrong = meant.iter().find_map(|message| unlike(message, expected));
-        *left = others;
-        return wrong;
+    // Of a list each entry has one; of an address, or of anybody, there is one.
+    let places: BTreeSet<&str> = match list {
+        Some(_) => meant.iter().map(|message| &*message.to).collect(),
+        None => BTreeSet::from([to]),
+    };
+    let mut wrong = None;
+    for place in places {
+        let here = meant.iter().filter(|message| list.is_none() || message.to == place);
+        // The one that fits; else any of them, so that only the difference is told.
+        let Some(nearest) = here.min_by_key(|message| i32::from(unlike(message, expected).is_some())) else { continue };
+        left.retain(|message| !std::ptr::eq(*message, *nearest));
+        wrong = wrong.or_else(|| unlike(nearest, expected));
     }
-    // The one that fits; else the nearest, so that only the difference is told.
-    let nearest = meant.iter().min_by_key(|message| unlike(message, expected).map_or(0, |_| 1))?;
-    left.retain(|message| !std::ptr::eq(*message, *nearest));
-    unlike(nearest, expected)
+    wrong
 }
 
 /// How `message` is not what is expected.
