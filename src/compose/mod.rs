@@ -284,7 +284,7 @@ impl Composer {
 
     /// What the mail of `draft` says: its subject and its text part, without the mail around them.
     pub fn words(&self, draft: &Draft<'_>) -> Result<(String, String), ComposeError> {
-        let parts = self.templates.render(&self.template(draft), view::context(draft, &self.brand))?;
+        let parts = self.templates.render(&self.template(draft), view::context(draft, &self.brand, &self.lookups))?;
         Ok((parts.subject, parts.text))
     }
 

@@ -10,7 +10,7 @@ use crate::config::{Config, Fault, Given, Listed, RuleTest};
 use crate::people::{self, People, Person, Resolution};
 use crate::plan::{self, Fate, Intent, NotificationId, Recipient};
 use crate::record::envelope::{self, Item};
-use crate::record::{Position, Record, Severity};
+use crate::record::{Dialects, Position, Record, Severity};
 use crate::rules::{Known, Rule, Rules};
 
 /// Names that can never be anybody's (RFC 2606), so that records in tests may use them whatever the configuration allows.
@@ -88,7 +88,7 @@ impl<'a> World<'a> {
     /// Runs `test`, of the rule `listed`, with the rules of its own file or pack.
     pub(super) fn run(&self, listed: &Listed, test: &RuleTest) -> Came {
         let mut came = Came::default();
-        let records = read(test, &mut came.troubles);
+        let records = read(&self.config.dialects, test, &mut came.troubles);
         let rules = self.around(listed);
         let Some(rule) = rules.get(&listed.rule.id) else { return came };
         let mut seen = HashSet::new();
@@ -214,7 +214,7 @@ impl<'a> World<'a> {
 }
 
 /// The records of the test's messages, in order.
-fn read(test: &RuleTest, troubles: &mut Vec<String>) -> Vec<Record> {
+fn read(dialects: &Dialects, test: &RuleTest, troubles: &mut Vec<String>) -> Vec<Record> {
     let mut records = Vec::new();
     for (number, given) in (0..).zip(&test.messages) {
         let (source, bytes) = match given {
@@ -232,7 +232,7 @@ fn read(test: &RuleTest, troubles: &mut Vec<String>) -> Vec<Record> {
             let position =
                 Position { source: source.as_str().into(), topic: None, partition: None, offset: Some(number), index };
             match item {
-                Item::Record(raw) => records.push(raw.read(position, None)),
+                Item::Record(raw) => records.push(raw.read(dialects, position, None)),
                 Item::Dead(dead) => {
                     troubles.push(format!("{source}: record {index} is none: {}", dead.reason.as_str()))
                 }
