@@ -12,6 +12,7 @@ mod check;
 mod dead_letters;
 mod demo;
 mod explain;
+mod init;
 mod input;
 mod inspect;
 mod messages;
@@ -67,6 +68,8 @@ enum Command {
     Run(run::Args),
     /// Try the whole path on this machine: no Kafka, no mail server, no configuration
     Demo(demo::Args),
+    /// Write a configuration to begin with into an empty directory
+    Init(init::Args),
     /// Check the configuration, then let the running daemon take it over
     Reload(reload::Args),
     /// Report every fault and warning of a configuration
@@ -116,6 +119,7 @@ pub fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Run(args) => run::run(args),
         Command::Demo(args) => demo::run(&args),
+        Command::Init(args) => init::run(&args),
         Command::Reload(args) => reload::run(&args),
         Command::Check(args) => check::run(args),
         Command::Inspect(args) => inspect::run(args),

@@ -53,6 +53,11 @@ macro_rules! embedded {
     ($($path:literal),+ $(,)?) => { &[$(($path, include_str!(concat!("../../templates/", $path, ".hbs")))),+] };
 }
 
+/// The embedded files: path below `templates/` without `.hbs`, and text.
+pub fn embedded() -> impl Iterator<Item = (&'static str, &'static str)> {
+    EMBEDDED.iter().copied()
+}
+
 /// Path without `.hbs`, and text.
 const EMBEDDED: &[(&str, &str)] = embedded![
     "layout/body",

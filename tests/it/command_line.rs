@@ -12,6 +12,7 @@ fn auditbell(arguments: &[&str]) -> (i32, String, String) {
 const COMMANDS: &[(&[&str], bool, bool)] = &[
     (&["run"], true, false),
     (&["demo"], false, false),
+    (&["init"], false, false),
     (&["check"], true, true),
     (&["inspect"], false, false),
     (&["explain"], true, true),
