@@ -1,8 +1,8 @@
-//! Any bytes as a message: no panic; every record is a JSON object that is read; what is dead is in the message; and a
-//! good record on a line of its own before the bytes is found whatever they are.
+//! Any bytes as a message: no panic; the quick way gives what the exact one gives; every record is a JSON object that is
+//! read; what is dead is in the message; and a good record on a line of its own before the bytes is found whatever they are.
 #![no_main]
 
-use auditbell::record::envelope::{Item, decode};
+use auditbell::record::envelope::{Item, Raw, decode, decode_exactly};
 use auditbell::record::{Dialects, Position, head};
 use libfuzzer_sys::fuzz_target;
 
@@ -10,15 +10,25 @@ const GOOD: &[u8] = b"{\"time\":\"2026-01-22T18:15:02Z\",\"id\":\"the good one\"
 
 fuzz_target!(|bytes: &[u8]| {
     let position = Position { source: "-".into(), topic: None, partition: None, offset: None, index: 0 };
-    for item in decode(Some(bytes)) {
+    let dialects = Dialects::shipped();
+    let (items, exact) = (decode(Some(bytes)), decode_exactly(Some(bytes)));
+    assert_eq!(items.len(), exact.len());
+    for (item, exact) in items.into_iter().zip(exact) {
+        match (&item, &exact) {
+            (Item::Record(raw), Item::Record(exact)) => {
+                let all = |raw: &Raw<'_>| (raw.json.to_string(), raw.problems.clone(), format!("{:?}", raw.head(&dialects)));
+                assert_eq!(all(raw), all(exact));
+            }
+            _ => assert_eq!(item, exact),
+        }
         match item {
             Item::Record(raw) => {
                 assert!(raw.json.starts_with('{'));
                 let first = head(&raw.json);
-                let record = raw.clone().read(&Dialects::shipped(), position.clone(), None);
+                let record = raw.clone().read(&dialects, position.clone(), None);
                 assert!(record.raw.is_object());
                 assert_eq!((first.dialect, first.operation.as_deref()), (record.dialect, record.operation.as_deref()));
-                let again = raw.read(&Dialects::shipped(), position.clone(), None);
+                let again = raw.read(&dialects, position.clone(), None);
                 assert_eq!(again.identity(), record.identity());
                 assert!(serde_json::to_string(&record).is_ok());
             }

@@ -126,7 +126,7 @@ impl Reader {
 
     fn record(&self, basis: &Basis, raw: Raw<'_>, at: &At<'_>) -> One {
         let At { envelope, index, now, too_old } = *at;
-        let head = basis.dialects.head(&raw.json);
+        let head = raw.head(&basis.dialects);
         let mut one = One { dialect: head.dialect.as_str(), too_old, planned: None, matches: Vec::new() };
         if too_old || !basis.rules.wanted(&head) {
             return one;

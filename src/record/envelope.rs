@@ -1,5 +1,8 @@
-//! Owns the framings: the bytes of one Kafka message to its records, in order, or to what could not be read. A message
-//! in order is read in one pass and nothing of it is copied; what is out of order goes to [`super::recover`].
+//! Owns the framings: the bytes of one Kafka message to its records, in order, or to what could not be read. Nearly every
+//! message goes the [`quick`] way, in one pass; any other is read exactly, and what is out of order goes to
+//! [`super::recover`]. Nothing of a message in order is copied.
+
+mod quick;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -7,7 +10,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Dialects, Position, Problem, Record, recover};
+use super::{Dialects, Head, Position, Problem, Record, head, recover};
 use crate::clock::Timestamp;
 
 /// The largest message that is read. Event Hubs' own limit is 1 MB, on dedicated clusters 20 MB.
@@ -35,6 +38,8 @@ pub struct Raw<'a> {
     pub json: Cow<'a, str>,
     /// What had to be mended.
     pub problems: Vec<Problem>,
+    /// Read on the quick way.
+    first: Option<Head<'a>>,
 }
 
 /// Bytes that are no record, of this item alone.
@@ -75,7 +80,18 @@ impl DeadReason {
     }
 }
 
-impl Raw<'_> {
+impl<'a> Raw<'a> {
+    /// What had to be mended of `json`.
+    pub(super) const fn new(json: Cow<'a, str>, problems: Vec<Problem>) -> Self {
+        Self { json, problems, first: None }
+    }
+
+    /// [`Dialects::head`].
+    #[must_use]
+    pub fn head(&self, dialects: &Dialects) -> Head<'_> {
+        head::refined(dialects, self.first.clone().unwrap_or_else(|| head::first(&self.json)), &self.json)
+    }
+
     /// [`Dialects::read`], with what the envelope mended among its problems.
     #[must_use]
     pub fn read(self, dialects: &Dialects, position: Position, broker_time: Option<Timestamp>) -> Record {
@@ -87,6 +103,12 @@ impl Raw<'_> {
 
 /// Everything in one message. `None` is a tombstone. Never fails, and loses nothing: what is not in a record is dead.
 pub fn decode(payload: Option<&[u8]>) -> Vec<Item<'_>> {
+    let text = payload.and_then(|bytes| std::str::from_utf8(bytes).ok());
+    text.and_then(quick::items).unwrap_or_else(|| decode_exactly(payload))
+}
+
+/// As [`decode`] without the quick way, which must give the same: tests and a fuzz target compare the two.
+pub fn decode_exactly(payload: Option<&[u8]>) -> Vec<Item<'_>> {
     let whole = payload.unwrap_or_default();
     let bytes = whole.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(whole);
     if bytes.trim_ascii().is_empty() {
@@ -96,15 +118,21 @@ pub fn decode(payload: Option<&[u8]>) -> Vec<Item<'_>> {
         return vec![dead(DeadReason::TooLarge, whole)];
     }
     let mut items = Vec::new();
-    match std::str::from_utf8(bytes).map(|text| documents(text, &mut items)) {
-        Ok(None) => {}
-        Ok(Some(rest)) => recover::items(&bytes[rest..], &mut items),
+    match std::str::from_utf8(bytes) {
+        Ok(text) => exact(text, &mut items),
         Err(_) => recover::items(bytes, &mut items),
     }
     if items.len() > MAX_RECORDS {
         return vec![dead(DeadReason::TooLarge, whole)];
     }
     items
+}
+
+/// The items of any text.
+fn exact<'a>(text: &'a str, items: &mut Vec<Item<'a>>) {
+    if let Some(rest) = documents(text, items) {
+        recover::items(&text.as_bytes()[rest..], items);
+    }
 }
 
 /// Reads document after document. Where JSON ends, the offset of the first that is none.
@@ -138,9 +166,7 @@ fn string<'a>(raw: &'a str, text: &str, items: &mut Vec<Item<'a>>) {
         return items.push(dead(DeadReason::NotARecord, raw.as_bytes()));
     }
     let mut inner = Vec::new();
-    if let Some(rest) = documents(text, &mut inner) {
-        recover::items(&text.as_bytes()[rest..], &mut inner);
-    }
+    exact(text, &mut inner);
     for item in inner {
         items.push(item.into_owned());
     }
@@ -174,7 +200,7 @@ pub(super) fn record(raw: &str) -> Item<'_> {
     } else if is_deep(raw) {
         dead(DeadReason::TooLarge, raw.as_bytes())
     } else {
-        Item::Record(Raw { json: Cow::Borrowed(raw), problems: Vec::new() })
+        Item::Record(Raw::new(Cow::Borrowed(raw), Vec::new()))
     }
 }
 
@@ -185,7 +211,7 @@ pub(super) fn dead(reason: DeadReason, bytes: &[u8]) -> Item<'_> {
 impl Item<'_> {
     fn into_owned(self) -> Item<'static> {
         match self {
-            Self::Record(Raw { json, problems }) => Item::Record(Raw { json: Cow::Owned(json.into_owned()), problems }),
+            Self::Record(Raw { json, problems, .. }) => Item::Record(Raw::new(Cow::Owned(json.into_owned()), problems)),
             Self::Dead(Dead { reason, bytes }) => Item::Dead(Dead { reason, bytes: Cow::Owned(bytes.into_owned()) }),
         }
     }

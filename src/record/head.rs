@@ -5,7 +5,7 @@ mod scan;
 use std::borrow::Cow;
 
 use super::{Dialect, Dialects, Position, Record, azure_activity, defender, entra, field, mend};
-use scan::Outer;
+pub(super) use scan::Outer;
 
 /// The first phase of reading: just enough to ask the rule index whether anybody wants this record.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,11 @@ pub struct Head<'a> {
 /// Reads only what the index needs from `raw`, one JSON object. Alerts and assessments are rare and name themselves in many
 /// ways: of those a tree is made.
 pub(super) fn head<'a>(dialects: &Dialects, raw: &'a str) -> Head<'a> {
-    let head = first(raw);
+    refined(dialects, first(raw), raw)
+}
+
+/// The head of `raw` that [`first`] began.
+pub(super) fn refined<'a>(dialects: &Dialects, head: Head<'a>, raw: &'a str) -> Head<'a> {
     match head.dialect {
         Dialect::EntraAudit
         | Dialect::EntraSignIn
@@ -64,7 +68,12 @@ pub(super) fn is_record(raw: &str) -> bool {
 }
 
 impl<'a> Outer<'a> {
-    fn head(self) -> Head<'a> {
+    /// Whether somebody who knows only this may not yet call it a record.
+    pub(super) fn may_be_envelope(&self) -> bool {
+        self.own.records
+    }
+
+    pub(super) fn head(self) -> Head<'a> {
         let dialect = self.dialect();
         let Self { own, inner } = self;
         let activity = inner.activity.0.or(own.activity.0).and_then(trimmed);

@@ -53,6 +53,7 @@ pub mod own;
 mod part;
 pub mod path;
 mod recover;
+mod skim;
 pub mod time;
 pub mod view;
 mod words;

@@ -187,7 +187,7 @@ fn mended(bytes: &[u8]) -> Item<'_> {
         json = Cow::Owned(mend::repair(&json));
     }
     match envelope::record(&json) {
-        Item::Record(_) if is_object(&json) => Item::Record(Raw { json, problems }),
+        Item::Record(_) if is_object(&json) => Item::Record(Raw::new(json, problems)),
         Item::Dead(too_large) if is_object(&json) => dead(too_large.reason, bytes),
         _ => dead(reason(bytes), bytes),
     }

@@ -256,3 +256,146 @@ fn a_lone_quotation_mark_after_an_early_end_costs_no_record() {
         assert!(["0", "1"].iter().all(|n| words.iter().any(|word| word == n)), "{garbage}: {words:?}");
     }
 }
+
+/// Both ways give the same records with the same heads, or the quick one leaves the message alone. Whether it took it.
+fn agree(message: &str) -> bool {
+    let Some(quick) = quick::items(message) else { return false };
+    let exact = decode_exactly(Some(message.as_bytes()));
+    let heads = |items: &[Item<'_>]| {
+        let head = |item: &Item<'_>| match item {
+            Item::Record(raw) => {
+                let head = raw.head(&Dialects::shipped());
+                let owned = |name: Option<Cow<'_, str>>| name.map(Cow::into_owned);
+                Ok((
+                    raw.json.to_string(),
+                    raw.problems.clone(),
+                    head.dialect,
+                    owned(head.operation),
+                    owned(head.activity),
+                ))
+            }
+            Item::Dead(dead) => Err(dead.reason),
+        };
+        items.iter().map(head).collect::<Vec<_>>()
+    };
+    assert_eq!(heads(&quick), heads(&exact), "{message}");
+    true
+}
+
+#[test]
+fn the_quick_way_takes_what_is_in_order_and_leaves_the_rest() {
+    let (a, b) = (good(1), good(2));
+    for (what, message, taken) in [
+        ("an envelope", format!("{{\"records\":[{a},{b}]}}"), true),
+        (
+            "`Records`, pretty, further keys behind",
+            format!("{{ \"Records\" :\n[ {a} ,\r\n {b}\n] , \"x\": [1] }}\n"),
+            true,
+        ),
+        ("no records", "{\"records\":[]}".into(), true),
+        ("a bare record", a.clone(), true),
+        ("a list of records and envelopes", format!("[{a},{{\"records\":[{b}]}}]"), true),
+        ("a record per line", format!("{a}\n{b}\n"), true),
+        ("further keys before", format!("{{\"x\":1,\"records\":[{a}]}}"), false),
+        ("the key twice", format!("{{\"records\":[{a}],\"RECORDS\":[{b}]}}"), false),
+        ("the key escaped", "{\"recor\\u0064s\":[{}]}".into(), false),
+        ("the key twice, once escaped", format!("{{\"records\":[{a}],\"recor\\u0064s\":[{b}]}}"), false),
+        ("null for records", "{\"records\":null}".into(), false),
+        ("an element that is no record", format!("{{\"records\":[{a},null]}}"), false),
+        ("an element that is a list", format!("[[{a}]]"), false),
+        ("a comma too many", format!("{{\"records\":[{a},]}}"), false),
+        ("two commas", format!("{{\"records\":[{a},,{b}]}}"), false),
+        ("a comma too few", format!("{{\"records\":[{a}{b}]}}"), false),
+        ("a comma before the end of a record", "{\"a\":1,}".into(), false),
+        ("a comma before the end of what is passed over", "{\"a\":{\"b\":[1,]}}".into(), false),
+        ("a key without a value", "{\"a\"}".into(), false),
+        ("a key that is no text", "{\"a\":{1:2}}".into(), false),
+        ("closed crosswise", "{\"a\":[{\"b\":1]}}".into(), false),
+        ("a control character in a text", "{\"a\":\"x\ty\"}".into(), false),
+        ("a control character in a key", "{\"a\":{\"x\ny\":1}}".into(), false),
+        ("no escape", "{\"a\":\"\\x\"}".into(), false),
+        ("half an escape", "{\"a\":\"\\u12\"}".into(), false),
+        ("half a pair where nobody looks", "{\"a\":\"\\ud800\"}".into(), true),
+        ("half a pair in a name", "{\"operationName\":\"\\ud800\"}".into(), false),
+        ("escapes in a name", "{\"operationName\":\"a \\u2013 \\\"b\\\"\"}".into(), true),
+        ("numbers", "{\"a\":[0,-0,1.5e+3,1e999],\"category\":7}".into(), true),
+        ("a number without end in a name's place", "{\"category\":1e999}".into(), false),
+        ("a leading zero", "{\"a\":[01]}".into(), false),
+        ("a point without digits", "{\"a\":[1.]}".into(), false),
+        ("a word cut short", "{\"a\":nul}".into(), false),
+        ("a word too long", "{\"a\":nullx}".into(), false),
+        ("cut off", a[..a.len() - 1].to_owned(), false),
+        ("cut off in a text", "{\"a\":\"x".into(), false),
+        ("cut off in an escape", "{\"a\":\"x\\".into(), false),
+        ("something behind", format!("{a} x"), false),
+        ("nothing", String::new(), false),
+        ("white space", " \n".into(), false),
+        ("deep", format!("{}1{}", "{\"a\":".repeat(120), "}".repeat(120)), true),
+        ("deeper", format!("{}1{}", "{\"a\":".repeat(121), "}".repeat(121)), false),
+        ("deeper in a list", format!("{{\"a\":{}{}}}", "[".repeat(127), "]".repeat(127)), false),
+        ("as many as may be", format!("[{}{{}}]", "{},".repeat(MAX_RECORDS - 1)), true),
+        ("one more", format!("[{}{{}}]", "{},".repeat(MAX_RECORDS)), false),
+    ] {
+        assert_eq!(agree(&message), taken, "{what}: {message:.200}");
+    }
+}
+
+/// JSON with every token, names that the head asks for among the keys, and sometimes a slip.
+fn json_like() -> impl Strategy<Value = String> {
+    let text = prop_oneof![
+        "[a-z é{}\\[\\],:]{0,70}",
+        r#"(\\\\|\\"|\\u00e9|\\ud83d\\ude00|\\ud800|\\x|x){0,6}"#,
+        Just("AuditLogs".to_owned()),
+        Just("/tenants/x/providers/Microsoft.aadiam".to_owned()),
+        Just("Microsoft.Security/assessments".to_owned()),
+        Just("{\\\"riskEventType\\\":\\\"x\\\"}".to_owned()),
+    ];
+    let text = text.prop_map(|text| format!("\"{text}\""));
+    let scalar =
+        prop_oneof![text, "-?(0|[1-9][0-9]{0,3})(\\.[0-9]{1,2})?([eE][+-]?[0-9]{1,3})?", "null|true|false|01|nul|-|"];
+    let key = prop_oneof![
+        "[a-z]{0,3}",
+        prop::sample::select(vec![
+            "records",
+            "Records",
+            "properties",
+            "operationName",
+            "OPERATIONNAME",
+            "activityDisplayName",
+            "category",
+            "resourceId",
+            "loggedByService",
+            "type",
+            "riskEventType",
+            "message",
+            "_source",
+            "value",
+            "time",
+        ])
+        .prop_map(str::to_owned),
+    ];
+    let gap = prop_oneof![8 => Just(""), 1 => Just(" "), 1 => Just("\n\t")];
+    scalar.prop_recursive(4, 40, 5, move |inner| {
+        let pair = (key.clone(), gap.clone(), inner.clone()).prop_map(|(key, gap, value)| format!("\"{key}\"{gap}:{gap}{value}"));
+        prop_oneof![
+            3 => (prop::collection::vec(pair, 0..5), gap.clone()).prop_map(|(pairs, gap)| format!("{{{gap}{}}}", pairs.join(&format!("{gap},{gap}")))),
+            1 => prop::collection::vec(inner, 0..4).prop_map(|values| format!("[{}]", values.join(","))),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn the_quick_way_gives_what_the_exact_one_gives(
+        records in prop::collection::vec(json_like(), 0..4),
+        lines in any::<bool>(),
+        slip in prop::option::of((any::<prop::sample::Index>(), "[{}\\[\\]:,\"\\\\ \n0a]?")),
+    ) {
+        let mut message = if lines { records.join("\n") } else { format!("{{\"records\":[{}]}}", records.join(",")) };
+        if let Some((place, instead)) = slip && !message.is_empty() {
+            let (start, char) = message.char_indices().nth(place.index(message.chars().count())).unwrap();
+            message.replace_range(start..start + char.len_utf8(), &instead);
+        }
+        agree(&message);
+    }
+}

@@ -32,12 +32,14 @@ pub(super) struct Known<'a> {
     pub(super) parties: bool,
     /// `auditEventCategory`, of the 2018 preview.
     pub(super) preview: bool,
+    /// `records`, whatever it holds.
+    pub(super) records: bool,
     /// Any field that only records have.
     pub(super) record: bool,
 }
 
 #[derive(Default)]
-pub(super) struct Outer<'a> {
+pub(in crate::record) struct Outer<'a> {
     pub(super) own: Known<'a>,
     pub(super) inner: Known<'a>,
 }
@@ -58,48 +60,70 @@ enum Key {
     Risk,
     Rest,
     Whose(Dialect),
+    /// An envelope's list.
+    Records,
     /// What a pipeline wraps a text in; it may be a document of Elasticsearch.
     Message,
     Other,
 }
 
-/// Names are compared without regard to case: products write `operationName`, `OperationName` and `operationname`.
-const KEYS: [(&str, Key); 31] = [
-    ("operationName", Key::Operation),
-    ("OperationNameValue", Key::Title),
-    ("AlertDisplayName", Key::Title),
-    ("activityDisplayName", Key::Activity),
-    ("category", Key::Category),
-    ("resourceId", Key::Resource),
-    ("loggedByService", Key::Service),
-    ("initiatedBy", Key::Parties),
-    ("targetResources", Key::Parties),
-    ("auditEventCategory", Key::Preview),
-    ("properties", Key::Properties),
+/// Names are compared without regard to case: products write `operationName`, `OperationName` and `operationname`. The
+/// shorter ones first, see [`STARTS`]. Web URLs, `providerAlertId` and `vendorInformation` are of Graph's alerts, of two
+/// generations, and of its incidents; `conditionalAccessStatus`, `detectionTimingType` and `riskLastUpdatedDateTime` of its
+/// sign-ins and risks; names with an underscore are those in which pipelines wrap a document of Elasticsearch.
+static KEYS: [(&str, Key); 32] = [
     ("time", Key::Record),
-    ("TimeGenerated", Key::Record),
-    ("@timestamp", Key::Record),
-    ("eventTimestamp", Key::Rest),
-    ("CreatedDateTime", Key::Record),
     ("type", Key::Kind),
-    ("riskEventType", Key::Risk),
-    ("riskType", Key::Risk),
-    ("SystemAlertId", Key::Whose(Dialect::DefenderAlert)),
-    // Graph's alerts, of two generations, and incidents.
-    ("alertWebUrl", Key::Whose(Dialect::DefenderAlert)),
-    ("providerAlertId", Key::Whose(Dialect::DefenderAlert)),
-    ("vendorInformation", Key::Whose(Dialect::DefenderAlert)),
-    ("incidentWebUrl", Key::Whose(Dialect::DefenderAlert)),
-    // Graph's sign-ins and risks.
-    ("conditionalAccessStatus", Key::Whose(Dialect::EntraSignIn)),
-    ("riskLastUpdatedDateTime", Key::Whose(Dialect::EntraRisk)),
-    ("detectionTimingType", Key::Whose(Dialect::EntraRisk)),
-    // Whatever a pipeline wraps a document of Elasticsearch in, and an alert's own name.
-    ("_source", Key::Whose(Dialect::ElasticAlert)),
     ("_index", Key::Whose(Dialect::ElasticAlert)),
     ("kibana", Key::Whose(Dialect::ElasticAlert)),
+    ("_source", Key::Whose(Dialect::ElasticAlert)),
     ("message", Key::Message),
+    ("records", Key::Records),
+    ("category", Key::Category),
+    ("riskType", Key::Risk),
+    ("resourceId", Key::Resource),
+    ("properties", Key::Properties),
+    ("@timestamp", Key::Record),
+    ("initiatedBy", Key::Parties),
+    ("alertWebUrl", Key::Whose(Dialect::DefenderAlert)),
+    ("operationName", Key::Operation),
+    ("TimeGenerated", Key::Record),
+    ("riskEventType", Key::Risk),
+    ("SystemAlertId", Key::Whose(Dialect::DefenderAlert)),
+    ("eventTimestamp", Key::Rest),
+    ("incidentWebUrl", Key::Whose(Dialect::DefenderAlert)),
+    ("loggedByService", Key::Service),
+    ("targetResources", Key::Parties),
+    ("CreatedDateTime", Key::Record),
+    ("providerAlertId", Key::Whose(Dialect::DefenderAlert)),
+    ("AlertDisplayName", Key::Title),
+    ("vendorInformation", Key::Whose(Dialect::DefenderAlert)),
+    ("OperationNameValue", Key::Title),
+    ("auditEventCategory", Key::Preview),
+    ("activityDisplayName", Key::Activity),
+    ("detectionTimingType", Key::Whose(Dialect::EntraRisk)),
+    ("conditionalAccessStatus", Key::Whose(Dialect::EntraSignIn)),
+    ("riskLastUpdatedDateTime", Key::Whose(Dialect::EntraRisk)),
 ];
+
+const LONGEST: usize = KEYS[KEYS.len() - 1].0.len();
+
+/// `STARTS[n]..STARTS[n + 1]` in [`KEYS`] are the names of length `n`: every key of every record is looked up.
+const STARTS: [usize; LONGEST + 2] = {
+    let mut starts = [KEYS.len(); LONGEST + 2];
+    let mut place = KEYS.len();
+    while place > 0 {
+        place -= 1;
+        let length = KEYS[place].0.len();
+        assert!(place == 0 || KEYS[place - 1].0.len() <= length, "in the order of their lengths");
+        let mut shorter = 0;
+        while shorter <= length {
+            starts[shorter] = place;
+            shorter += 1;
+        }
+    }
+    starts
+};
 
 impl<'a> Known<'a> {
     fn take<A: MapAccess<'a>>(&mut self, key: Key, map: &mut A) -> Result<(), A::Error> {
@@ -135,10 +159,12 @@ impl<'a> Known<'a> {
             | Key::Record
             | Key::Rest
             | Key::Whose(_)
+            | Key::Records
             | Key::Other => {
                 if let Key::Whose(dialect) = key {
                     self.whose = self.whose.or(Some(dialect));
                 }
+                self.records |= matches!(key, Key::Records);
                 self.rest |= matches!(key, Key::Rest);
                 self.service |= matches!(key, Key::Service);
                 self.parties |= matches!(key, Key::Parties);
@@ -200,7 +226,8 @@ impl Visitor<'_> for KeySeed {
     }
 
     fn visit_str<E>(self, name: &str) -> Result<Key, E> {
-        let known = KEYS.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, key)| *key);
+        let of_length = STARTS.get(name.len()..name.len() + 2).map_or(&[][..], |ends| &KEYS[ends[0]..ends[1]]);
+        let known = of_length.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, key)| *key);
         let elastic = || name.starts_with("kibana.alert.").then_some(Key::Whose(Dialect::ElasticAlert));
         Ok(known.or_else(elastic).unwrap_or(Key::Other))
     }
