@@ -1,0 +1,105 @@
+//! One record of each dialect from the topic to the mailbox: those of our own, those of the shipped mapping tables, and one of a
+//! table in the configuration.
+
+use auditbell::record::Dialect;
+
+use crate::harness::{Bench, fixture, recipients, text};
+
+/// Dialect, fixture, what the rule's `when` says, whom it tells, who is told.
+const CASES: &[(&str, &str, &str, &str, &str)] = &[
+    ("entra.risk", "risk.json", "operation = \"passwordSpray\"", "target", "bob@example.com"),
+    ("entra.signin", "signin-people.json", "result = \"failure\"", "target", "alice@example.com"),
+    (
+        "azure.activity",
+        "activity-log.json",
+        "operation = \"Microsoft.Authorization/roleAssignments/write\"",
+        "actor",
+        "alice@example.com",
+    ),
+    ("defender.alert", "defender-export.ndjson", "state = \"New\"", "alert@example.com", "alert@example.com"),
+    ("defender.assessment", "defender-export.ndjson", "state = \"Unhealthy\"", "web@example.com", "web@example.com"),
+    ("defender.finding", "defender-export.ndjson", "state = \"Unhealthy\"", "vm@example.com", "vm@example.com"),
+    ("defender.compliance", "defender-export.ndjson", "state = \"Failed\"", "grc@example.com", "grc@example.com"),
+    ("elastic.alert", "elastic.ndjson", "operation = \"Credential Dumping\"", "target", "alice@example.com"),
+    ("sentinel.incident", "sentinel-incident.ndjson", "state = \"Active\"", "target", "dana@example.com"),
+    (
+        "defender.xdr",
+        "defender-xdr.json",
+        "operation = \"AlertEvidence\", \"target.type\" = \"user\"",
+        "target",
+        "alice@example.com",
+    ),
+    ("intune.audit", "intune-audit.ndjson", "operation = \"Wipe ManagedDevice\"", "target", "alice@example.com"),
+    ("o365.audit", "o365-audit.ndjson", "operation = \"Add member to role.\"", "target", "bob@example.com"),
+    ("okta.system", "okta-system.ndjson", "operation = \"user.mfa.factor.deactivate\"", "target", "alice@example.com"),
+    ("github.audit", "github-audit.ndjson", "operation = \"repo.access\"", "actor", "admin@example.com"),
+    (
+        "aws.cloudtrail",
+        "aws-cloudtrail.json",
+        "operation = \"AttachUserPolicy\", result = \"failure\"",
+        "actor",
+        "bob@example.com",
+    ),
+    ("other", "activity-log.json", "\"raw.category\" = \"StorageRead\"", "storage@example.com", "storage@example.com"),
+    ("acme.doors", "", "operation = \"forced\"", "target", "carol@example.com"),
+];
+
+const DOORS: &str = r#"
+[dialect.acme.doors]
+detect = { badge = true, "event.kind" = true }
+id = "event.id"
+time = "event.at"
+operation = "event.kind"
+targets = { type = "user", upn = "holder.mail", name = "holder.name" }
+actor = { type = "system", name = "door" }
+"#;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_of_every_dialect_is_told_from_the_topic_to_the_mailbox() {
+    let mut bench = Bench::new().await;
+    bench.rules = DOORS.to_owned();
+    for (dialect, _, when, to, _) in CASES {
+        bench.rules += &format!(
+            "[[rule]]\nid = \"{}\"\non = \"{dialect}\"\nwhen = {{ {when} }}\nto = [\"{to}\"]\nchannels = [\"email\"]\n\
+             template = \"suspicious-activity\"\n",
+            dialect.replace('.', "-")
+        );
+    }
+    bench.start().await;
+    let mut files: Vec<&str> = CASES.iter().map(|(_, file, ..)| *file).filter(|file| !file.is_empty()).collect();
+    files.sort_unstable();
+    files.dedup();
+    let now = auditbell::clock::Clock::system().now();
+    for file in files {
+        // GitHub's times are numbers.
+        let message = String::from_utf8(fixture(file)).unwrap().replace("1769105702387", &now.as_millis().to_string());
+        bench.publish(message).await;
+    }
+    let door = serde_json::json!({
+        "badge": 7, "event": {"id": "e-1", "at": now.to_string(), "kind": "forced"}, "door": "Back gate",
+        "holder": {"mail": "carol@example.com", "name": "Carol of the doors"},
+    });
+    bench.publish(door.to_string()).await;
+    let mails = bench.relay.wait_for(CASES.len()).await;
+    let mut expected: Vec<_> = CASES.iter().map(|(_, _, _, _, told)| (*told).to_owned()).collect();
+    expected.sort();
+    assert_eq!(recipients(&mails), expected, "{}", bench.log());
+    for (dialect, ..) in CASES {
+        let label = format!("dialect=\"{dialect}\"");
+        assert!(bench.metric("auditbell_records_total", &[&label]) > 0, "{dialect}");
+    }
+    // What stands in the mail was read by the table of the configuration again.
+    let carol = mails.iter().find(|mail| mail.to == ["carol@example.com"]).unwrap();
+    assert!(text(carol).contains("Carol of the doors"), "{}", text(carol));
+    assert!(bench.stop().await.success());
+    bench.books_balance();
+}
+
+#[test]
+fn every_dialect_has_a_case() {
+    let all = Dialect::BUILT_IN.iter().copied().chain(auditbell::record::Dialects::shipped().iter());
+    // The audit log has all the other tests, and our own records have theirs.
+    for dialect in all.filter(|dialect| !dialect.is_own() && *dialect != Dialect::EntraAudit) {
+        assert!(CASES.iter().any(|(name, ..)| *name == dialect.as_str()), "{}", dialect.as_str());
+    }
+}
