@@ -151,10 +151,10 @@ fn intents(record: &Record, one: &Match<'_>, parties: &[Party], context: &Contex
     let (rule, tell) = (one.rule, one.tell());
     let part = one.element.as_ref().map(|element| &element.part);
     let scene = Scene { record, part, parties, known: context.known, directory: context.directory };
-    let once = Once::new(record, context.broker_time, &rule.once_per, context.known);
+    let told_once = Once::new(record, context.broker_time, &rule.once_per, context.known);
     let intent = |channel: &Arc<str>, recipient: Option<Recipient>, fate: Fate| Intent {
         id: NotificationId::new(
-            &once,
+            &told_once,
             one.element.as_ref().map(|element| &*element.identity),
             &rule.id,
             recipient.as_ref(),

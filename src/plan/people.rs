@@ -149,11 +149,7 @@ impl<'a> Scene<'a> {
 
     /// Whom a reference names: addresses and object ids, several split at commas and semicolons.
     fn referred(&self, text: &Arc<str>, subject: &Subject) -> Vec<Person<'a>> {
-        let each = match self.part {
-            Some(Part::Raw(value)) => Some(value),
-            _ => None,
-        };
-        let values = subject.of(self.record, each, self.known);
+        let values = subject.of(self.record, self.part, self.known);
         let names = values.iter().flat_map(|value| value.split([',', ';'])).map(str::trim);
         let people: Vec<Person<'_>> = names
             .filter_map(|name| {

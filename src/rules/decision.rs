@@ -112,7 +112,7 @@ impl Rule {
         let Some(each) = &self.each else { return vec![self.decide(whole, None, why)] };
         let elements = elements(each, record);
         if elements.is_empty() && why {
-            let want = vec![each.name().to_owned()];
+            let want = vec![each.name()];
             let failed = FailedLeaf { place: Place::Each, key: "each".into(), op: Op::Exists, want, got: Vec::new() };
             return vec![Decision { element: None, matched: false, route: None, failed: vec![failed] }];
         }

@@ -2,12 +2,10 @@
 
 use std::borrow::Cow;
 
-use serde_json::Value;
-
 use crate::record::{Actor, EntityKind, Flag, Record, Severity, Target};
 
 use super::condition::Seen;
-use super::decision::Known;
+use super::decision::{Known, Part};
 use crate::record::fold::fold;
 use crate::record::path::{self, Path};
 
@@ -128,10 +126,18 @@ impl Subject {
         }
     }
 
-    /// The values in `record`, in its order; none where it is absent. `element.PATH` starts at `each`.
+    /// The values in `record`, in its order; none where it is absent. With `part` they are those of that element, as in the
+    /// conditions of a rule with `each`.
     #[must_use]
-    pub fn of<'r>(&self, record: &'r Record, each: Option<&'r Value>, known: Known<'r>) -> Vec<Cow<'r, str>> {
-        self.values(Seen { record, raw: &record.raw, known, each, element: None, severity: None })
+    pub fn of(&self, record: &Record, part: Option<&Part>, known: Known<'_>) -> Vec<String> {
+        let owned = |seen: Seen<'_>| self.values(seen).into_iter().map(Cow::into_owned).collect();
+        let whole = Seen { record, raw: &record.raw, known, each: None, element: None, severity: None };
+        match part {
+            None => owned(whole),
+            Some(Part::Target(place)) => owned(Seen { record: &record.of_target(*place), ..whole }),
+            Some(Part::Change(place)) => owned(Seen { record: &record.of_change(*place), ..whole }),
+            Some(Part::Raw(value)) => owned(Seen { each: Some(value), ..whole }),
+        }
     }
 
     /// The values in what is seen, in its order; none where it is absent.

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use proptest::prelude::*;
-
 use super::parse::tests::{lookups, read};
 use super::*;
 use crate::clock::Timestamp;
 use crate::record::{Actor, Change, EntityKind, Flag, Position, Severity, Target};
 
 mod elements;
+mod index;
 
 pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_769_105_762_387);
 
@@ -81,7 +80,7 @@ pub(crate) fn rule(text: &str) -> Rule {
 fn values(subject: &Subject, record: &Record) -> Vec<String> {
     let lookups = lookups();
     let known = Known { now: NOW, lookups: &lookups };
-    subject.of(record, None, known).into_iter().map(Cow::into_owned).collect()
+    subject.of(record, None, known)
 }
 
 /// The one decision of a rule without `each`.
@@ -361,59 +360,4 @@ fn rules_are_ranked_in_the_order_of_the_configuration() {
     let ranks: Vec<_> = matching(&rules, &record()).iter().map(|rule| (rule.id.to_string(), rule.rank)).collect();
     assert_eq!(ranks, [("b".to_owned(), 0), ("a".to_owned(), 1)]);
     assert!(rules.get("a").is_some() && rules.get("c").is_none());
-}
-
-/// Few names in many spellings, so that rules and records meet often.
-fn operation() -> impl Strategy<Value = String> {
-    prop_oneof![
-        Just("Reset user password"),
-        Just("reset user  password."),
-        Just("Update user"),
-        Just("Update – user"),
-        Just("update - user "),
-        Just("Add user"),
-    ]
-    .prop_map(str::to_owned)
-}
-
-fn any_rule() -> impl Strategy<Value = Rule> {
-    let on = prop_oneof![Just("'any'"), Just("'entra.audit'"), Just("['other', 'entra.audit']"), Just("'other'")];
-    let operations = prop::option::of(prop::collection::vec(operation(), 1..4));
-    let extra = prop_oneof![Just(""), Just("result = 'success'"), Just("activity = 'Update user'")];
-    (on, operations, extra).prop_map(|(on, operations, extra)| {
-        let operation = operations.map(|names| format!("operation = {names:?}"));
-        let keys: Vec<_> = operation.into_iter().chain((!extra.is_empty()).then(|| extra.to_owned())).collect();
-        let when = if keys.is_empty() { String::new() } else { format!("when = {{ {} }}", keys.join(", ")) };
-        rule(&format!("on = {on}\n{when}"))
-    })
-}
-
-proptest! {
-    #[test]
-    fn the_index_loses_no_rule_that_a_full_scan_matches(
-        rules in prop::collection::vec(any_rule(), 0..8),
-        operation in prop::option::of(operation()),
-        activity in prop::option::of(operation()),
-        success in any::<bool>(),
-        audit in any::<bool>(),
-    ) {
-        let rules = Rules::new(rules);
-        let record = Record {
-            dialect: if audit { Dialect::EntraAudit } else { Dialect::Other },
-            operation,
-            activity,
-            result: Some(if success { "success" } else { "failure" }.into()),
-            ..record()
-        };
-        let scan: Vec<_> = rules.iter().filter(|rule| matches(rule, &record)).map(|rule| rule.rank).collect();
-        let found: Vec<_> = matching(&rules, &record).iter().map(|rule| rule.rank).collect();
-        prop_assert_eq!(&found, &scan);
-        let head = Head {
-            dialect: record.dialect,
-            operation: record.operation.as_deref().map(Cow::Borrowed),
-            activity: record.activity.as_deref().map(Cow::Borrowed),
-        };
-        prop_assert!(scan.is_empty() || rules.wanted(&head));
-        prop_assert_eq!(rules.wanted(&head), !rules.candidates(&head).is_empty());
-    }
 }

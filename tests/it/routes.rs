@@ -89,7 +89,7 @@ async fn each_element_is_told_once_wherever_it_stands() {
     bench.rules = rule("each", lines);
     bench.start().await;
     let record = of_two("two");
-    bench.publish(envelope(&[record.clone()])).await;
+    bench.publish(envelope(std::slice::from_ref(&record))).await;
     bench.relay.wait_for(2).await;
     let mut turned = record;
     turned["properties"]["targetResources"].as_array_mut().unwrap().reverse();

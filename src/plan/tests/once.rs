@@ -50,6 +50,50 @@ fn ids_are_what_they_were() {
 }
 
 #[test]
+fn an_id_is_what_it_was() {
+    // Pinned: if this fails, every record of the ledger's retention would be told again.
+    let intent = decide(&record(), &[rule("id = 'password-reset'")]).remove(0);
+    assert_eq!(intent.id.to_string(), "00004ffb9863d2ee004fbc22f23a49e2");
+    let escalation = intent.id.escalation(1, &Recipient::Address("soc@example.com".into()), "email", 0);
+    assert_eq!(escalation.to_string(), "00004ffb2ce4dbbeea0716b5f55c364a");
+}
+
+#[test]
+fn an_id_hangs_on_what_is_told_to_whom_and_on_nothing_else() {
+    let base = decide(&record(), &[rule("")]).remove(0).id;
+    let edited = "description = 'other'\ntemplate = 'password-changed'\nseverity = 'low'\npolicy = 'personal'\nmax_age = '9d'\nmode = 'shadow'";
+    assert_eq!(decide(&record(), &[rule(edited)])[0].id, base, "a rule edited under its id");
+    let later = decide_at(&record(), &[rule("")], now().plus(Duration::from_hours(2)), &HashMap::new(), &canonical);
+    assert_eq!(later[0].id, base, "the same record read later");
+    let mut moved = record();
+    moved.position.offset = Some(99);
+    assert_eq!(decide(&moved, &[rule("")])[0].id, base, "the same record at another offset");
+    let others = [
+        ("another record", decide(&Record { id: "Directory_2".into(), ..record() }, &[rule("")])),
+        ("another tenant", decide(&Record { tenant: Some("t".into()), ..record() }, &[rule("")])),
+        ("another person", decide(&with_targets(vec![user(Some(BOB), None)]), &[rule("")])),
+        ("another rule", decide(&record(), &[rule("id = 's'")])),
+        ("another channel", decide(&record(), &[rule("channels = 'second'")])),
+        ("nobody", decide(&with_targets(vec![]), &[rule("")])),
+    ];
+    let ids: BTreeSet<_> = others.iter().map(|(_, intents)| intents[0].id).chain([base]).collect();
+    assert_eq!(ids.len(), others.len() + 1, "all differ");
+}
+
+#[test]
+fn an_id_begins_with_the_day_of_the_record_if_it_can_be_believed() {
+    let day = |record: &Record| {
+        let id = decide(record, &[rule("")]).remove(0).id;
+        u32::from_be_bytes(id.0[..4].try_into().unwrap())
+    };
+    let at = |time: Timestamp| Record { time: Some(time), ..record() };
+    assert_eq!(day(&record()), 20_475, "2026-01-22");
+    assert_eq!(day(&Record { time: None, ..record() }), 0, "no time");
+    assert_eq!(day(&at(now().plus(Duration::from_hours(25)))), 0, "more than a day ahead of the broker");
+    assert_eq!(day(&at(Timestamp::from_millis(-1))), 0, "before 1970");
+}
+
+#[test]
 fn a_thing_is_told_once_unless_its_revision_counts() {
     let at = |revision: &str, days: u64| Record {
         dialect: Dialect::DefenderAssessment,

@@ -17,9 +17,8 @@ fn with_directory_at(record: &Record, rules: &[Rule], now: Timestamp) -> Vec<Str
     let known = Known { now, lookups: &lookups };
     let alice = Recipient::User(ALICE.into());
     let manager = |of: &Recipient| (*of == alice).then(|| Recipient::User(DANA.into()));
-    let alternates = |of: &Recipient| match *of == alice {
-        true => vec!["a1@example.com".into(), "A2@example.com".into()],
-        false => Vec::new(),
+    let alternates = |of: &Recipient| {
+        if *of == alice { vec!["a1@example.com".into(), "A2@example.com".into()] } else { Vec::new() }
     };
     let directory = Directory { canonical: &canonical, manager: &manager, alternates: &alternates };
     let matches: Vec<Match<'_>> = rules.iter().flat_map(|rule| rule.matches(record, known)).collect();
@@ -182,6 +181,18 @@ fn with_each_the_target_is_that_one() {
     let changed =
         Record { changes: vec![Change { target: 1, name: "Role".into(), old: "a".into(), new: "b".into() }], ..record };
     assert_eq!(told(&decide(&changed, &[rule("each = 'changes'")])), [bob.as_str()], "whose change it is");
+}
+
+#[test]
+fn with_each_a_reference_is_that_elements_too() {
+    let record =
+        with_targets(vec![user(Some(ALICE), Some("alice@example.com")), user(Some(BOB), Some("bob@example.com"))]);
+    let of_targets = rule("each = 'targets'\nto = 'field:target.upn'");
+    assert_eq!(told(&decide(&record, &[of_targets])), ["addr:alice@example.com send", "addr:bob@example.com send"]);
+    let raw = serde_json::json!({"owners": [{"mail": "a@example.com"}, {"mail": "b@example.com"}, {"mail": ""}]});
+    let of_path = rule("each = 'raw.owners'\nto = 'field:element.mail'");
+    let told = told(&decide(&Record { raw, ..record }, &[of_path]));
+    assert_eq!(told, ["addr:a@example.com send", "addr:b@example.com send", "missing:field:element.mail send"]);
 }
 
 #[test]

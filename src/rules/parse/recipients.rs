@@ -9,13 +9,13 @@ use crate::rules::To;
 use super::{MAX_LIST, Reader, Value};
 
 /// The words that stand for people of the record.
-const WORDS: [(&str, fn() -> To); 6] = [
-    ("target", || To::Target),
-    ("actor", || To::Actor),
-    ("target.manager", || To::TargetManager),
-    ("actor.manager", || To::ActorManager),
-    ("target.alternates", || To::TargetAlternates),
-    ("target.previous", || To::TargetPrevious),
+const WORDS: [(&str, To); 6] = [
+    ("target", To::Target),
+    ("actor", To::Actor),
+    ("target.manager", To::TargetManager),
+    ("actor.manager", To::ActorManager),
+    ("target.alternates", To::TargetAlternates),
+    ("target.previous", To::TargetPrevious),
 ];
 
 /// The forms that are no words.
@@ -60,8 +60,8 @@ impl Reader<'_, '_> {
     }
 
     fn person(&mut self, key: &str, span: Range<usize>, text: &str) -> Option<To> {
-        if let Some((_, made)) = WORDS.iter().find(|(word, _)| *word == text) {
-            return Some(made());
+        if let Some((_, to)) = WORDS.iter().find(|(word, _)| *word == text) {
+            return Some(to.clone());
         }
         if let Some(name) = text.strip_prefix("list:") {
             return self.list_of_people(key, span, name);
