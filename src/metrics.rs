@@ -80,7 +80,8 @@ table! {
     histogram end_to_end = "end_to_end_seconds" (channel) Seconds "From a record's own time to the server's acceptance of its message.";
     gauge channel_connections = "channel_connections" (channel) Count "Open connections to the relays; of SMTP channels only.";
     gauge channel_open = "channel_open" (channel, reason) Count "1 while no way out of the channel works, for this reason (the breaker is open); only a probe is tried now and then.";
-    counter channel_hold = "channel_hold_total" (channel, reason) Count "Attempts that ended without a fault of the message and cost it nothing.";
+    counter channel_hold = "channel_hold_total" (channel, reason) Count "Attempts that ended without a fault of the message and cost it nothing; of `rate` also how often it was used up.";
+    gauge channel_paused_until = "channel_paused_until_timestamp_seconds" (channel, reason) Seconds "Until when the channel begins nothing (of `rate`: nothing that is not urgent), for this reason; 0 when that is over.";
     gauge kafka_lag = "kafka_lag" (source, topic, partition) Count "Messages between our position and the end of the partition.";
     gauge kafka_position = "kafka_position" (source, topic, partition) Count "The next offset to accept.";
     counter kafka_lost_records = "kafka_lost_records_total" (source, topic, partition) Count "Messages that the broker deleted before we could read them.";

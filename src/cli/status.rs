@@ -18,7 +18,7 @@ use crate::config::Config;
 use crate::source::{self, Extent};
 use crate::store;
 use crate::store::operate::{Queue, Revision, Standing};
-use live::Live;
+use live::{Live, Paused};
 
 /// How long the brokers of one source may take.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -35,10 +35,10 @@ pub(crate) struct Args {
 struct Status {
     daemon: Daemon,
     config: Configuration,
-    partitions: Vec<Place>,
+    partitions: Vec<Partition>,
     /// Sources that are held, with the reason; null: the daemon did not tell.
     held: Option<Vec<(String, String)>>,
-    channels: Vec<Way>,
+    channels: Vec<ChannelStanding>,
     dead_letters: i64,
     store: Space,
 }
@@ -66,7 +66,7 @@ struct Configuration {
 }
 
 #[derive(Serialize)]
-struct Place {
+struct Partition {
     source: Arc<str>,
     topic: Arc<str>,
     partition: i32,
@@ -79,11 +79,13 @@ struct Place {
 }
 
 #[derive(Serialize)]
-struct Way {
+struct ChannelStanding {
     channel: Arc<str>,
     configured: bool,
     /// Why nothing is sent; null: it is, or nobody tells.
     open: Option<String>,
+    /// Until when nothing is begun (of `rate`: nothing that is not urgent), and why; null: no pause, or nobody tells.
+    paused: Option<Paused>,
     queues: Vec<Queue>,
 }
 
@@ -163,17 +165,18 @@ impl Status {
         if config.runs == Some(false) {
             outln!("  the daemon runs another one: `auditbell reload`");
         }
-        for Place { source, topic, partition, next, lag, bad, accepted_at } in &self.partitions {
+        for Partition { source, topic, partition, next, lag, bad, accepted_at } in &self.partitions {
             let lag = lag.map_or_else(|| "unknown".to_owned(), |lag| lag.to_string());
             outln!("{source}:{topic}:{partition} next={next} lag={lag} bad={bad} accepted_at={accepted_at}");
         }
         for (source, reason) in self.held.iter().flatten() {
             outln!("held: source {source}: {reason}");
         }
-        for Way { channel, configured, open, queues } in &self.channels {
+        for ChannelStanding { channel, configured, open, paused, queues } in &self.channels {
             let gone = if *configured { "" } else { " (not in the configuration: `messages move`)" };
             let open = open.as_ref().map(|why| format!(" does not work: {why}")).unwrap_or_default();
-            outln!("channel {channel}{gone}{open}");
+            let paused = paused.as_ref().map(|Paused { until, reason }| format!(" pauses until {until}: {reason}"));
+            outln!("channel {channel}{gone}{open}{}", paused.unwrap_or_default());
             for Queue { state, messages, oldest, .. } in queues {
                 let oldest = oldest.map_or_else(|| "-".to_owned(), |oldest| oldest.to_string());
                 outln!("  {state}: {messages}, oldest {oldest}");
@@ -188,7 +191,7 @@ impl Status {
 type Extents = BTreeMap<(Arc<str>, (Arc<str>, i32)), Extent>;
 
 /// Every partition with its lag, as far as its source is configured and its brokers answer.
-fn partitions(config: &Config, positions: Vec<store::PositionRow>) -> Vec<Place> {
+fn partitions(config: &Config, positions: Vec<store::PositionRow>) -> Vec<Partition> {
     let mut extents: Extents = BTreeMap::new();
     for settings in &config.sources {
         let of_it = positions.iter().filter(|row| row.source == settings.name);
@@ -203,7 +206,7 @@ fn partitions(config: &Config, positions: Vec<store::PositionRow>) -> Vec<Place>
     }
     let partition = |row: store::PositionRow| {
         let extent = extents.get(&(row.source.clone(), (row.topic.clone(), row.partition)));
-        Place {
+        Partition {
             lag: extent.map(|extent| (extent.high - row.next).max(0)),
             source: row.source,
             topic: row.topic,
@@ -217,7 +220,7 @@ fn partitions(config: &Config, positions: Vec<store::PositionRow>) -> Vec<Place>
 }
 
 /// Those of the configuration in its order, then those that are gone and still have messages.
-fn channels(config: &Config, queues: Vec<Queue>, live: Option<&Live>) -> Vec<Way> {
+fn channels(config: &Config, queues: Vec<Queue>, live: Option<&Live>) -> Vec<ChannelStanding> {
     let mut by_channel: BTreeMap<Arc<str>, Vec<Queue>> = BTreeMap::new();
     for queue in queues {
         by_channel.entry(queue.channel.clone()).or_default().push(queue);
@@ -226,9 +229,10 @@ fn channels(config: &Config, queues: Vec<Queue>, live: Option<&Live>) -> Vec<Way
     for name in config.channels.iter().map(|channel| channel.name.clone()) {
         let queues = by_channel.remove(&name).unwrap_or_default();
         let open = live.and_then(|live| live.open.get(&*name).cloned());
-        all.push(Way { channel: name, configured: true, open, queues });
+        let paused = live.and_then(|live| live.paused.get(&*name).cloned());
+        all.push(ChannelStanding { channel: name, configured: true, open, paused, queues });
     }
-    let gone = |(channel, queues)| Way { channel, configured: false, open: None, queues };
+    let gone = |(channel, queues)| ChannelStanding { channel, configured: false, open: None, paused: None, queues };
     all.extend(by_channel.into_iter().map(gone));
     all
 }

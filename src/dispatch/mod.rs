@@ -5,6 +5,7 @@
 
 mod delivery;
 pub mod outage;
+mod pauses;
 pub mod schedule;
 mod slots;
 pub mod state;
@@ -20,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use self::outage::{Change, Outage};
+use self::pauses::Pauses;
 use self::slots::Slots;
 use crate::channels::{Channel, Gate, Permission};
 use crate::clock::{Clock, Timestamp};
@@ -75,6 +77,7 @@ pub struct Opened {
     pub wake: Arc<Notify>,
     slots: Arc<Slots>,
     outage: Arc<Mutex<Outage>>,
+    pauses: Arc<Mutex<Pauses>>,
 }
 
 impl Opened {
@@ -82,7 +85,8 @@ impl Opened {
     pub fn new(name: Arc<str>, channel: Arc<dyn Channel>, wake: Arc<Notify>) -> Self {
         let slots = Arc::new(Slots::new(channel.clone()));
         let outage = Arc::new(Mutex::new(Outage::of(name.clone())));
-        Self { name, channel, wake, slots, outage }
+        let pauses = Arc::new(Mutex::new(Pauses::of(name.clone())));
+        Self { name, channel, wake, slots, outage, pauses }
     }
 
     /// The channel of the same name, made anew of other settings. Whoever still accepts by the revision before wakes it; and
@@ -90,14 +94,15 @@ impl Opened {
     #[must_use]
     pub fn anew(&self, channel: Arc<dyn Channel>) -> Self {
         let slots = Arc::new(Slots::new(channel.clone()));
-        let (name, wake, outage) = (self.name.clone(), self.wake.clone(), self.outage.clone());
+        let Self { name, wake, outage, pauses, .. } = self.clone();
         outage.lock().unwrap_or_else(PoisonError::into_inner).anew();
-        Self { name, channel, wake, slots, outage }
+        Self { name, channel, wake, slots, outage, pauses }
     }
 
     /// The configuration does not have it any more: nobody is to be alarmed about it.
     pub fn removed(&self) {
         self.outage.lock().unwrap_or_else(PoisonError::into_inner).forget();
+        self.pauses.lock().unwrap_or_else(PoisonError::into_inner).forget();
     }
 }
 
@@ -119,6 +124,7 @@ pub struct Lane {
     policy: state::Policy,
     slots: Arc<Slots>,
     outage: Arc<Mutex<Outage>>,
+    pauses: Arc<Mutex<Pauses>>,
     wake: Arc<Notify>,
     turned_at: AtomicI64,
     retired: CancellationToken,
@@ -129,10 +135,10 @@ pub struct Lane {
 impl Lane {
     /// The lane that sends over `opened`.
     pub fn new(parts: Parts, opened: Opened, sender: Option<Sender>, policy: state::Policy) -> Self {
-        let Opened { name, channel, wake, slots, outage } = opened;
+        let Opened { name, channel, wake, slots, outage, pauses } = opened;
         let turned_at = AtomicI64::new(parts.clock.now().as_millis());
         let (retired, inherited) = (CancellationToken::new(), AtomicBool::new(false));
-        Self { parts, name, channel, sender, policy, slots, outage, wake, turned_at, retired, inherited }
+        Self { parts, name, channel, sender, policy, slots, outage, pauses, wake, turned_at, retired, inherited }
     }
 
     /// The channel's name.
@@ -231,6 +237,9 @@ impl Lane {
 
     /// Compares what the channel says of itself with the last time, over all lanes that it has been handed through.
     async fn watch(&self) {
+        let now = self.parts.clock.now();
+        let ordinary = self.channel.gate(false, now);
+        self.pauses.lock().unwrap_or_else(PoisonError::into_inner).see(ordinary, now);
         let change = self.outage().see(self.channel.broken());
         self.tell(change).await;
     }

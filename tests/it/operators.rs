@@ -1,5 +1,6 @@
 //! What an operator does through the binary, beside a daemon and without one: the commands of `docs/operations.md`.
 
+use auditbell::clock::Clock;
 use serde_json::Value;
 
 use crate::harness::{ALICE, BOB, Bench, RESET, envelope, recipients, reset, reset_of_number};
@@ -364,7 +365,9 @@ async fn the_status_names_a_channel_that_does_not_work_and_why() {
     bench.metric_at_least("auditbell_channel_open", &["channel=\"email\""], 1).await;
     let status = ask(&bench, &["status"]).remove(0);
     assert_eq!(status["channels"][0]["open"], "greeting", "{status}");
-    assert!(run(&bench, &["status"]).1.contains("channel email does not work: greeting\n"));
+    assert_eq!(status["channels"][0]["paused"]["reason"], "greeting", "{status}");
+    let (_, text, _) = run(&bench, &["status"]);
+    assert!(text.contains("channel email does not work: greeting pauses until 20"), "{text}");
     assert!(bench.stop().await.success());
 }
 
@@ -383,4 +386,32 @@ async fn a_reader_that_has_seen_enough_is_no_error() {
         assert!(done.status.success() && !said.contains("panicked"), "{command:?}: {said}");
     }
     assert!(bench.stop().await.success());
+}
+
+/// What waits for its ration is seen to.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_used_up_rate_is_logged_once_counted_and_shown_with_its_end() {
+    let mut bench = Bench::new().await;
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    bench.replace("listen = \"127.0.0.1:0\"", &format!("listen = \"127.0.0.1:{port}\""));
+    bench.replace("from = \"Example", "rate = [\"2/h\"]\nfrom = \"Example");
+    bench.start().await;
+    for n in 0..3 {
+        bench.publish(envelope(&[reset_of_number(n)])).await;
+    }
+    bench.relay.wait_for(2).await;
+    bench.metric_at_least("auditbell_channel_hold_total", &["channel=\"email\"", "reason=\"rate\""], 1).await;
+    let paused = ["channel=\"email\"", "reason=\"rate\""];
+    let until = bench.metric("auditbell_channel_paused_until_timestamp_seconds", &paused);
+    let status = ask(&bench, &["status"]).remove(0);
+    let channel = &status["channels"][0];
+    assert_eq!((&channel["paused"]["reason"], &channel["open"]), (&"rate".into(), &Value::Null), "{status}");
+    let (_, text, _) = run(&bench, &["status"]);
+    let line = text.lines().find(|line| line.starts_with("channel email pauses until ")).unwrap();
+    assert!(line.ends_with(": rate"), "{line}");
+    let now = u64::try_from(Clock::system().now().as_millis()).unwrap() / 1_000;
+    assert!((now + 3_500..=now + 3_700).contains(&until), "an hour and a sixtieth: {now} {until}");
+    assert_eq!(bench.log().matches("rate is used up").count(), 1);
+    assert!(bench.stop().await.success());
+    assert_eq!(bench.relay.accepted().len(), 2);
 }

@@ -5,6 +5,10 @@ use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use serde::Serialize;
+
+use crate::clock::Timestamp;
+
 /// For each step of the request.
 const LIMIT: Duration = Duration::from_secs(5);
 /// Most bytes of an answer; a thousand rules make some hundred kilobytes.
@@ -17,8 +21,17 @@ pub(super) struct Live {
     pub held: Vec<(String, String)>,
     /// Channels that do not work, with the reason.
     pub open: BTreeMap<String, String>,
+    /// Channels that begin nothing, until when and why.
+    pub paused: BTreeMap<String, Paused>,
     /// First 48 bits of the configuration's hash.
     config: Option<f64>,
+}
+
+/// Nothing is begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Paused {
+    pub until: Timestamp,
+    pub reason: String,
 }
 
 impl Live {
@@ -73,11 +86,22 @@ fn read(metrics: &str) -> Live {
         match (name, value) {
             ("auditbell_config_hash", value) => live.config = value.parse().ok(),
             ("auditbell_source_held", "1") => live.held.extend(label("source").zip(label("reason"))),
+            ("auditbell_channel_paused_until_timestamp_seconds", value) if value != "0" => {
+                let paused = |(channel, reason)| Some((channel, Paused { until: moment(value)?, reason }));
+                live.paused.extend(label("channel").zip(label("reason")).and_then(paused));
+            }
             ("auditbell_channel_open", "1") => live.open.extend(label("channel").zip(label("reason"))),
             _ => {}
         }
     }
     live
+}
+
+/// Of seconds since the epoch.
+#[expect(clippy::cast_possible_truncation, reason = "milliseconds of a time fit; what does not is held at the ends")]
+fn moment(seconds: &str) -> Option<Timestamp> {
+    let seconds: f64 = seconds.parse().ok()?;
+    Some(Timestamp::from_millis((seconds * 1_000.0).round() as i64))
 }
 
 #[cfg(test)]
@@ -92,8 +116,12 @@ mod tests {
              auditbell_source_held{source=\"entra\",reason=\"store\"} 0\n\
              auditbell_channel_open{channel=\"email\",reason=\"auth\"} 1\n\
              auditbell_channel_open{channel=\"chat\",reason=\"connect\"} 0\n\
+             auditbell_channel_paused_until_timestamp_seconds{channel=\"chat\",reason=\"rate\"} 1769105702.387\n\
+             auditbell_channel_paused_until_timestamp_seconds{channel=\"email\",reason=\"connect\"} 0\n\
              auditbell_config_hash 1108152157446\n",
         );
+        let paused = Paused { until: Timestamp::from_millis(1_769_105_702_387), reason: "rate".to_owned() };
+        assert_eq!(live.paused, BTreeMap::from([("chat".to_owned(), paused)]));
         assert_eq!(live.held, [("entra".to_owned(), "disk-low".to_owned())]);
         assert_eq!(live.open, BTreeMap::from([("email".to_owned(), "auth".to_owned())]));
         let mut hash = [0; 32];
