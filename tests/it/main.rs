@@ -55,3 +55,4 @@ mod token;
 mod verdicts;
 mod web;
 mod webhook;
+mod workflows;
