@@ -5,6 +5,7 @@
     reason = "a test fails by panicking; clippy.toml exempts only #[test] functions, not what they call"
 )]
 
+mod acceptance;
 mod brake;
 mod canary;
 mod command_line;
