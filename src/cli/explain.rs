@@ -2,11 +2,12 @@
 //! whom they name. It sends nothing and changes nothing.
 
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use super::input::{Input, Output};
-use super::store::{Opened, configured};
+use super::store::{Opened, configured_with};
 use super::{Options, Output as Form, exit};
 use crate::clock::{Clock, Timestamp, parse_duration};
 use crate::config::Config;
@@ -49,6 +50,9 @@ pub(crate) struct Args {
     /// Longest time to read the topics for
     #[arg(long, value_name = "SPAN", default_value = "2m", value_parser = parse_duration)]
     within: Duration,
+    /// Try the rule files of this directory (*.toml) in place of the configuration's own rules and included files; packs stay
+    #[arg(long, value_name = "DIR")]
+    rules: Option<PathBuf>,
     /// Decide as of this moment (RFC 3339); without it, as of each record's own
     #[arg(long, value_name = "TIME", value_parser = moment)]
     now: Option<Timestamp>,
@@ -84,8 +88,8 @@ pub(crate) fn run(args: Args) -> ExitCode {
 }
 
 fn explain(args: Args) -> Result<ExitCode, ExitCode> {
-    let Args { options, input, id, person, since, most, within, now, resolve, redact } = args;
-    let config = configured(&options)?;
+    let Args { options, input, id, person, since, most, within, rules, now, resolve, redact } = args;
+    let config = configured_with(&options, rules.as_deref())?;
     let people = People::load(config.people.clone()).map_err(|error| {
         eprintln!("auditbell: {error:#}");
         ExitCode::from(exit::CONFIG)

@@ -1,5 +1,6 @@
 //! `store`: the accountant; and how every command that looks into the store opens it.
 
+use std::path::Path;
 use std::process::ExitCode;
 
 use serde::Serialize;
@@ -61,7 +62,14 @@ pub(super) fn print_json(value: &impl Serialize) {
 
 /// The configuration, or its faults on stderr and 78.
 pub(super) fn configured(options: &Options) -> Result<Config, ExitCode> {
-    config::load(&options.file.config).map_err(|faults| {
+    configured_with(options, None)
+}
+
+/// As [`configured`], with the rules of this directory in place of its own.
+pub(super) fn configured_with(options: &Options, rules: Option<&Path>) -> Result<Config, ExitCode> {
+    let file = &options.file.config;
+    let loaded = rules.map_or_else(|| config::load(file), |rules| config::load_with_rules(file, rules));
+    loaded.map_err(|faults| {
         for fault in faults {
             eprintln!("{fault}");
         }

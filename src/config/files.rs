@@ -76,7 +76,9 @@ impl File {
 
 /// Reads the main file and everything it includes, in that order. The files that could be read; the faults say which
 /// could not, and then the configuration is not whole.
-pub(super) fn read(main: &Path, faults: &mut Vec<Fault>) -> Vec<File> {
+///
+/// With `rules` the files of that directory stand in place of every file that is included; packs stay.
+pub(super) fn read(main: &Path, rules: Option<&Path>, faults: &mut Vec<Fault>) -> Vec<File> {
     let Some(first) = read_one(main, faults) else { return Vec::new() };
     let mut found = Vec::new();
     if let Some(table) = first.parse(&mut Vec::new()) {
@@ -84,12 +86,20 @@ pub(super) fn read(main: &Path, faults: &mut Vec<Fault>) -> Vec<File> {
             let at = first.place(span.start);
             let named = match pattern.strip_prefix(PACK) {
                 Some(name) => pack(name).map(|pack| vec![Included::Pack(pack)]),
+                None if rules.is_some() => continue,
                 None => matching(main, &pattern).map(|paths| paths.into_iter().map(Included::Path).collect()),
             };
             match named {
                 Ok(named) => found.extend(named.into_iter().map(|one| (at.clone(), one))),
                 Err(message) => faults.push(Fault::at(&at, "include", format!("`{pattern}` {message}"))),
             }
+        }
+    }
+    if let Some(rules) = rules {
+        let at = Place { file: rules.display().to_string(), line: None };
+        match list(rules, "", ".toml") {
+            Ok(paths) => found.extend(paths.into_iter().map(|path| (at.clone(), Included::Path(path)))),
+            Err(message) => faults.push(Fault::at(&at, "", message)),
         }
     }
     let mut files = vec![first];

@@ -155,6 +155,13 @@ pub fn load(path: &Path) -> Result<Config, Vec<Fault>> {
     report.config.ok_or(report.faults)
 }
 
+/// As [`load`], with the files of the directory `rules` in place of the main file's own rules and of every file that it
+/// includes. Packs stay.
+pub fn load_with_rules(path: &Path, rules: &Path) -> Result<Config, Vec<Fault>> {
+    let report = examine_with(path, Some(rules), &environment());
+    report.config.ok_or(report.faults)
+}
+
 /// The process's environment. What is no UTF-8 holds U+FFFD instead, which no value of ours may hold: a password must not
 /// be changed in silence.
 #[must_use]
@@ -166,9 +173,13 @@ pub fn environment() -> BTreeMap<String, String> {
 /// Reads `path`, what it includes and `variables`: faults and warnings.
 #[must_use]
 pub fn examine(path: &Path, variables: &BTreeMap<String, String>) -> Report {
+    examine_with(path, None, variables)
+}
+
+fn examine_with(path: &Path, rules: Option<&Path>, variables: &BTreeMap<String, String>) -> Report {
     let mut faults = Vec::new();
     let mut warnings = Vec::new();
-    let mut config = read(path, variables, &mut faults, &mut warnings);
+    let mut config = read((path, rules), variables, &mut faults, &mut warnings);
     for list in [&mut faults, &mut warnings] {
         list.sort();
         list.dedup();
@@ -180,12 +191,12 @@ pub fn examine(path: &Path, variables: &BTreeMap<String, String>) -> Report {
 }
 
 fn read(
-    path: &Path,
+    (path, instead): (&Path, Option<&Path>),
     variables: &BTreeMap<String, String>,
     faults: &mut Vec<Fault>,
     warnings: &mut Vec<Fault>,
 ) -> Option<Config> {
-    let files = files::read(path, faults);
+    let files = files::read(path, instead, faults);
     let mut walked = walk::Walked::default();
     let (packs, own): (Vec<_>, Vec<_>) = files.iter().enumerate().partition(|(_, file)| file.pack().is_some());
     for (index, file) in own.into_iter().chain(packs) {
@@ -194,6 +205,9 @@ fn read(
         }
     }
     walked.rules.sort_by_key(|(file, _)| *file);
+    if instead.is_some() {
+        walked.rules.retain(|(file, _)| *file != 0); // the main file's
+    }
     // Where a file is missing or unreadable, what it holds would be reported as missing, and is not.
     let whole = !faults.iter().any(|fault| fault.key.is_empty() || fault.key == "include");
     let ours = layers::Variables::read(variables, faults);

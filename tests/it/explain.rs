@@ -262,3 +262,31 @@ fn a_room_is_told_whoever_the_record_is_about() {
     assert_eq!((rooms[0]["decision"].as_str(), &rooms[0]["addresses"]), (Some("group"), &serde_json::json!([])));
     assert!(!rooms[0]["reason"].as_str().unwrap().contains("unresolved"));
 }
+
+/// The rules of another directory, e.g. of a branch that is under review, are held against the same record.
+#[test]
+fn rules_can_be_tried_in_place_of_those_that_are_configured() {
+    let dir = TempDir::new().unwrap();
+    fs::write(dir.path().join("auditbell.toml"), format!("include = [\"rules.d/*.toml\"]\n{CONFIG}")).unwrap();
+    fs::write(dir.path().join("people.csv"), PEOPLE).unwrap();
+    let rule = CONFIG.split("[[rule]]").nth(2).unwrap();
+    for (folder, id) in [("rules.d", "configured"), ("branch", "tried")] {
+        fs::create_dir(dir.path().join(folder)).unwrap();
+        let text = format!("[[rule]]{}", rule.replace("id = \"group-member\"", &format!("id = \"{id}\"")));
+        fs::write(dir.path().join(folder).join("one.toml"), text).unwrap();
+    }
+    let rules = |arguments: &[&str]| -> Vec<String> {
+        let output = Command::new(env!("CARGO_BIN_EXE_auditbell"))
+            .current_dir(dir.path())
+            .args(["explain", "-c", "auditbell.toml", "-o", "json"])
+            .args(arguments)
+            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/records/failure.json"))
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let line: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+        line["rules"].as_array().unwrap().iter().map(|rule| rule["rule"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(rules(&[]), ["password-reset", "group-member", "try-out", "configured"]);
+    assert_eq!(rules(&["--rules", "branch"]), ["tried"]);
+}
