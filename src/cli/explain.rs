@@ -19,6 +19,8 @@ mod answer;
 mod decide;
 mod kept;
 mod redact;
+#[cfg(test)]
+mod tests;
 mod text;
 
 pub(super) use answer::schema;
