@@ -183,6 +183,7 @@ async fn everybody_of_two_roles_has_a_message_of_their_own() {
     let rules = r#"
 [lookup.roles]
 key = "subscription"
+repeats = true
 rows = [
   { subscription = "5ab5c81b-0000-4000-8000-00000000000a", role = "Owner", mail = "dana@example.com", other = "" },
   { subscription = "5ab5c81b-0000-4000-8000-00000000000a", role = "Owner", mail = "", other = "erik.privat@example.com" },

@@ -91,8 +91,8 @@ pub(super) struct Notification {
     pub mode: &'static str,
     /// The effective one.
     pub severity: Severity,
-    /// Channel name.
-    pub channel: String,
+    /// Channel name; null where no route says how.
+    pub channel: Option<String>,
     /// Null where nobody could be named.
     pub recipient: Option<Named>,
     /// Where an address was looked for, in order.
@@ -110,6 +110,8 @@ pub(super) struct Notification {
     pub case: Option<String>,
     /// As in `rules`.
     pub element: Option<String>,
+    /// As in `rules`.
+    pub route: Option<usize>,
 }
 
 /// Who a recipient is, and by which entry of `to`.
@@ -117,7 +119,7 @@ pub(super) struct Notification {
 pub(super) struct Named {
     /// The entry: `target`, `list:soc`, …
     pub r#ref: String,
-    /// `user`, `address` or `room`.
+    /// `user`, `address`, `room`; `missing`: the entry leads to nobody, so the fallback hears.
     pub kind: &'static str,
     /// Object id.
     pub id: Option<String>,
@@ -128,7 +130,7 @@ pub(super) struct Named {
 /// One place that was asked for an address; `fallback` where somebody else hears instead.
 #[derive(Clone, Serialize, JsonSchema)]
 pub(super) struct Step {
-    /// `people.csv`, `record`, `config`, `mailbox`, `fallback`.
+    /// `people.csv`, `record`, `config`, `rule`, `mailbox`, `fallback`.
     #[serde(rename = "step")]
     pub asked: &'static str,
     /// `found`, `unknown`, or why not.

@@ -31,42 +31,38 @@ impl Explainer {
     /// Everything about `record` but its history.
     pub(super) fn record(&self, record: Record, broker_time: Option<Timestamp>, refused: &Refused<'_>) -> Explanation {
         let now = self.now.or(record.time).unwrap_or_default();
-        let canonical = |id: Option<&str>, upn: Option<&str>| self.people.canonical(id, upn);
-        let considered: Vec<&Rule> = self.rules.iter().filter(|rule| rule.concerns(record.dialect)).collect();
         let known = Known { now, lookups: &self.lookups };
-        let decisions: Vec<(&Rule, Decision)> = considered
-            .iter()
-            .flat_map(|rule| rule.evaluate(&record, known).into_iter().map(|decision| (*rule, decision)))
-            .collect();
-        let matched: Vec<Match<'_>> =
-            decisions.iter().filter_map(|(rule, decision)| rule.matched(decision.clone())).collect();
-        // No store is asked: every rule counts as having always been there.
         let directory = plan::Directory {
-            canonical: &canonical,
+            canonical: &|id, upn| self.people.canonical(id, upn),
             manager: &|of| self.people.manager(of),
             alternates: &|of| self.people.alternates(of),
         };
+        // No store is asked: every rule counts as having always been there.
         let context = plan::Context { known, broker_time, rules_seen: &HashMap::new(), directory };
-        let intents = plan::plan(&record, &matched, &context);
-        let parties = plan::parties(&record, &canonical);
-        let of = Of { explainer: self, record: &record, parties: &parties, refused };
-        let notifications: Vec<Notification> =
-            intents.iter().filter_map(|intent| Some(of.notification(intent, self.rules.get(&intent.rule)?))).collect();
+        let parties = plan::parties(&record, directory.canonical);
+        let of = Of { explainer: self, record: &record, parties: &parties, context, refused };
+        let (mut rules, mut notifications) = (Vec::new(), Vec::new());
+        for rule in self.rules.iter().filter(|rule| rule.concerns(record.dialect)) {
+            for decision in rule.evaluate(&record, known) {
+                let Decision { element, route, .. } = &decision;
+                rules.push(Considered {
+                    rule: rule.id.to_string(),
+                    matched: decision.matched,
+                    element: element.as_ref().map(|element| element.place.to_string()),
+                    route: *route,
+                    failed: decision.failed.clone(),
+                    undecided: Vec::new(),
+                });
+                notifications.extend(rule.matched(decision).iter().flat_map(|one| of.notifications(one)));
+            }
+        }
+        let sent = |one: &Notification| matches!(one.decision, "send" | "group");
         let outcome = match () {
-            () if intents.iter().any(|intent| matches!(intent.fate, Fate::Send { .. })) => Outcome::Notify,
-            () if considered.is_empty() => Outcome::NoRule,
-            () if matched.is_empty() => Outcome::NoMatch,
+            () if notifications.iter().any(sent) => Outcome::Notify,
+            () if rules.is_empty() => Outcome::NoRule,
+            () if !rules.iter().any(|rule| rule.matched) => Outcome::NoMatch,
             () => Outcome::NothingToSend,
         };
-        let rules = decisions.into_iter().map(|(rule, decision)| Considered {
-            rule: rule.id.to_string(),
-            matched: decision.matched,
-            element: decision.element.map(|element| element.place.to_string()),
-            route: decision.route,
-            failed: decision.failed,
-            undecided: Vec::new(),
-        });
-        let rules = rules.collect();
         let record = Subject::Record(Box::new(record));
         Explanation { record, outcome: Some(outcome), rules, notifications, history: Vec::new() }
     }
@@ -89,12 +85,18 @@ struct Of<'a> {
     explainer: &'a Explainer,
     record: &'a Record,
     parties: &'a [Party],
+    context: plan::Context<'a>,
     refused: &'a Refused<'a>,
 }
 
 impl Of<'_> {
-    fn notification(&self, intent: &Intent, rule: &Rule) -> Notification {
-        let (decision, reason, due) = decision(intent, rule);
+    fn notifications(&self, one: &Match<'_>) -> Vec<Notification> {
+        let intents = plan::plan(self.record, std::slice::from_ref(one), &self.context);
+        intents.iter().map(|intent| self.notification(intent, one)).collect()
+    }
+
+    fn notification(&self, intent: &Intent, one: &Match<'_>) -> Notification {
+        let (decision, reason, due) = decision(intent, one.tell());
         let recipient = intent.recipient.as_ref();
         let (mut addresses, lost) = recipient.map_or_else(Default::default, |who| self.reach(who, &intent.channel));
         let mut reasons: Vec<String> = reason.into_iter().collect();
@@ -107,47 +109,67 @@ impl Of<'_> {
         }
         Notification {
             id: intent.id.to_string(),
-            rule: rule.id.to_string(),
-            mode: if rule.shadow { "shadow" } else { "live" },
+            rule: intent.rule.to_string(),
+            mode: if one.rule.shadow { "shadow" } else { "live" },
             severity: intent.severity,
-            channel: intent.channel.to_string(),
-            recipient: recipient.map(|recipient| self.named(recipient, rule)),
+            channel: Some(intent.channel.to_string()).filter(|channel| !channel.is_empty()),
+            recipient: recipient.map(|recipient| self.named(recipient, one)),
             addresses,
             decision,
             reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
             due,
             silence: None,
             case: None,
-            element: None,
+            element: one.element.as_ref().map(|element| element.place.to_string()),
+            route: one.route,
         }
     }
 
-    fn named(&self, recipient: &Recipient, rule: &Rule) -> Named {
-        match recipient {
-            Recipient::User(_) | Recipient::Manager(_) => {
-                let party = self.parties.iter().find(|party| party.recipient.as_ref() == Some(recipient));
-                let target = rule.tells().flat_map(Tell::named).any(|to| *to == To::Target)
-                    && party.is_some_and(|party| !party.targets.is_empty());
-                Named {
-                    r#ref: if target { "target" } else { "actor" }.into(),
-                    kind: "user",
-                    id: party.and_then(|party| party.id.clone()),
-                    upn: party.and_then(|party| party.upn.clone()),
-                }
-            }
-            Recipient::Address(address) => {
-                let list = rule.tells().flat_map(Tell::named).find_map(|to| match to {
-                    To::List(name, entries) if entries.iter().any(|entry| entry.text.to_lowercase() == **address) => {
-                        Some(name)
-                    }
-                    _ => None,
-                });
-                let r#ref = list.map_or_else(|| "address".to_owned(), |name| format!("list:{name}"));
-                Named { r#ref, kind: "address", id: None, upn: None }
-            }
-            Recipient::Room(channel) => Named { r#ref: channel.to_string(), kind: "room", id: None, upn: None },
-            Recipient::Missing(text) => Named { r#ref: text.to_string(), kind: "missing", id: None, upn: None },
+    fn named(&self, recipient: &Recipient, one: &Match<'_>) -> Named {
+        let party = |wanted: &Recipient| self.parties.iter().find(|party| party.recipient.as_ref() == Some(wanted));
+        let (kind, person) = match recipient {
+            Recipient::User(_) => ("user", Some(recipient.clone())),
+            Recipient::Manager(of) => ("user", (self.context.directory.manager)(&Recipient::User(of.clone()))),
+            Recipient::Address(_) => ("address", None),
+            Recipient::Room(_) => ("room", None),
+            Recipient::Missing(_) => ("missing", None),
+        };
+        let known = person.as_ref().and_then(party);
+        // Of somebody whom the record does not name, what the directory calls them.
+        let name = person.as_ref().filter(|_| known.is_none()).map(|person| person.name().to_string());
+        let (upn, id) =
+            name.map_or((None, None), |name| if name.contains('@') { (Some(name), None) } else { (None, Some(name)) });
+        Named {
+            r#ref: match recipient {
+                Recipient::Room(_) | Recipient::Missing(_) => recipient.name().to_string(),
+                _ => self.entry(recipient, one).unwrap_or_else(|| kind.to_owned()),
+            },
+            kind,
+            id: known.and_then(|party| party.id.clone()).or(id),
+            upn: known.and_then(|party| party.upn.clone()).or(upn),
         }
+    }
+
+    /// The entry of `to` that names `recipient`: the plan is asked for each of them alone.
+    fn entry(&self, recipient: &Recipient, one: &Match<'_>) -> Option<String> {
+        let found = one.tell().named().find(|to| {
+            let tell = Tell { to: vec![(*to).clone()], except: Vec::new(), ..one.tell().clone() };
+            let rule = Rule { tell, routes: Vec::new(), ..one.rule.clone() };
+            let alone = Match { rule: &rule, element: one.element.clone(), route: None };
+            let intents = plan::plan(self.record, &[alone], &self.context);
+            intents.iter().any(|intent| intent.recipient.as_ref() == Some(recipient))
+        })?;
+        Some(match found {
+            To::Target => "target".to_owned(),
+            To::Actor => "actor".to_owned(),
+            To::TargetManager => "target.manager".to_owned(),
+            To::ActorManager => "actor.manager".to_owned(),
+            To::TargetAlternates => "target.alternates".to_owned(),
+            To::TargetPrevious => "target.previous".to_owned(),
+            To::List(name, _) => format!("list:{name}"),
+            To::Reference(text, _) => text.to_string(),
+            To::Address(_) | To::FirstOf(_) => "address".to_owned(),
+        })
     }
 
     /// Where the directory looked for an address and what it found; why nobody can be mailed there, if so.
@@ -164,12 +186,14 @@ impl Of<'_> {
         };
         let filed = people.lists(recipient);
         let place = match recipient {
+            Recipient::Manager(_) => "people.csv",
             _ if filed => "people.csv",
-            Recipient::User(_) | Recipient::Manager(_) => "record",
-            Recipient::Address(_) | Recipient::Room(_) | Recipient::Missing(_) => "config",
+            Recipient::User(_) => "record",
+            Recipient::Address(_) | Recipient::Room(_) => "config",
+            Recipient::Missing(_) => "rule",
         };
-        let listed = directory.csv.is_some();
-        let file = (listed && !filed).then_some(Step { asked: "people.csv", result: "unknown", address: None });
+        let asked = directory.csv.is_some() && matches!(recipient, Recipient::User(_) | Recipient::Address(_));
+        let file = (asked && !filed).then_some(Step { asked: "people.csv", result: "unknown", address: None });
         let mut steps: Vec<Step> = file.into_iter().chain([step(place, resolution)]).collect();
         let address = steps.last().and_then(|step| step.address.clone());
         if let Some(address) = address.filter(|address| (self.refused)(channel, address)) {
@@ -199,12 +223,11 @@ fn step(asked: &'static str, resolution: Resolution) -> Step {
 }
 
 /// The decision, its reason, and when the message would be due.
-fn decision(intent: &Intent, rule: &Rule) -> (&'static str, Option<String>, Option<Timestamp>) {
+fn decision(intent: &Intent, tell: &Tell) -> (&'static str, Option<String>, Option<Timestamp>) {
     match &intent.fate {
         Fate::Send { due_at, group: None, .. } => ("send", None, Some(*due_at)),
         Fate::Send { due_at, group: Some(_), .. } => {
-            let group = rule.tells().find_map(|tell| tell.group.as_ref());
-            let reason = group.map(|group| format!("policy {}: wait {:?}", group.policy, group.wait));
+            let reason = tell.group.as_ref().map(|group| format!("policy {}: wait {:?}", group.policy, group.wait));
             ("group", reason, Some(*due_at))
         }
         Fate::Ends { verdict, reason } => {

@@ -191,7 +191,15 @@ type One = (String, String, bool, String, crate::record::Severity, String, Optio
 fn explained(explanation: &Explanation) -> BTreeSet<One> {
     let one = |one: &answer::Notification| {
         let element = one.element.is_some();
-        (one.id.clone(), one.rule.clone(), element, one.channel.clone(), one.severity, one.decision.to_owned(), one.due)
+        (
+            one.id.clone(),
+            one.rule.clone(),
+            element,
+            one.channel.clone().unwrap_or_default(),
+            one.severity,
+            one.decision.to_owned(),
+            one.due,
+        )
     };
     explanation.notifications.iter().map(one).collect()
 }

@@ -100,7 +100,8 @@ impl Text {
         let due = one.due.map(|due| format!(", due {due}")).unwrap_or_default();
         let reason = one.reason.as_ref().map(|reason| format!(" ({reason})")).unwrap_or_default();
         let severity = one.severity.as_str();
-        self.line(2, &format!("{} {severity} through {} to {to}{due}{reason}", one.decision, one.channel));
+        let channel = one.channel.as_ref().map(|channel| format!(" through {channel}")).unwrap_or_default();
+        self.line(2, &format!("{} {severity}{channel} to {to}{due}{reason}", one.decision));
         for Step { asked, result, address } in &one.addresses {
             let address = address.as_deref().unwrap_or("no address");
             self.line(3, &format!("{asked}: {result}: {address}"));
