@@ -62,12 +62,7 @@ const CONDITIONS: &[&str] = &[
 
 const EACH: &[&str] =
     &["", "each = \"targets\"\n", "each = \"changes\"\n", "each = \"raw.properties.targetResources\"\n"];
-const ONCE_PER: &[&str] = &[
-    "",
-    "once_per = [\"id\", \"revision\"]\n",
-    "once_per = [\"correlation_id\"]\n",
-    "once_per = [\"actor.upn\", \"operation_\"]\n",
-];
+const ONCE_PER: &[&str] = &[""];
 const TO: &[&str] = &[
     "\"target\"",
     "\"actor\"",
@@ -159,7 +154,6 @@ fn rule() -> impl Strategy<Value = String> {
         for (key, condition) in [("when", when), ("unless", unless)] {
             let _ = condition.map(|condition| writeln!(text, "{key} = {condition}"));
         }
-        let once_per = if once_per.contains("operation_") { "" } else { once_per };
         let more = if how.contains("severity") && more.contains("severity") { "" } else { more };
         let _ = writeln!(text, "to = [{to}]");
         text + each + once_per + except + how + more + &routes.concat()
@@ -236,6 +230,7 @@ fn configured(rules: &[String]) -> Config {
 fn live(config: &Config, body: &str, now: Timestamp) -> Vec<Planned> {
     let basis = Basis {
         revision: 1,
+        dialects: config.dialects.clone(),
         rules: config.rules.clone(),
         lookups: config.lookups.clone(),
         people: std::sync::Arc::new(People::load(config.people.clone()).unwrap()),
