@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use super::input::{Input, Output};
+use super::messages::key;
 use super::store::{Opened, configured_with};
 use super::{Options, Output as Form, exit};
 use crate::clock::{Clock, Timestamp, parse_duration};
@@ -139,7 +140,8 @@ impl Desk {
         let (identity, at) = (record.identity(), record.time);
         let mut explanation = self.decide(record, broker_time);
         if let Some(store) = &self.store {
-            let history = store.ask(|store| async move { store.history(identity, at).await });
+            let ids = explanation.notifications.iter().filter_map(|one| key(&one.id).ok()).collect();
+            let history = store.ask(|store| async move { store.history(identity, at, ids).await });
             // What is wrong was said; what would happen is told all the same.
             explanation.history = history.unwrap_or_default();
         }

@@ -57,9 +57,15 @@ fn headers(draft: &Draft<'_>, sender: &Sender, to: &str, subject: &str) -> Resul
         ("Content-Language", "en".to_owned()),
         ("X-Auditbell-Rule", header_word(draft.rule)),
     ];
-    if draft.severity >= Severity::High {
-        fixed.push(("Importance", "high".to_owned()));
-        fixed.push(("X-Priority", "1".to_owned()));
+    // RFC 2156 5.3.4; `X-Priority` for the programs that look there.
+    let important = match draft.severity {
+        Severity::High | Severity::Critical => Some(("high", "1")),
+        Severity::Medium => None,
+        Severity::Low | Severity::Informational => Some(("low", "5")),
+    };
+    if let Some((importance, priority)) = important {
+        fixed.push(("Importance", importance.to_owned()));
+        fixed.push(("X-Priority", priority.to_owned()));
     }
     for (name, value) in fixed {
         headers.insert_raw(HeaderValue::new(HeaderName::new_from_ascii_str(name), value));

@@ -14,7 +14,7 @@ const COMMANDS: &[(&[&str], bool, bool)] = &[
     (&["demo"], false, false),
     (&["init"], false, false),
     (&["check"], true, true),
-    (&["inspect"], false, false),
+    (&["inspect"], true, false),
     (&["explain"], true, true),
     (&["send-test"], true, true),
     (&["operations"], false, true),

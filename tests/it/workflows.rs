@@ -1,7 +1,7 @@
 //! Rules of the kind that public galleries hold (`tests/workflows/*.toml`), each with records of our own and whom they must
 //! tell: as a score, which has to be full. What a gallery needs and the language cannot say is a defect of the language.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -9,6 +9,8 @@ use std::process::Command;
 use serde::Deserialize;
 use serde_json::Value;
 use tempfile::TempDir;
+
+use crate::harness::Bench;
 
 /// What every workflow stands in: a personal channel, two rooms, a directory, a team.
 const AROUND: &str = r#"
@@ -197,6 +199,96 @@ fn workflows() -> Vec<(String, Workflow)> {
         files.filter(|path| path.extension().is_some_and(|extension| extension == "toml")).collect();
     files.sort();
     files.iter().map(|path| (path.file_stem().unwrap().to_string_lossy().into_owned(), Workflow::read(path))).collect()
+}
+
+/// Makes the record of a case one of its own, whatever the others of its family are.
+fn identified(mut record: Value, like: &str, number: usize) -> Value {
+    let id = format!("case-{number}");
+    let place = match like {
+        "alert" => "/SystemAlertId",
+        "elastic" => "/kibana.alert.uuid",
+        "activity" => "/eventDataId",
+        "assessment" | "compliance" => {
+            let own = format!("{}-{id}", record["id"].as_str().unwrap());
+            record["id"] = own.into();
+            return record;
+        }
+        _ if record.get("properties").is_none() => "/Id",
+        _ => "/properties/id",
+    };
+    put(&mut record, place, &id.into());
+    record
+}
+
+/// What the ledger has: notification id, and whether it became a message or the verdict in which it ended.
+fn ledger(bench: &Bench) -> BTreeSet<(String, String)> {
+    let store = rusqlite::Connection::open(&bench.store).unwrap();
+    let text = "SELECT lower(hex(n.id)), n.verdict FROM notification n LEFT JOIN message m ON m.id=n.message \
+        WHERE coalesce(m.kind,0)=0";
+    let mut rows = store.prepare(text).unwrap();
+    let verdict = |code: i64| match code {
+        0 => "message",
+        3 => "expired",
+        7 => "muted",
+        8 => "skipped",
+        9 => "shadow",
+        other => panic!("verdict {other}"),
+    };
+    let found = rows.query_map([], |row| Ok((row.get(0)?, verdict(row.get(1)?).to_owned()))).unwrap();
+    found.map(Result::unwrap).collect()
+}
+
+/// All rules of all galleries at once, and every record of theirs: what `explain` says of a file, and what the daemon makes of
+/// the same records from the broker, are the same notifications.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_is_explained_and_the_broker_give_the_same_notifications() {
+    let mut bench = Bench::new().await;
+    std::fs::create_dir(bench.path("rules.d")).unwrap();
+    fs::copy(folder().join("people.csv"), bench.path("people.csv")).unwrap();
+    let mut records = Vec::new();
+    for (name, workflow) in workflows() {
+        // The records are old: their times are what some rules look at.
+        let config = workflow.config.replace("[[rule]]\n", "[[rule]]\nmax_age = \"5000d\"\n");
+        fs::write(bench.path(&format!("rules.d/{name}.toml")), config).unwrap();
+        for case in &workflow.case {
+            records.push(identified(workflow.record(case), &workflow.like, records.len()));
+        }
+    }
+    bench.rules = AROUND[AROUND.find("[channel.chat]").unwrap()..AROUND.find("[people]").unwrap()].to_owned()
+        + "[list]\nsoc = [\"soc@example.com\"]\n";
+    bench.replace("\n[source.entra]", "include = [\"rules.d/*.toml\"]\n[source.entra]");
+    bench.replace("url = \"sqlite:", "ledger = \"6000d\"\nurl = \"sqlite:");
+    bench.replace("fallback = [\"soc@example.com\"]", "fallback = [\"soc@example.com\"]\ncsv = \"people.csv\"");
+    bench.start().await;
+    for record in &records {
+        bench.publish(record.to_string()).await;
+    }
+    bench.accepted_to(records.len()).await;
+    assert!(bench.stop().await.success());
+
+    let lines: Vec<String> = records.iter().map(Value::to_string).collect();
+    fs::write(bench.path("records.ndjson"), lines.join("\n")).unwrap();
+    let now = auditbell::clock::Clock::system().now().to_string();
+    let output =
+        bench.command(&["explain", "-o", "json", "--lines", "records.ndjson", "--now", &now]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let mut explained = BTreeSet::new();
+    for line in String::from_utf8(output.stdout).unwrap().lines() {
+        let line: Value = serde_json::from_str(line).unwrap();
+        let mut told = BTreeSet::new();
+        for one in line["notifications"].as_array().unwrap() {
+            let decision = one["decision"].as_str().unwrap();
+            let became = if ["send", "group"].contains(&decision) { "message" } else { decision };
+            told.insert((one["id"].as_str().unwrap().to_owned(), became.to_owned()));
+        }
+        // The store knows the same of it.
+        let history = line["history"].as_array().unwrap();
+        let known: BTreeSet<&str> = history.iter().map(|event| event["notification"].as_str().unwrap()).collect();
+        assert!(told.iter().all(|(id, _)| known.contains(&**id)), "{line}");
+        explained.extend(told);
+    }
+    assert!(explained.len() > 100, "{}", explained.len());
+    assert_eq!(explained, ledger(&bench));
 }
 
 /// A2, A3, A8, A9, A10, A14, A21, A23, A25 are among them, as decisions; `acceptance` has them as mails.

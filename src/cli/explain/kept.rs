@@ -93,17 +93,17 @@ impl Desk {
     /// One record of the store, with what became of it.
     fn told(&self, told: Told, search: &mut Search) -> io::Result<()> {
         search.found.insert(told.identity);
-        let explanation = match self.read(&told) {
-            Some(record) => Explanation { history: told.history, ..self.decide(record, told.kept.broker_time) },
-            None => Explanation {
-                record: Subject::Forgotten(told.kept.position, self.dialect(&told.kept.dialect), told.kept.at),
-                outcome: None,
-                rules: Vec::new(),
-                notifications: Vec::new(),
-                history: told.history,
-            },
+        if let Some(record) = self.read(&told) {
+            return self.record(record, told.kept.broker_time, &mut search.output);
+        }
+        let forgotten = Explanation {
+            record: Subject::Forgotten(told.kept.position, self.dialect(&told.kept.dialect), told.kept.at),
+            outcome: None,
+            rules: Vec::new(),
+            notifications: Vec::new(),
+            history: told.history,
         };
-        self.show(explanation, &mut search.output)
+        self.show(forgotten, &mut search.output)
     }
 
     /// Explains what the topics hold since `since`, `filter` finds, `wanted` wants, and was not shown. 75 if the brokers

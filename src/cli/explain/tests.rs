@@ -62,7 +62,12 @@ const CONDITIONS: &[&str] = &[
 
 const EACH: &[&str] =
     &["", "each = \"targets\"\n", "each = \"changes\"\n", "each = \"raw.properties.targetResources\"\n"];
-const ONCE_PER: &[&str] = &[""];
+const ONCE_PER: &[&str] = &[
+    "",
+    "once_per = [\"id\", \"revision\"]\n",
+    "once_per = [\"correlation_id\"]\n",
+    "once_per = [\"actor.upn\", \"result\"]\n",
+];
 const TO: &[&str] = &[
     "\"target\"",
     "\"actor\"",

@@ -1,6 +1,6 @@
 //! Owns what the ledger tells of a record or of a person: every notification, what was tried for it, and what came of it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, Result, Row, ToSql};
 use schemars::JsonSchema;
@@ -65,9 +65,15 @@ pub struct Names {
 }
 
 impl Store {
-    /// What became of the record of this identity, which happened at `at`; oldest first.
-    pub async fn history(&self, identity: Identity, at: Option<Timestamp>) -> Result<Vec<Event>, StoreError> {
-        self.read(move |conn| of_identity(conn, identity, at)).await
+    /// What became of the record of this identity, which happened at `at`, and of the notifications with these ids: a thing
+    /// is told once, so those of a later record of it may stand under an earlier one. Oldest first.
+    pub async fn history(
+        &self,
+        identity: Identity,
+        at: Option<Timestamp>,
+        ids: Vec<NotificationId>,
+    ) -> Result<Vec<Event>, StoreError> {
+        self.read(move |conn| of_identity(conn, identity, at, &ids)).await
     }
 
     /// The record that the notification `id`, or the first of the message with this key, is about.
@@ -118,25 +124,33 @@ fn told(conn: &Connection, row: i64) -> Result<Option<Told>> {
     let Some(identity) = sql::first::<[u8; 32]>(conn, key, &[&row])? else { return Ok(None) };
     let Some(kept) = outbox::kept(conn, "id=$1", row)?.into_iter().next() else { return Ok(None) };
     let (identity, at) = (Identity(identity), kept.at);
-    Ok(Some(Told { row, identity, history: of_identity(conn, identity, Some(at))?, kept }))
+    Ok(Some(Told { row, identity, history: of_identity(conn, identity, Some(at), &[])?, kept }))
 }
 
 /// An id begins with its record's day, or with 0 where the record does not tell it (`NotificationId`): two stretches of the
 /// ledger, instead of all of it.
-fn of_identity(conn: &Connection, identity: Identity, at: Option<Timestamp>) -> Result<Vec<Event>> {
-    let text = "SELECT n.id, n.at, n.verdict, n.reason, n.rule, coalesce(m.recipient,n.recipient), \
+fn of_identity(
+    conn: &Connection,
+    identity: Identity,
+    at: Option<Timestamp>,
+    ids: &[NotificationId],
+) -> Result<Vec<Event>> {
+    let columns = "SELECT n.id, n.at, n.verdict, n.reason, n.rule, coalesce(m.recipient,n.recipient), \
           m.id, m.key, m.channel, m.state, m.created_at, m.done_at, m.attempts, m.reply \
-        FROM notification n JOIN record r ON r.id=n.record LEFT JOIN message m ON m.id=n.message \
-        WHERE n.id>=$1 AND n.id<$2 AND r.key=$3";
+        FROM notification n JOIN record r ON r.id=n.record LEFT JOIN message m ON m.id=n.message";
     let days: BTreeSet<u32> = at.and_then(|at| u32::try_from(at.day()).ok()).into_iter().chain([0]).collect();
-    let mut found = Vec::new();
+    let mut found = BTreeMap::new();
     for day in days {
         let (from, to) = (prefix(day), prefix(day.saturating_add(1)));
         let params: [&dyn ToSql; 3] = [&from, &to, &identity.0];
-        found.extend(sql::rows(conn, text, &params, row)?);
+        let text = format!("{columns} WHERE n.id>=$1 AND n.id<$2 AND r.key=$3");
+        found.extend(sql::rows(conn, &text, &params, row)?);
+    }
+    for id in ids {
+        found.extend(sql::rows(conn, &format!("{columns} WHERE n.id=$1"), &[&id.0], row)?);
     }
     let mut history = Vec::with_capacity(found.len());
-    for (message, end) in found {
+    for (message, end) in found.into_values() {
         if let Some(message) = message {
             history.extend(outbox::tries(conn, message)?.into_iter().filter_map(|tried| before(&end, tried)));
         }
@@ -146,13 +160,14 @@ fn of_identity(conn: &Connection, identity: Identity, at: Option<Timestamp>) -> 
     Ok(history)
 }
 
-/// One notification as it stands, and the number of its message.
-fn row(row: &Row<'_>) -> Result<(Option<i64>, Event)> {
+/// One notification as it stands, with the number of its message.
+fn row(row: &Row<'_>) -> Result<([u8; 16], (Option<i64>, Event))> {
+    let id: [u8; 16] = row.get(0)?;
     let number: Option<i64> = row.get(6)?;
     let key = row.get::<_, Option<[u8; 16]>>(7)?.map(|key| NotificationId(key).to_string());
     let base = Event {
         time: row.get(1)?,
-        notification: NotificationId(row.get(0)?).to_string(),
+        notification: NotificationId(id).to_string(),
         verdict: verdict(row.get(2)?),
         reason: row.get(3)?,
         message: key,
@@ -162,7 +177,7 @@ fn row(row: &Row<'_>) -> Result<(Option<i64>, Event)> {
         channel: row.get(8)?,
         recipient: row.get(5)?,
     };
-    let Some(number) = number else { return Ok((None, base)) };
+    let Some(number) = number else { return Ok((id, (None, base))) };
     let state = State::from_code(row.get(9)?);
     let at = match row.get::<_, Option<Timestamp>>(11)? {
         Some(done) => done,
@@ -176,7 +191,7 @@ fn row(row: &Row<'_>) -> Result<(Option<i64>, Event)> {
         reply: row.get(13)?,
         ..base
     };
-    Ok((Some(number), end))
+    Ok((id, (Some(number), end)))
 }
 
 /// An attempt that is not the end itself, as an event of the same notification.
