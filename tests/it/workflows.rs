@@ -248,7 +248,7 @@ async fn a_file_that_is_explained_and_the_broker_give_the_same_notifications() {
     let mut records = Vec::new();
     for (name, workflow) in workflows() {
         // The records are old: their times are what some rules look at.
-        let config = workflow.config.replace("[[rule]]\n", "[[rule]]\nmax_age = \"5000d\"\n");
+        let config = workflow.config.replace("[[rule]]\n", "[[rule]]\nmax_age = \"3000d\"\n");
         fs::write(bench.path(&format!("rules.d/{name}.toml")), config).unwrap();
         for case in &workflow.case {
             records.push(identified(workflow.record(case), &workflow.like, records.len()));
@@ -257,7 +257,7 @@ async fn a_file_that_is_explained_and_the_broker_give_the_same_notifications() {
     bench.rules = AROUND[AROUND.find("[channel.chat]").unwrap()..AROUND.find("[people]").unwrap()].to_owned()
         + "[list]\nsoc = [\"soc@example.com\"]\n";
     bench.replace("\n[source.entra]", "include = [\"rules.d/*.toml\"]\n[source.entra]");
-    bench.replace("url = \"sqlite:", "ledger = \"6000d\"\nurl = \"sqlite:");
+    bench.replace("url = \"sqlite:", "ledger = \"3600d\"\nurl = \"sqlite:");
     bench.replace("fallback = [\"soc@example.com\"]", "fallback = [\"soc@example.com\"]\ncsv = \"people.csv\"");
     bench.start().await;
     for record in &records {
