@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use tempfile::TempDir;
 use toml::{Table, Value};
 
+use super::rule_test;
 use super::schema::{self, Form, Key, Need, Shape};
 use super::{Report, examine};
 use crate::channels::Settings;
@@ -150,7 +151,9 @@ fn the_example_shows_every_key_and_no_other() {
         expected(&prefix, keys, &mut known);
     }
     known.extend(mapped::parse::KEYS.iter().map(|key| (format!("dialect.doors.{key}"), Need::Optional)));
-    known.extend(parse::KEYS.iter().map(|key| (format!("rule.{key}"), Need::Optional)));
+    let of_rules = parse::KEYS.iter().filter(|key| **key != "test").map(|key| format!("rule.{key}"));
+    let of_tests = rule_test::KEYS.iter().map(|key| format!("rule.test.{key}"));
+    known.extend(of_rules.chain(of_tests).map(|path| (path, Need::Optional)));
     let known: BTreeSet<String> = known.into_keys().collect();
     let shown: BTreeSet<String> = shown().iter().flat_map(|line| keys_of(&line.section, &line.table)).collect();
     assert_eq!(shown, known);
@@ -203,8 +206,12 @@ fn the_example_loads_as_it_is_and_with_each_commented_line_in_force() {
         let key = |shown: &Shown| shown.table.keys().next().unwrap().trim_end_matches("_file").to_owned();
         let replaced = |number| {
             let other = shown.iter().find(|other| other.line == number && !other.commented);
-            // A lookup's rows stand in a file or here.
-            let one_of = |shown: &Shown| if key(shown) == "csv" { "rows".to_owned() } else { key(shown) };
+            // A lookup's rows stand in a file or here; a test has one record or several.
+            let one_of = |shown: &Shown| match key(shown).as_str() {
+                "csv" => "rows".to_owned(),
+                "record" => "records".to_owned(),
+                other => other.to_owned(),
+            };
             other.is_some_and(|other| other.section == line.section && one_of(other) == one_of(line))
         };
         let text: Vec<&str> = EXAMPLE

@@ -45,6 +45,8 @@ once_per = ["id", "revision"]
 [[route]]
 when = { severity = { at_least = "high" } }
 to = "list:soc"
+[[test]]
+name = "what others read"
 "#;
 
 const LEAST: &str = r#"
