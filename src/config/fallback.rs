@@ -1,5 +1,6 @@
 //! Owns who hears in a channel's place: `[channel.NAME] fallback` with its lists opened, or what stands for it.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::build::outside;
@@ -8,6 +9,7 @@ use super::reading::Reading;
 use super::tables::{Lists, expand};
 use super::values::{self, Addressee};
 use super::{ChannelSettings, Instead};
+use crate::channels::Settings;
 use crate::nearest::nearest;
 use crate::people;
 
@@ -21,6 +23,11 @@ pub(super) fn fill(
     let rooms = channel::rooms(reading);
     for channel in channels.iter_mut() {
         channel.fallback = of(reading, &channel.name, &rooms, lists, people);
+    }
+    for channel in dead_ends(channels) {
+        let message = "goes the way of the messages that it stands for: when that is down, nobody hears; name a second relay, \
+                       a room, or a channel with another relay";
+        reading.warn(&format!("channel.{channel}.fallback"), message);
     }
     for (channel, back) in circles(channels) {
         let message =
@@ -119,6 +126,20 @@ fn entry(reading: &mut Reading<'_>, path: &str, own: &str, text: &str, lists: &L
     };
     reading.fault(path, format!("names `{text}`, which is no channel: {remedy}"));
     None
+}
+
+/// Channels that have somebody to fall back to, but no other way to reach him: all go through one and the same relay.
+fn dead_ends(channels: &[ChannelSettings]) -> Vec<Arc<str>> {
+    let ways = |channel: &ChannelSettings| match &channel.settings {
+        Settings::Smtp(smtp) => smtp.relays.iter().map(|relay| (relay.host.clone(), relay.port)).collect(),
+        _ => vec![(channel.name.to_string(), 0)],
+    };
+    let only_one = |channel: &&ChannelSettings| {
+        let instead = |other: &&ChannelSettings| channel.fallback.iter().any(|instead| instead.channel == other.name);
+        let all: BTreeSet<_> = channels.iter().filter(instead).chain([*channel]).flat_map(ways).collect();
+        !channel.fallback.is_empty() && all.len() == 1
+    };
+    channels.iter().filter(only_one).map(|channel| channel.name.clone()).collect()
 }
 
 /// Channels whose fallback leads back to them, each with the last one on the way.

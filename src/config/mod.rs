@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::clock::Clock;
 use crate::lookup::Lookups;
 use crate::record::Dialects;
 use crate::rules::parse::Scope;
@@ -19,6 +20,7 @@ mod azure;
 mod build;
 mod channel;
 mod dialects;
+mod doubts;
 mod fallback;
 mod fault;
 mod files;
@@ -29,6 +31,7 @@ mod rule_test;
 mod ruleset;
 mod schema;
 mod tables;
+mod used;
 mod values;
 mod walk;
 
@@ -233,6 +236,7 @@ fn read(
         environment: variables,
         faults: Vec::new(),
         warnings: Vec::new(),
+        now: Clock::system().now(),
     };
     let state = variables.get("STATE_DIRECTORY").and_then(|paths| paths.split(':').next()).map(PathBuf::from);
     let config = build(&mut reading, state, hash, &files, (&rules, &dialects));
@@ -276,6 +280,7 @@ fn build(
     let scope = Scope {
         lists: lists.clone(),
         lookups: lookups.clone(),
+        broken: tables::broken(reading, &lookups, &windows),
         windows,
         policies,
         channels: channel::names(reading),
@@ -284,7 +289,8 @@ fn build(
         templates: templates_of_rules,
         templates_for_rooms: templates_for_rooms.unwrap_or_default(),
     };
-    let around = ruleset::Around { scope, people: people.as_ref(), store: store.as_ref() };
+    let around =
+        ruleset::Around { scope, people: people.as_ref(), store: store.as_ref(), templates: templates.as_deref() };
     let listed = ruleset::read(reading, files, rules, &around);
     let enabled = listed.iter().filter(|listed| listed.enabled).map(|listed| listed.rule.clone()).collect();
     Some(Config {

@@ -98,6 +98,20 @@ impl<'a> One<'a> {
         self.keys.get(key)?.get_ref().as_str()
     }
 
+    /// The tables of its routes.
+    pub fn routes(&self) -> impl Iterator<Item = &DeTable<'a>> {
+        let routes = self.keys.get("route").and_then(|routes| routes.get_ref().as_array());
+        routes.into_iter().flat_map(|routes| routes.iter()).filter_map(|route| route.get_ref().as_table())
+    }
+
+    /// A fault of the route at `place`.
+    pub fn route_fault(&self, place: usize, message: impl Into<String>) -> Fault {
+        let routes = self.keys.get("route").and_then(|routes| routes.get_ref().as_array());
+        let span = routes.and_then(|routes| routes.get(place)).map(Spanned::span).unwrap_or_default();
+        let key = format!("route[{place}]");
+        Fault::at(&self.place(&key, &span), self.key(&key), message)
+    }
+
     /// Whether it is on.
     pub fn enabled(&self) -> bool {
         self.keys.get("enabled").and_then(|value| value.get_ref().as_bool()).unwrap_or(true)

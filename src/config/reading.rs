@@ -8,6 +8,7 @@ use config::{Map, Value, ValueKind};
 use super::fault::{Fault, Places};
 use super::files;
 use super::layers::split;
+use crate::clock::Timestamp;
 use crate::secret::{Secret, Source};
 
 /// The layers laid over each other, and where everything in them came from.
@@ -20,6 +21,8 @@ pub(super) struct Reading<'a> {
     pub environment: &'a BTreeMap<String, String>,
     pub faults: Vec<Fault>,
     pub warnings: Vec<Fault>,
+    /// The time of reading, for what is off by now.
+    pub now: Timestamp,
 }
 
 impl Reading<'_> {

@@ -11,6 +11,14 @@ use crate::nearest::nearest;
 use crate::rules::window::{Days, Minute, Zone};
 use crate::rules::{ListEntry, Subject, Window, fold};
 
+/// The dotted names of the lookups and windows that are written and not there, for a fault.
+pub(super) fn broken(reading: &Reading<'_>, lookups: &Lookups, windows: &Windows) -> BTreeSet<String> {
+    let of_lookups = below(reading, "lookup").into_iter().filter(|name| lookups.get(name).is_none());
+    let of_windows = below(reading, "window").into_iter().filter(|name| !windows.contains_key(name.as_str()));
+    let of_lookups = of_lookups.map(|name| format!("lookup.{name}"));
+    of_lookups.chain(of_windows.map(|name| format!("window.{name}"))).collect()
+}
+
 /// `[list]` by name.
 pub(super) type Lists = BTreeMap<Arc<str>, Vec<ListEntry>>;
 

@@ -238,7 +238,7 @@ fn the_example_shows_the_limits_of_smtp_as_they_are() {
 
 #[test]
 fn the_examples_rules_watch_only_operations_that_were_seen() {
-    let report = load(&EXAMPLE, &[]);
+    let report = load(include_str!("../../config.example.toml"), &[]);
     assert_eq!(report.warnings, []);
     assert_eq!(report.config.unwrap().rules.iter().count(), 13);
 }

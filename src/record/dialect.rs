@@ -100,6 +100,18 @@ impl Dialect {
         matches!(self, Self::AuditbellDelivery)
     }
 
+    /// Whether its records can have users among their targets; those of recommendations and controls have resources alone.
+    #[must_use]
+    pub const fn may_have_user_targets(self) -> bool {
+        !matches!(self, Self::DefenderAssessment | Self::DefenderFinding | Self::DefenderCompliance)
+    }
+
+    /// Whether its records can say who did it; what is found out about somebody was done by nobody.
+    #[must_use]
+    pub const fn may_have_an_actor(self) -> bool {
+        matches!(self, Self::EntraAudit | Self::EntraSignIn | Self::AzureActivity | Self::Mapped(_))
+    }
+
     /// Whether its records say how a thing stands, and one thing is written again and again under one id.
     #[must_use]
     pub const fn is_of_things(self) -> bool {

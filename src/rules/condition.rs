@@ -154,6 +154,12 @@ impl Test {
         Self { subject, op, want, check }
     }
 
+    /// How it is decided.
+    #[must_use]
+    pub fn check(&self) -> &Check {
+        &self.check
+    }
+
     /// The values that would make it true, folded; `None` unless it is a plain comparison.
     pub fn equal(&self) -> Option<&[Box<str>]> {
         match &self.check {

@@ -1,6 +1,6 @@
 //! Owns reading one `[[rule]]` from its spanned TOML table: the rule, or every fault with its place and remedy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
@@ -51,6 +51,8 @@ pub struct Scope {
     pub lookups: Lookups,
     /// `[window.*]`.
     pub windows: BTreeMap<Arc<str>, Arc<Window>>,
+    /// Lookups and windows that are there with a fault: what names one is at fault too, and nothing more is said of it.
+    pub broken: BTreeSet<String>,
     /// `[policy.*]`.
     pub policies: BTreeMap<Arc<str>, Policy>,
     /// `[channel.*]`.

@@ -10,6 +10,7 @@ mod brake;
 mod canary;
 mod command_line;
 mod config;
+mod config_doubts;
 mod config_files;
 mod config_mutations;
 mod corpus;

@@ -194,6 +194,10 @@ impl Reader<'_, '_> {
             self.fault(span, path, "must be lookup.NAME.COLUMN".into());
             return None;
         };
+        if self.scope.broken.contains(&format!("lookup.{table}")) {
+            self.faulty = true;
+            return None;
+        }
         let Some(known) = lookups.get(table) else {
             self.unknown(span, path, "lookup", table, &lookups.iter().map(|known| &**known.name()).collect::<Vec<_>>());
             return None;

@@ -129,6 +129,10 @@ impl Reader<'_, '_> {
                 let networks = want.iter().map(|text| text.parse::<Network>()).collect::<Result<Vec<_>, _>>();
                 networks.map(|networks| (Op::Cidr, Wanted::Cidr(networks))).map_err(str::to_owned)
             }
+            "during" if want.iter().any(|name| self.scope.broken.contains(&format!("window.{name}"))) => {
+                self.faulty = true;
+                return None;
+            }
             "during" => self.windows(&want).map(|windows| (Op::During, Wanted::During(windows))),
             "in_list" => self.listed(&want).map(|values| (Op::InList, Wanted::Equal(values))),
             _ => {

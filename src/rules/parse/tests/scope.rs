@@ -48,6 +48,7 @@ pub(super) fn scope() -> Scope {
         ]),
         lookups: lookups(),
         windows: BTreeMap::from([("early".into(), self::early())]),
+        broken: BTreeSet::new(),
         policies: BTreeMap::from([
             ("personal".into(), Policy { group: Some(group), throttle: None }),
             ("plain".into(), Policy::default()),

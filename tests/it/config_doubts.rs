@@ -1,0 +1,229 @@
+//! What `check` doubts of a configuration that loads: each warning at its key, and none of what is meant.
+
+use std::collections::BTreeMap;
+
+use auditbell::config;
+
+use crate::config_files::directory;
+
+const BRAKE: &str = "[policy.p]\nthrottle = { max = 9, per = \"10m\", overflow = \"hold\" }\n";
+
+/// The warnings of a configuration without a fault, as `key: message`, but that its one relay is its only way.
+fn warnings(text: &str, files: &[(&str, &str)]) -> Vec<String> {
+    let (_directory, path) = directory("", &text, files);
+    let report = config::examine(&path, &BTreeMap::new());
+    assert_eq!(report.faults, [], "{text}");
+    let warnings = report.warnings.into_iter().map(|warning| format!("{}: {}", warning.key, warning.message));
+    warnings.filter(|warning| !warning.starts_with("channel.email.fallback: ")).collect()
+}
+
+/// A rule that is beyond doubt, with `change` in the place of the key it begins with.
+fn rule(change: &str) -> String {
+    let lines = [
+        "id = \"r\"",
+        "on = \"entra.audit\"",
+        "to = \"target\"",
+        "channels = \"email\"",
+        "template = \"password-reset\"",
+        "policy = \"p\"",
+    ];
+    let key = |line: &str| line.split(" = ").next().unwrap().to_owned();
+    let changed: Vec<String> = change.split('\n').take_while(|line| !line.starts_with('[')).map(key).collect();
+    let kept: String =
+        lines.iter().filter(|line| !changed.contains(&key(line))).map(|line| format!("{line}\n")).collect();
+    format!("{BRAKE}[[rule]]\n{kept}{change}\n")
+}
+
+#[test]
+fn a_rule_that_tells_nobody_or_not_as_meant_is_doubted() {
+    assert_eq!(warnings(&rule("mode = \"live\""), &[]), [""; 0], "a rule that is beyond doubt");
+    for (what, change, expected) in [
+        ("it is over", "expires = 2020-01-31", "rule.r.expires: has passed: the rule is off"),
+        ("it is in shadow", "mode = \"shadow\"", "rule.r.mode: is \"shadow\""),
+        (
+            "controls concern no user",
+            "on = \"defender.compliance\"",
+            "rule.r.to: can mail nobody: records of defender.compliance name no such person",
+        ),
+        (
+            "an alert was caused by nobody",
+            "on = [\"defender.alert\", \"entra.risk\"]\nto = \"actor.manager\"",
+            "rule.r.to: can mail nobody: records of defender.alert, entra.risk name no such person",
+        ),
+        ("everybody is excepted", "except = \"target\"", "rule.r.to: tells nobody: `except` names everybody"),
+        (
+            "nobody has seen the operation",
+            "when = { operation = \"Reset user pasword\" }",
+            "rule.r.when: `Reset user pasword` is no operation that anybody has seen",
+        ),
+        (
+            "a route after one with the same conditions",
+            "[[rule.route]]\nwhen = { result = \"failure\", by_self = true }\nseverity = \"low\"\n\n[[rule.route]]\n\
+             when = { by_self = true, result = \"failure\" }\nseverity = \"high\"",
+            "rule.r.route[1]: is never taken: route 1 has the same conditions",
+        ),
+    ] {
+        let found = warnings(&rule(change), &[]);
+        assert!(found.len() == 1 && found[0].starts_with(expected), "{what}: {found:#?}");
+    }
+    for (what, change) in [
+        ("it is not over", "expires = 2999-01-31"),
+        ("one of its dialects has users", "on = [\"defender.compliance\", \"entra.audit\"]"),
+        ("a list has somebody always", "on = \"defender.compliance\"\nto = \"soc@example.com\""),
+        (
+            "routes with other conditions",
+            "[[rule.route]]\nwhen = { result = \"failure\" }\n\n[[rule.route]]\nwhen = { result = \"success\" }",
+        ),
+    ] {
+        assert_eq!(warnings(&rule(change), &[]), [""; 0], "{what}");
+    }
+}
+
+#[test]
+fn what_nothing_uses_is_doubted_and_what_anything_uses_is_not() {
+    let tables = "[list]\nvips = [\"anything at all\"]\noncall = [{ to = \"gil@example.com\", during = \"early\" }]\n\
+                  [window.early]\nto = \"12:00\"\ntz = \"UTC\"\n[window.late]\nfrom = \"12:00\"\ntz = \"UTC\"\n\
+                  [lookup.owners]\nkey = \"subscription\"\nrows = [{ subscription = \"s\", mail = \"a@example.com\" }]\n\
+                  [policy.other]\ngroup = { by = \"id\", wait = \"1s\" }\n";
+    let unused = warnings(&format!("{tables}{}", rule("mode = \"live\"")), &[]);
+    let expected = [
+        "list.oncall: is used by no rule and by no fallback",
+        "list.vips: is used by no rule and by no fallback",
+        "lookup.owners: is used by no rule and by no template",
+        "policy.other: is used by no rule",
+        "window.late: is used by no rule and by no list",
+    ];
+    let mut sorted = unused;
+    sorted.sort();
+    assert_eq!(sorted, expected);
+    let all = "to = [\"list:oncall\", \"lookup:owners.mail\"]\n\
+               when = { actor.upn = { in_list = \"vips\" }, now = { during = \"late\" } }\n\
+               [[rule.route]]\nwhen = { result = \"failure\" }\npolicy = \"other\"\n[[rule.route]]\nmute = true";
+    let used = warnings(&format!("{tables}{}", rule(all)), &[]);
+    assert!(used.iter().all(|warning| warning.contains("has no brake")), "{used:#?}");
+    let by_a_template = "[templates]\ndir = \"t\"\n[lookup.owners]\nkey = \"subscription\"\nrows = [{ subscription = \"s\", mail = \"m\" }]\n";
+    let files = [("t/password-reset/text.hbs", "{{default lookup.owners.mail 'nobody'}}")];
+    assert_eq!(warnings(&format!("{by_a_template}{}", rule("mode = \"live\"")), &files), [""; 0]);
+}
+
+#[test]
+fn a_fallback_that_goes_through_the_same_relay_is_doubted() {
+    let fallback = |change: &dyn Fn(String) -> String| {
+        let (_directory, path) = directory("", &rule("mode = \"live\""), &[]);
+        let text = change(std::fs::read_to_string(&path).unwrap());
+        std::fs::write(&path, text).unwrap();
+        let report = config::examine(&path, &BTreeMap::new());
+        assert_eq!(report.faults, []);
+        report.warnings.iter().filter(|warning| warning.key == "channel.email.fallback").count()
+    };
+    let second = |relay: &str| {
+        format!(
+            "[channel.second]\ntype = \"smtp\"\nrelay = \"{relay}\"\nfrom = \"a@example.com\"\n[channel.email]\nfallback = [\"second\", \"soc@example.com\"]\n"
+        )
+    };
+    assert_eq!(fallback(&|text| text), 1, "people.fallback, by way of the channel itself");
+    assert_eq!(
+        fallback(&|text| text
+            .replace("[\"smtp+plain://127.0.0.1:2525\"]", "[\"smtps://a.example.com\", \"smtps://b.example.com\"]")),
+        0
+    );
+    let same = second("smtp+plain://127.0.0.1:2525");
+    assert_eq!(fallback(&|text| text.replace("[channel.email]\n", &same)), 1, "another channel, the same relay");
+    let other = second("smtps://b.example.com");
+    assert_eq!(fallback(&|text| text.replace("[channel.email]\n", &other)), 0, "another relay");
+}
+
+/// A14's neighbour: what is wrong with a lookup is said with its place, and not once more of the rule that names it.
+#[test]
+fn what_is_wrong_with_a_window_a_list_or_a_lookup_is_said_once_with_its_remedy() {
+    let uses = "to = \"lookup:owners.mail\"\nwhen = { now = { during = \"office\" } }";
+    for (what, tables, csv, expected) in [
+        (
+            "no file",
+            "csv = \"owners.csv\"\nkey = \"subscription\"",
+            None,
+            "lookup.owners.csv: `DIR/owners.csv` cannot be read",
+        ),
+        (
+            "no such key column",
+            "csv = \"owners.csv\"\nkey = \"subscription\"",
+            Some("sub,mail\n1,a@example.com\n"),
+            "lookup.owners.csv: `DIR/owners.csv`: no column `subscription`, which is its key; there are: sub, mail",
+        ),
+        (
+            "one key twice",
+            "csv = \"owners.csv\"\nkey = \"subscription\"",
+            Some("subscription,mail\n1,a@example.com\n2,b@example.com\n1,c@example.com\n"),
+            "lookup.owners.csv: `DIR/owners.csv`: line 4: has the same key as 2: ",
+        ),
+        (
+            "a row too many",
+            "csv = \"owners.csv\"\nkey = \"subscription\"\nmax_rows = 1",
+            Some("subscription,mail\n1,a@example.com\n2,b@example.com\n"),
+            "lookup.owners.csv: `DIR/owners.csv`: line 3: more than max_rows = 1 rows",
+        ),
+        ("neither file nor rows", "key = \"subscription\"", None, "lookup.owners: has no rows: add `csv = \"FILE\"`"),
+        (
+            "both",
+            "csv = \"owners.csv\"\nkey = \"subscription\"\nrows = [{ a = \"b\" }]",
+            Some("a\n"),
+            "lookup.owners.rows: is set and so is `csv`",
+        ),
+        (
+            "a key that is no field",
+            "key = \"sub\"\nrows = [{ sub = 1, mail = \"m\" }]",
+            None,
+            "lookup.owners.by: is missing: `sub` is no field",
+        ),
+        (
+            "looked up by a lookup",
+            "key = \"sub\"\nby = \"lookup.a.b\"\nrows = [{ sub = 1, mail = \"m\" }]",
+            None,
+            "lookup.owners.by: is no field",
+        ),
+        (
+            "a cell that is a list",
+            "key = \"id\"\nrows = [{ id = [1], mail = \"m\" }]",
+            None,
+            "lookup.owners.rows.id: must be text in quotes",
+        ),
+    ] {
+        let text = format!("[window.office]\ntz = \"UTC\"\nto = \"12:00\"\n[lookup.owners]\n{tables}\n{}", rule(uses));
+        let files: Vec<(&str, &str)> = csv.iter().map(|csv| ("owners.csv", *csv)).collect();
+        let (directory, path) = directory("", &text, &files);
+        let faults = config::examine(&path, &BTreeMap::new()).faults;
+        let found: Vec<String> = faults
+            .iter()
+            .map(|fault| format!("{}: {}", fault.key, fault.message))
+            .map(|fault| fault.replace(&directory.path().display().to_string(), "DIR"))
+            .collect();
+        assert!(found.len() == 1 && found[0].starts_with(expected), "{what}: {found:#?}");
+        assert!(faults[0].line.is_some_and(|line| line > 19), "{what}: {:?}", faults[0]);
+    }
+    for (what, tables, expected) in [
+        ("an unknown day", "[window.w]\ndays = \"mon-fry\"\ntz = \"UTC\"", "window.w.days: must be days of mon, tue"),
+        ("an unknown zone", "[window.w]\ntz = \"Berlin\"", "window.w.tz: must be a time zone that this system knows"),
+        (
+            "no time",
+            "[window.w]\nfrom = \"12:00\"\nto = \"12:00\"\ntz = \"UTC\"",
+            "window.w.to: begins and ends at one minute",
+        ),
+        ("no zone", "[window.w]\nto = \"12:00\"", "window.w.tz: is missing: add `tz = …`"),
+        (
+            "an entry of an unknown window",
+            "[list]\na = [{ to = \"x\", during = \"ofice\" }]\n[window.office]\ntz = \"UTC\"\nto = \"01:00\"",
+            "list.a: names the window `ofice`, which does not exist: did you mean `office`?",
+        ),
+        (
+            "an entry of nobody",
+            "[list]\na = [{ during = \"w\" }]\n[window.w]\ntz = \"UTC\"\nto = \"01:00\"",
+            "list.a.to: is missing: add `to = …`",
+        ),
+        ("an unknown key of an entry", "[list]\na = [{ to = \"x\", when = \"w\" }]", "list.a.when: unknown key"),
+    ] {
+        let (_directory, path) = directory("", &format!("{tables}\n{}", rule("mode = \"live\"")), &[]);
+        let faults = config::examine(&path, &BTreeMap::new()).faults;
+        let found: Vec<String> = faults.iter().map(|fault| format!("{}: {}", fault.key, fault.message)).collect();
+        assert!(found.first().is_some_and(|first| first.starts_with(expected)), "{what}: {found:#?}");
+    }
+}
