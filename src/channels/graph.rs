@@ -16,9 +16,9 @@ use serde::Deserialize;
 use url::Url;
 
 use super::breaker::Failure::{Lasting, Passing};
+use super::outcome::Outcome;
 use super::past::Past;
 use super::ration::Rate;
-use super::smtp::verdict::Outcome;
 use super::token::{self, Service, Token, Tokens};
 use super::web::failure::{Failure, Way};
 use super::web::{self, Answer, Client, Endpoint, Judged, Request};
@@ -231,10 +231,5 @@ impl Channel for GraphMail {
             token.map_err(|refused| anyhow::Error::msg(refused.message))?;
             self.endpoint.client.probe(&self.url).await
         })
-    }
-
-    /// Connections are dropped with the channel; HTTP has no goodbye.
-    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(async {})
     }
 }

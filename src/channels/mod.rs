@@ -3,6 +3,7 @@
 
 pub mod breaker;
 pub mod graph;
+pub mod outcome;
 pub mod past;
 pub mod ration;
 pub mod resolve;
@@ -155,8 +156,11 @@ pub trait Channel: Send + Sync + 'static {
     /// Goes as far as can be gone without sending anything, for `check --connect`. The error is one line for the operator
     /// and holds no secret.
     fn probe(&self) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send + '_>>;
-    /// Says goodbye and closes idle connections; bounded by a second or two.
-    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>>;
+    /// Says goodbye and closes idle connections; bounded by a second or two. HTTP has no goodbye: its connections go with the
+    /// channel.
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        Box::pin(async {})
+    }
 }
 
 /// Uniform in 0..1; without the system's randomness the middle.

@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use super::Gate;
 use crate::clock::Timestamp;
 
 /// A span is counted in so many slices. What went in a slice counts until the whole slice is out of the span, so the real
@@ -53,6 +54,19 @@ impl Ration {
     /// How many may go now; `None`: there is no limit.
     pub fn left(&mut self, urgent: bool, now: Timestamp) -> Option<u32> {
         self.0.iter_mut().map(|bucket| bucket.left(urgent, now)).min()
+    }
+
+    /// What is worth claiming by a way that would let through what `way` says. The ration first: while it is used up the best
+    /// way is of no use.
+    pub fn gate(&mut self, urgent: bool, now: Timestamp, way: impl FnOnce() -> Gate) -> Gate {
+        let left = self.left(urgent, now);
+        if left == Some(0) {
+            return Gate::Shut { until: self.free_at(urgent, now), why: "rate" };
+        }
+        match (way(), left) {
+            (Gate::Open, Some(left)) => Gate::Few(usize::try_from(left).unwrap_or(usize::MAX)),
+            (gate, _) => gate,
+        }
     }
 
     /// When at least one may go.

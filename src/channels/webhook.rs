@@ -14,9 +14,9 @@ use sha2::Sha256;
 use url::Url;
 
 use super::breaker::Failure::{Lasting, Passing};
+use super::outcome::Outcome;
 use super::past::Past;
 use super::ration::Rate;
-use super::smtp::verdict::Outcome;
 use super::web::failure::Way;
 use super::web::{self, Client, Endpoint, Judged, Leave, Request};
 use super::{Attempt, Channel, Gate, Outgoing};
@@ -278,10 +278,5 @@ impl Channel for Webhook {
             let target = self.settings.read().map_err(|(key, what)| anyhow::anyhow!("{key} {what}"))?;
             self.endpoint.client.probe(&target.url).await
         })
-    }
-
-    /// Connections are dropped with the channel; HTTP has no goodbye.
-    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-        Box::pin(async {})
     }
 }

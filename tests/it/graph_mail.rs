@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use auditbell::channels::graph::{GraphMail, Settings, judge};
-use auditbell::channels::smtp::verdict::Outcome;
+use auditbell::channels::outcome::Outcome;
 use auditbell::channels::web::Limits;
 use auditbell::channels::{Channel, Gate, Outgoing, Permission, Verdict};
 use base64::Engine;

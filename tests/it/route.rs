@@ -51,6 +51,31 @@ async fn a_message_goes_by_the_next_relay_when_the_first_cannot_be_reached() {
     assert_eq!(client.channel.broken(), None, "one way out works");
 }
 
+/// T34, T37: what a relay announces that it cannot take is not final while another may take it.
+#[tokio::test]
+async fn a_mail_that_one_relay_cannot_take_goes_by_the_next_that_can_or_waits_for_it() {
+    let small = || Options { capabilities: vec!["SIZE 20"], ..Options::default() };
+    let (first, second) = (Relay::start_with(small()).await, Relay::start().await);
+    let small_first = settings(&first).relays[0].clone();
+    let client = Client::new(over(small_first.clone(), &second));
+    assert!(is_sent(&client.send("m1").await));
+    assert_eq!((first.count("MAIL"), second.accepted().len()), (0, 1));
+
+    let client = Client::new(Settings { relays: vec![small_first.clone(), nowhere()], ..settings(&first) });
+    let attempt = client.send("m2").await;
+    assert_eq!(
+        (held(&attempt), until(&attempt).since(NOW).as_secs()),
+        ("connect", 1),
+        "until the second is tried again"
+    );
+    let attempt = client.send("m2").await;
+    assert_eq!((held(&attempt), until(&attempt).since(NOW).as_secs()), ("connect", 1), "also while it is left alone");
+
+    let third = Relay::start_with(small()).await;
+    let attempt = Client::new(over(small_first, &third)).send("m3").await;
+    assert_eq!(attempt.verdict, Verdict::Never { reason: "too-big" }, "none can");
+}
+
 /// T37, the way back.
 #[tokio::test]
 async fn the_first_relay_is_used_again_when_it_works_again() {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auditbell::channels::breaker::Failure as Trouble;
-use auditbell::channels::smtp::verdict::Outcome;
+use auditbell::channels::outcome::Outcome;
 use auditbell::channels::web::failure::{Failure, Fault, Way};
 use auditbell::channels::web::guard::Guard;
 use auditbell::channels::web::{Client, Limits, MAX_KEPT, MAX_READ, Request, Settings};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use auditbell::channels::smtp::verdict::Outcome;
+use auditbell::channels::outcome::Outcome;
 use auditbell::channels::web::{Limits, Settings as Reach};
 use auditbell::channels::webhook::{Settings, Webhook, judge, keys};
 use auditbell::channels::{Channel, Gate, Permission, Verdict};

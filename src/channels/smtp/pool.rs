@@ -9,9 +9,10 @@ use tokio::time::{Instant, timeout};
 
 use super::body;
 use super::session::{At, Ending, Mail};
-use super::verdict::{End, Event, Outcome, Phase};
+use super::verdict::{End, Event, Phase};
 use super::way::{NoSession, Way};
 use crate::channels::breaker::Pass;
+use crate::channels::outcome::Outcome;
 use crate::channels::ration::Ration;
 use crate::channels::{Attempt, Gate, MAX_UNSETTLED, Outgoing, Permission, UNSETTLED_PAUSE, UNSETTLED_WAIT, Verdict};
 use crate::clock::Timestamp;
@@ -53,29 +54,9 @@ impl Pool {
         waiting.div_ceil(WAIT_PER_CONNECTION).max(open).clamp(1, allowance)
     }
 
-    /// The ration first: while it is used up the best relay is of no use.
+    /// Whether an attempt has a chance.
     pub(super) fn gate(&self, urgent: bool, now: Timestamp) -> Gate {
-        let left = {
-            let mut ration = self.ration();
-            match ration.left(urgent, now) {
-                Some(0) => return Gate::Shut { until: ration.free_at(urgent, now), why: "rate" },
-                left => left,
-            }
-        };
-        match (self.ways_gate(now), left) {
-            (Gate::Open, Some(left)) => Gate::Few(usize::try_from(left).unwrap_or(usize::MAX)),
-            (gate, _) => gate,
-        }
-    }
-
-    /// Open if one relay is, else a probe if one is due, else shut until the first of them may be tried.
-    fn ways_gate(&self, now: Timestamp) -> Gate {
-        let order = |gate: &Gate| match gate {
-            Gate::Open | Gate::Few(_) => (0, now),
-            Gate::Probe => (1, now),
-            Gate::Shut { until, .. } => (2, *until),
-        };
-        self.ways.iter().map(|way| way.gate(now)).min_by_key(order).unwrap_or(Gate::Open)
+        self.ration().gate(urgent, now, || gate_of(&self.ways, now))
     }
 
     /// Why no relay works.
@@ -123,8 +104,8 @@ impl Pool {
         }
     }
 
-    /// By the first relay that can be reached. One that cannot has heard nothing of the message, so the next one may: this
-    /// is still one attempt.
+    /// By the first relay that can be reached and announces what the mail needs. Any other has heard nothing of the mail, so
+    /// the next one may: this is still one attempt. While one that might take it cannot be reached, the mail waits for it.
     async fn send(&self, mail: &Mail<'_>, outgoing: &Outgoing, now: Timestamp) -> Attempt {
         let began = Instant::now();
         let at = || now.plus(began.elapsed());
@@ -133,17 +114,23 @@ impl Pool {
             let reply = "eight deliveries of each connection are not on disk yet";
             return hold(at().plus(UNSETTLED_PAUSE), "unsettled", reply);
         };
-        let mut unreached = None;
+        let (mut unreached, mut unfit) = (None, None);
+        let mut left = Vec::new();
         for (index, way) in self.ways.iter().enumerate() {
-            let Some(pass) = way.enter(at()) else { continue };
+            let Some(pass) = way.enter(at()) else {
+                left.push(way.clone());
+                continue;
+            };
             self.in_use.store(index, Ordering::Relaxed);
             match self.send_by(way, pass, mail, outgoing, &at).await {
                 Ok(attempt) => {
                     let sent = matches!(attempt.verdict, Verdict::Sent { .. });
                     return Attempt { receipt: sent.then_some(receipt), ..attempt };
                 }
-                Err(NoSession::Void) => {}
-                Err(NoSession::Failed(end)) => {
+                Err(NotSent::Unfit(reason)) => unfit = unfit.or(Some(reason)),
+                Err(NotSent::NoSession(NoSession::Void)) => left.push(way.clone()),
+                Err(NotSent::NoSession(NoSession::Failed(end))) => {
+                    left.push(way.clone());
                     if end.is_refused_login() {
                         self.ways
                             .iter()
@@ -154,7 +141,10 @@ impl Pool {
                 }
             }
         }
-        let (until, why) = match self.ways_gate(at()) {
+        if let (Some(reason), []) = (unfit, left.as_slice()) {
+            return never(reason, "no relay announces what this message needs");
+        }
+        let (until, why) = match gate_of(&left, at()) {
             Gate::Shut { until, why } => (until, why),
             _ => (at(), unreached.as_ref().map_or("closing", |end| end.phase.name())),
         };
@@ -172,12 +162,16 @@ impl Pool {
         mail: &Mail<'_>,
         outgoing: &Outgoing,
         at: At<'_>,
-    ) -> Result<Attempt, NoSession> {
+    ) -> Result<Attempt, NotSent> {
         // Every holder of a slot is bound by the deadlines of its phases, so the wait is bounded too.
         let Ok(slot) = self.slots.clone().acquire_owned().await else {
             return Ok(withdrawn(Permission::Stopping, at()));
         };
         let (mut session, reused) = way.session(pass, at).await?;
+        if let Err(reason) = session.takes(mail) {
+            way.put_back(session, &self.slots, slot);
+            return Err(NotSent::Unfit(reason));
+        }
         if let Err(until) = self.ration().take(outgoing.urgent, at()) {
             way.put_back(session, &self.slots, slot);
             return Ok(hold(until, "rate", "the ration is used up"));
@@ -186,6 +180,10 @@ impl Pool {
         if reused && had_gone(&ending) {
             // The relay had closed the idle connection and we could not know: nothing of this message was heard.
             session = way.open(pass, at).await?;
+            if let Err(reason) = session.takes(mail) {
+                way.put_back(session, &self.slots, slot);
+                return Err(NotSent::Unfit(reason));
+            }
             ending = session.deliver(mail, &outgoing.permission).await;
         }
         way.put_back(session, &self.slots, slot);
@@ -194,23 +192,17 @@ impl Pool {
                 let outcome = way.judge(pass, &end, Some(mail.to), at());
                 self.attempt_of(&end, outcome, at())
             }
-            Ending::Unfit(reason) => never(reason, "the relay does not announce what this message needs"),
             Ending::Withdrawn(permission) => withdrawn(permission, at()),
         })
     }
 
     fn attempt_of(&self, end: &End, outcome: Outcome, now: Timestamp) -> Attempt {
-        let verdict = match outcome {
-            Outcome::Sent => Verdict::Sent { reference: end.queue_id() },
-            Outcome::Later => Verdict::Later,
-            Outcome::Never(reason) => Verdict::Never { reason },
-            Outcome::Ambiguous => Verdict::Ambiguous,
-            // Until this relay may be tried again, or at once if there is another.
-            Outcome::Hold(why) => match self.ways_gate(now) {
-                Gate::Shut { until, .. } => Verdict::Hold { until, why },
-                Gate::Open | Gate::Few(_) | Gate::Probe => Verdict::Hold { until: now, why },
-            },
+        // Until this relay may be tried again, or at once if there is another.
+        let until = match gate_of(&self.ways, now) {
+            Gate::Shut { until, .. } => until,
+            Gate::Open | Gate::Few(_) | Gate::Probe => now,
         };
+        let verdict = outcome.verdict(end.queue_id(), until);
         Attempt { verdict, code: end.code(), reply: end.to_string(), receipt: None }
     }
 
@@ -223,6 +215,29 @@ impl Pool {
     fn ration(&self) -> MutexGuard<'_, Ration> {
         self.ration.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Why a relay has heard nothing of a mail.
+enum NotSent {
+    NoSession(NoSession),
+    /// It announced that it cannot take this: the reason of a `Never`.
+    Unfit(&'static str),
+}
+
+impl From<NoSession> for NotSent {
+    fn from(none: NoSession) -> Self {
+        Self::NoSession(none)
+    }
+}
+
+/// Open if one of `ways` is, else a probe if one is due, else shut until the first of them may be tried.
+fn gate_of(ways: &[Arc<Way>], now: Timestamp) -> Gate {
+    let order = |gate: &Gate| match gate {
+        Gate::Open | Gate::Few(_) => (0, now),
+        Gate::Probe => (1, now),
+        Gate::Shut { until, .. } => (2, *until),
+    };
+    ways.iter().map(|way| way.gate(now)).min_by_key(order).unwrap_or(Gate::Open)
 }
 
 /// Whether a transaction failed because the connection had ended before it began.

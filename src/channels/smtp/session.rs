@@ -57,8 +57,6 @@ pub(super) struct Mail<'a> {
 pub(super) enum Ending {
     /// It took place.
     Judged(End),
-    /// The relay announced that it cannot take this: the reason of a `Never`.
-    Unfit(&'static str),
     /// We may not deliver any more.
     Withdrawn(Permission),
 }
@@ -99,16 +97,17 @@ impl Session {
         self.wire.is_silent().await
     }
 
-    /// One transaction.
-    pub(super) async fn deliver(&mut self, mail: &Mail<'_>, permission: &watch::Receiver<Permission>) -> Ending {
-        let limit = self.capabilities.size();
-        if limit.is_some_and(|limit| limit < mail.size) {
-            return Ending::Unfit("too-big");
+    /// Whether the relay announced that it can take `mail`; else the reason of a `Never`.
+    pub(super) fn takes(&self, mail: &Mail<'_>) -> Result<(), &'static str> {
+        if self.capabilities.size().is_some_and(|limit| limit < mail.size) {
+            return Err("too-big");
         }
         let international = self.capabilities.announce("SMTPUTF8") && self.capabilities.announce("8BITMIME");
-        if !mail.to.is_ascii() && !international {
-            return Ending::Unfit("no-smtputf8");
-        }
+        if mail.to.is_ascii() || international { Ok(()) } else { Err("no-smtputf8") }
+    }
+
+    /// One transaction, with a mail that the relay [takes](Self::takes).
+    pub(super) async fn deliver(&mut self, mail: &Mail<'_>, permission: &watch::Receiver<Permission>) -> Ending {
         self.usable = false;
         self.transactions += 1;
         let written_by = Instant::now() + self.route.settings.timeouts.until_written();

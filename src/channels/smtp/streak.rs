@@ -1,7 +1,8 @@
 //! Owns the one judgement that a single reply does not allow: a refusal that is the same for many recipients in a row, none
 //! accepted in between, says nothing of any of them. Pure.
 
-use super::verdict::{End, Outcome, Refusal, Scope};
+use super::verdict::{End, Refusal, Scope};
+use crate::channels::outcome::Outcome;
 
 /// So many different recipients make it the route's.
 const RECIPIENTS: usize = 10;

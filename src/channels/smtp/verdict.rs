@@ -4,6 +4,7 @@
 use std::fmt;
 
 use super::reply::{Enhanced, Reply, Unparsable, printable};
+use crate::channels::outcome::Outcome;
 
 /// How far a session had come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,21 +70,6 @@ pub(super) type Refusal = (Phase, u16, Option<Enhanced>);
 
 /// What is said of a login that is not repeated yet.
 pub(super) const RESTING: &str = "the login was refused less than half a minute ago";
-
-/// The verdict without its times and texts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// 250 after the final dot, nothing else.
-    Sent,
-    /// Not now; costs an attempt.
-    Later,
-    /// Not ever, with the reason.
-    Never(&'static str),
-    /// The dot was fully written and no reply says what became of it.
-    Ambiguous,
-    /// Not the message's fault, with the reason; costs nothing.
-    Hold(&'static str),
-}
 
 /// Whom an outcome concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

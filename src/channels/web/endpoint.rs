@@ -9,8 +9,8 @@ use tokio::time::{Instant, timeout};
 use super::failure::{Failure, Way};
 use super::{Answer, Client};
 use crate::channels::breaker::{Breaker, Failure as Trouble, Pass, Shut};
+use crate::channels::outcome::Outcome;
 use crate::channels::ration::{Rate, Ration};
-use crate::channels::smtp::verdict::Outcome;
 use crate::channels::{Attempt, Gate, MAX_UNSETTLED, UNSETTLED_PAUSE, UNSETTLED_WAIT, Verdict, jitter};
 use crate::clock::Timestamp;
 
@@ -92,19 +92,9 @@ impl Endpoint {
         self.ration = ration;
     }
 
-    /// The ration first: while it is used up the endpoint is of no use.
+    /// Whether an attempt has a chance.
     pub fn gate(&self, urgent: bool, now: Timestamp) -> Gate {
-        let left = {
-            let mut ration = self.ration();
-            match ration.left(urgent, now) {
-                Some(0) => return Gate::Shut { until: ration.free_at(urgent, now), why: "rate" },
-                left => left,
-            }
-        };
-        match (self.breaker().gate(now), left) {
-            (Gate::Open, Some(left)) => Gate::Few(usize::try_from(left).unwrap_or(usize::MAX)),
-            (gate, _) => gate,
-        }
+        self.ration().gate(urgent, now, || self.breaker().gate(now))
     }
 
     /// Why nothing can be sent until somebody or something mends the endpoint.
@@ -162,13 +152,7 @@ impl Endpoint {
             Gate::Open | Gate::Few(_) | Gate::Probe => asked,
         };
         drop(breaker);
-        let verdict = match judged.outcome {
-            Outcome::Sent => Verdict::Sent { reference: None },
-            Outcome::Later => Verdict::Later,
-            Outcome::Never(reason) => Verdict::Never { reason },
-            Outcome::Ambiguous => Verdict::Ambiguous,
-            Outcome::Hold(why) => Verdict::Hold { until: held, why },
-        };
+        let verdict = judged.outcome.verdict(None, held);
         let receipt = (judged.outcome == Outcome::Sent).then_some(receipt);
         Attempt { verdict, code: judged.code, reply: judged.reply, receipt }
     }

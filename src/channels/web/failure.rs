@@ -7,7 +7,7 @@ use std::fmt;
 use super::names::Refused;
 use crate::channels::Permission;
 use crate::channels::breaker::Failure as Trouble;
-use crate::channels::smtp::verdict::Outcome;
+use crate::channels::outcome::Outcome;
 
 /// What kept a request from being answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
