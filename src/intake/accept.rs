@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::positions::BAD_LIMIT;
 use super::read::{Basis, Tally};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::shutdown::Shutdown;
 use crate::source::{Command, Commands};
 use crate::store::{AcceptError, Accepted, Batch, Fence, Store, StoreError, Trip};
@@ -59,9 +59,10 @@ impl Accepter {
         let mut tries = 0;
         let outcome = loop {
             crash::at("before_accept");
-            let error = match self.store.accept(batch.clone(), self.clock.now()).await {
+            let at = self.clock.now();
+            let error = match self.store.accept(batch.clone(), at).await {
                 Ok(accepted) => {
-                    self.count(&batch, &tallies, &basis, accepted);
+                    self.count(&batch, &tallies, &basis, accepted, at);
                     break Outcome::Accepted { fences: batch.fences };
                 }
                 Err(AcceptError::Fenced { topic, partition, .. }) => {
@@ -118,9 +119,9 @@ impl Accepter {
         outcome
     }
 
-    /// Counts what is now in the store, and wakes the channels that have work.
+    /// Counts what is in the store since `at`, and wakes the channels that have work.
     #[expect(clippy::cast_precision_loss, reason = "a time in seconds is exact enough in f64")]
-    fn count(&self, batch: &Batch, tallies: &[Tally], basis: &Basis, accepted: Accepted) {
+    fn count(&self, batch: &Batch, tallies: &[Tally], basis: &Basis, accepted: Accepted, at: Timestamp) {
         let source = &self.source;
         let now = self.clock.now();
         metrics::envelopes(source.clone()).increment(tallies.len() as u64);
@@ -133,7 +134,7 @@ impl Accepter {
             }
             for rule in &tally.matches {
                 metrics::rule_matches(rule.clone()).increment(1);
-                metrics::rule_last_match(rule.clone()).set(now.as_millis() as f64 / 1_000.0);
+                metrics::rule_last_match(rule.clone()).set(at.as_millis() as f64 / 1_000.0);
             }
         }
         for record in &batch.records {

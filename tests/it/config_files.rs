@@ -45,7 +45,7 @@ fn rule(id: &str) -> String {
 #[test]
 fn every_pack_loads_with_one_mail_channel_and_a_list_of_the_security_team() {
     for pack in packs::ALL {
-        let list = "[list]\nsoc = [\"soc@example.com\"]\n";
+        let list = "[list]\nsoc = [\"soc@example.com\"]\nbreak-glass = [\"break-glass@example.com\"]\n";
         let (_directory, path) = directory(&format!("\"pack:{}\"", pack.name), list, &[]);
         let report = examine(&path);
         assert_eq!(report.faults, [], "{}", pack.name);

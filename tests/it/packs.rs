@@ -1,0 +1,111 @@
+//! The packs: what they say of themselves holds in the configuration of a company that is not ours, and one human act is one mail.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+const CONFIG: &str = r#"
+include = ["pack:entra-user-safety", "pack:entra-admin", "pack:defender-alerts"]
+
+[source.entra]
+brokers = "localhost:9092"
+topics = ["insights-logs-auditlogs"]
+
+[store]
+url = "sqlite:auditbell.db"
+
+[channel.email]
+type = "smtp"
+relay = ["smtps://smtp.contoso.com:465"]
+from = "Security <security@contoso.com>"
+
+[people]
+allow_domains = ["contoso.com"]
+fallback = "list:soc"
+
+[brand]
+name = "Contoso"
+security_contact = "security@contoso.com"
+
+[list]
+soc = ["soc@contoso.com", "night@contoso.com"]
+break-glass = ["break-glass@example.com"]
+"#;
+
+fn auditbell(arguments: &[&str], config: &Path) -> (i32, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_auditbell")).args(arguments).arg("-c").arg(config).output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code().unwrap(), text(output.stdout) + &text(output.stderr))
+}
+
+fn written(config: &str) -> (TempDir, PathBuf) {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("auditbell.toml");
+    fs::write(&path, config).unwrap();
+    (directory, path)
+}
+
+#[test]
+fn what_the_packs_say_of_themselves_holds_in_another_companys_configuration() {
+    let (_directory, config) = written(CONFIG);
+    let (code, said) = auditbell(&["test", "-o", "json"], &config);
+    let runs: Vec<Value> = said.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let failed: Vec<&Value> = runs.iter().filter(|run| run["outcome"] != "passed").collect();
+    assert_eq!((code, failed), (0, vec![]));
+    assert!(runs.len() >= 69, "{}", runs.len());
+}
+
+#[test]
+fn every_record_of_a_pack_is_in_some_test() {
+    for pack in auditbell::packs::ALL {
+        for (fixture, _) in pack.fixtures {
+            assert!(pack.rules.contains(&format!("\"{fixture}\"")), "pack {}: no test uses {fixture}", pack.name);
+        }
+    }
+    // Every file of the folder is in the program.
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/packs");
+    let files = |name: &str| fs::read_dir(folder.join(name).join("fixtures")).unwrap().count();
+    for pack in auditbell::packs::ALL {
+        assert_eq!(pack.fixtures.len(), files(pack.name), "{}", pack.name);
+    }
+}
+
+/// The acts of which Entra writes several records, and whom each is told.
+const ACTS: &[(&str, &str)] = &[
+    ("reset-by-admin.json", "alice@example.com"),
+    ("reset-by-self.json", "alice@example.com"),
+    ("change.json", "alice@example.com"),
+    ("method-registered.json", "alice@example.com"),
+    ("temporary-access-pass.json", "alice@example.com"),
+    ("method-updated.json", "alice@example.com"),
+    ("mfa-disabled.json", "alice@example.com"),
+    ("fraud.json", "alice@example.com"),
+    ("account-disabled.json", "bob@example.com"),
+];
+
+/// All rules of the pack together, not one at a time as `test` has it: whatever they tell of one act shares one group.
+#[test]
+fn one_human_act_is_one_mail_by_one_name() {
+    let only = CONFIG.replace(", \"pack:entra-admin\", \"pack:defender-alerts\"", "").replace("contoso", "example");
+    let (_directory, config) = written(&only);
+    let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/packs/entra-user-safety/fixtures");
+    for (act, who) in ACTS {
+        let (code, said) = auditbell(&["explain", "-o", "json", fixtures.join(act).to_str().unwrap()], &config);
+        assert_eq!(code, 0, "{act}: {said}");
+        let mut groups = BTreeSet::new();
+        for line in said.lines() {
+            let explained: Value = serde_json::from_str(line).unwrap();
+            for told in explained["notifications"].as_array().unwrap() {
+                assert_eq!(told["decision"], "group", "{act}: {told}");
+                assert_eq!(told["recipient"]["upn"], *who, "{act}: {told}");
+                let correlation = explained["record"]["correlation_id"].as_str().unwrap().to_owned();
+                groups.insert((correlation, told["channel"].to_string(), told["recipient"]["id"].to_string()));
+            }
+        }
+        assert_eq!(groups.len(), 1, "{act}: {groups:?}");
+    }
+}
