@@ -1,6 +1,7 @@
 //! Owns reading `[[rule.test]]`: what a rule's author says that the rule does. The daemon reads them with the rest and runs
 //! none; `auditbell test` does.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,14 +12,15 @@ use toml::de::{DeTable, DeValue};
 
 use super::fault::Place;
 use crate::nearest::nearest;
+use crate::rules::Rule;
 
 /// The keys of `[[rule.test]]`.
-pub const KEYS: &[&str] = &["name", "record", "records", "expect", "because"];
+pub const KEYS: &[&str] = &["name", "record", "records", "lists", "expect", "because"];
 /// The keys of an entry of `expect`.
 pub const EXPECT_KEYS: &[&str] = &["to", "channel", "subject", "template", "severity", "contains", "not_contains"];
 
 /// One `[[rule.test]]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct RuleTest {
     /// A sentence.
     pub name: Arc<str>,
@@ -26,6 +28,10 @@ pub struct RuleTest {
     pub place: Place,
     /// Kafka messages, in the order in which they come.
     pub messages: Vec<Given>,
+    /// Lists in the place of those of the configuration that have the same names.
+    pub lists: BTreeMap<Arc<str>, Vec<Arc<str>>>,
+    /// With `lists`: the rule as it is with them.
+    pub rule: Option<Rule>,
     /// Every message that the rule takes part in, and no other. Empty: it tells nobody.
     pub expect: Vec<Expected>,
     /// With an empty `expect`: the key of a leaf that fails, or the reason of a verdict.
@@ -111,6 +117,7 @@ impl Reader<'_, '_> {
             self.fault(self.span.clone(), "name", "is missing: say in a sentence what the rule does here");
         }
         let messages = self.messages(given);
+        let lists = self.lists();
         let expect = self.expect();
         let because = self.text("because");
         if because.is_some() && !expect.is_empty() {
@@ -118,7 +125,7 @@ impl Reader<'_, '_> {
             self.fault(span, "because", "says why nobody is told, but `expect` names somebody: leave one out");
         }
         let name = name.unwrap_or_default().into();
-        (!self.faulty).then_some(RuleTest { name, place, messages, expect, because })
+        (!self.faulty).then_some(RuleTest { name, place, messages, lists, rule: None, expect, because })
     }
 
     fn unknown_keys(&mut self, known: &[&'static str]) {
@@ -190,6 +197,21 @@ impl Reader<'_, '_> {
             }
         }
         messages
+    }
+
+    fn lists(&mut self) -> BTreeMap<Arc<str>, Vec<Arc<str>>> {
+        let Some(value) = self.table.get("lists") else { return BTreeMap::new() };
+        let Some(table) = value.get_ref().as_table() else {
+            self.fault(value.span(), "lists", "must be a table of lists: { NAME = [\"…\"] }");
+            return BTreeMap::new();
+        };
+        let prefix = format!("{}.lists", self.prefix);
+        let mut lists = Reader { table, span: value.span(), prefix: &prefix, fault: &mut *self.fault, faulty: false };
+        let of = |name: &str, lists: &mut Reader<'_, '_>| lists.texts(name).into_iter().map(Arc::from).collect();
+        let read = table.keys().map(|name| (Arc::from(name.get_ref().as_ref()), of(name.get_ref(), &mut lists)));
+        let read = read.collect();
+        self.faulty |= lists.faulty;
+        read
     }
 
     fn expect(&mut self) -> Vec<Expected> {

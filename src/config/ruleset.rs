@@ -1,5 +1,6 @@
 //! Owns the rules' place in the configuration: what must hold between a rule and the rest.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +17,7 @@ use super::reading::Reading;
 use super::used::Used;
 use crate::people::{self, address};
 use crate::rules::parse::Scope;
-use crate::rules::{Rule, Tell, To};
+use crate::rules::{ListEntry, Rule, Tell, To};
 use crate::store;
 
 /// Records of which the ledger knows nothing any more are refused a day early (`docs/records.md`), so no rule can tell
@@ -44,9 +45,12 @@ pub(super) fn read(
     let mut listed = Vec::new();
     let mut used = Used::default();
     for one in one::all(files, tables, &mut reading.faults) {
-        let tests = one.tests(&mut reading.faults);
+        let mut tests = one.tests(&mut reading.faults);
         let Some(rule) = one.parse(&around.scope, &mut reading.faults) else { continue };
         used.rule(&one, &rule);
+        for test in tests.iter_mut().filter(|test| !test.lists.is_empty()) {
+            test.rule = one.parse(&with_lists(&around.scope, &test.lists), &mut reading.faults);
+        }
         let faults = one.beside(&rule, around);
         reading.faults.extend(faults);
         if one.enabled() {
@@ -63,6 +67,16 @@ pub(super) fn read(
     told_lists(reading, &enabled, around);
     used.unused(reading, around);
     listed
+}
+
+/// `scope` with the lists that a test gives in the place of those of the same names.
+fn with_lists(scope: &Scope, lists: &BTreeMap<Arc<str>, Vec<Arc<str>>>) -> Scope {
+    let mut scope = scope.clone();
+    for (name, texts) in lists {
+        let entries = texts.iter().map(|text| ListEntry { text: text.clone(), during: None }).collect();
+        scope.lists.insert(name.clone(), entries);
+    }
+    scope
 }
 
 /// What must hold between the rules and the rest.

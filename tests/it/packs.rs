@@ -33,7 +33,7 @@ security_contact = "security@contoso.com"
 
 [list]
 soc = ["soc@contoso.com", "night@contoso.com"]
-break-glass = ["break-glass@example.com"]
+break-glass = ["emergency@contoso.com"]
 "#;
 
 fn auditbell(arguments: &[&str], config: &Path) -> (i32, String) {

@@ -11,7 +11,7 @@ pub(super) fn differences(world: &World<'_>, listed: &Listed, test: &RuleTest) -
     let mut differences = came.troubles;
     let mut left: Vec<&Message> = came.messages.iter().collect();
     for (number, expected) in (1..).zip(&test.expect) {
-        let found = take(world.config, expected, &mut left);
+        let found = take(world.config, test, expected, &mut left);
         differences.extend(found.into_iter().map(|why| format!("message {number} of `expect`: {why}")));
     }
     for message in left {
@@ -36,15 +36,12 @@ pub(super) fn differences(world: &World<'_>, listed: &Listed, test: &RuleTest) -
 }
 
 /// Takes the message that `expected` means out of `left`; why there is none. Of a list it takes one to each entry.
-fn take(config: &Config, expected: &Expected, left: &mut Vec<&Message>) -> Option<String> {
+fn take(config: &Config, test: &RuleTest, expected: &Expected, left: &mut Vec<&Message>) -> Option<String> {
     let list = expected.to.as_deref().and_then(|to| to.strip_prefix("list:"));
     let is_meant = |message: &Message| match (&expected.to, list) {
         (None, _) => true,
         (Some(to), None) => message.to.eq_ignore_ascii_case(to),
-        (Some(_), Some(list)) => config
-            .lists
-            .get(list)
-            .is_some_and(|entries| entries.iter().any(|entry| message.to.eq_ignore_ascii_case(&entry.text))),
+        (Some(_), Some(list)) => entries(config, test, list).iter().any(|entry| message.to.eq_ignore_ascii_case(entry)),
     };
     let (meant, others): (Vec<&Message>, Vec<&Message>) = left.iter().partition(|message| is_meant(message));
     let to = expected.to.as_deref().unwrap_or("anybody");
@@ -67,6 +64,15 @@ fn take(config: &Config, expected: &Expected, left: &mut Vec<&Message>) -> Optio
         wrong = wrong.or_else(|| unlike(nearest, expected));
     }
     wrong
+}
+
+/// The texts of a list, as the test has it.
+fn entries<'a>(config: &'a Config, test: &'a RuleTest, list: &str) -> Vec<&'a str> {
+    match (test.lists.get(list), config.lists.get(list)) {
+        (Some(given), _) => given.iter().map(|text| &**text).collect(),
+        (None, Some(entries)) => entries.iter().map(|entry| &*entry.text).collect(),
+        (None, None) => Vec::new(),
+    }
 }
 
 /// How `message` is not what is expected.

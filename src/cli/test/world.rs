@@ -89,7 +89,7 @@ impl<'a> World<'a> {
     pub(super) fn run(&self, listed: &Listed, test: &RuleTest) -> Came {
         let mut came = Came::default();
         let records = read(&self.config.dialects, test, &mut came.troubles);
-        let rules = self.around(listed);
+        let rules = self.around(listed, test.rule.as_ref());
         let Some(rule) = rules.get(&listed.rule.id) else { return came };
         let mut seen = HashSet::new();
         let mut open: Vec<Open> = Vec::new();
@@ -108,14 +108,19 @@ impl<'a> World<'a> {
         came
     }
 
-    /// The enabled rules of the file that `listed` stands in, or of its pack. A rule in shadow is tested as though it were live.
-    fn around(&self, listed: &Listed) -> Rules {
+    /// The enabled rules of the file that `listed` stands in, or of its pack. A rule in shadow is tested as though it were live;
+    /// `instead` stands in the place of `listed` itself.
+    fn around(&self, listed: &Listed, instead: Option<&Rule>) -> Rules {
         let beside = |other: &&Listed| match (&listed.pack, &other.pack) {
             (None, None) => other.place.file == listed.place.file,
             (pack, others) => pack == others,
         };
         let rules = self.config.listed.iter().filter(|other| other.enabled).filter(beside);
-        Rules::new(rules.map(|listed| Rule { shadow: false, ..listed.rule.clone() }).collect())
+        let rules = rules.map(|other| match instead {
+            Some(rule) if other.rule.id == rule.id => rule,
+            _ => &other.rule,
+        });
+        Rules::new(rules.map(|rule| Rule { shadow: false, ..rule.clone() }).collect())
     }
 
     fn intents(&self, rules: &Rules, record: &Record) -> Vec<Intent> {
