@@ -8,6 +8,7 @@
 //! the group; sessions before the final dot turn back, those after it are waited for until the hard order; outcomes are
 //! recorded; the worker's row goes; the store is checkpointed and closed.
 
+mod credentials;
 pub mod parts;
 pub mod reload;
 mod revision;
@@ -88,6 +89,8 @@ impl App {
         let beat = (store.clone(), clock.clone(), shutdown.clone(), rest_done.clone());
         self.rest.spawn(worker::heartbeat(beat.0, *worker, beat.1, permission, beat.2, beat.3));
         self.rest.spawn(worker::maintenance(lanes));
+        let (current, clock, done) = (self.current.clone(), self.clock.clone(), self.rest_done.clone());
+        self.rest.spawn(credentials::watch(move || current.load_full(), clock, done));
     }
 
     /// Where the ops listener is bound.

@@ -35,12 +35,13 @@
 //!
 //! [`app`] builds the parts from a [`config`], starts and stops them; [`shutdown`], [`logging`], [`metrics`] and [`http`]
 //! serve it; [`cli`] holds one command per file; [`demo`] plays the whole path on one machine. [`clock`] is the only place
-//! that asks for the time, [`secret`] the only type for what must not be printed, [`crash`] the steps at which the crash
+//! that asks for the time, [`secret`] the only type for what must not be printed, [`certificate`] until when one is good, [`crash`] the steps at which the crash
 //! suite kills the process, [`nearest`] the "did you mean",
 //! [`network`] the addresses that a rule or a channel means, [`lookup`] the rows that rules and templates look
 //! things up in, [`packs`] the rules that are shipped.
 
 pub mod app;
+pub mod certificate;
 pub mod channels;
 pub mod cli;
 pub mod clock;

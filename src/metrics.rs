@@ -94,6 +94,7 @@ table! {
     histogram store_commit = "store_commit_seconds" () Seconds "How long one commit took, fsync included.";
     histogram store_batch_rows = "store_batch_rows" () Count "Commands grouped into one commit.";
     counter template_errors = "template_errors_total" (template) Count "Messages whose template failed to render.";
+    gauge credential_expiry = "credential_expiry_timestamp_seconds" (name) Seconds "When the certificates of a file end: of `cert_file` the first one, of `ca_file` the last; 0 when the configuration does not name it any more.";
 }
 
 /// Buckets by name. A commit is sub-millisecond on a good disk; an attempt may last as long as SMTP's ten minutes after

@@ -24,6 +24,7 @@ use bytes::Bytes;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 
 use self::past::Past;
+use crate::certificate::Certificate;
 use crate::clock::Timestamp;
 
 /// So many `Sent` for each connection of a channel may be on their way to the disk; the next message waits. It bounds the
@@ -210,4 +211,14 @@ pub fn files(settings: &Settings) -> Vec<&Path> {
         Settings::GraphMail(settings) => settings.auth.files(),
         Settings::Webhook(settings) => settings.files(),
     }
+}
+
+/// The certificates that `settings` name.
+pub fn certificates(settings: &Settings) -> Vec<Certificate<'_>> {
+    let (authority, own) = match settings {
+        Settings::Smtp(settings) => (&settings.ca_file, &settings.identity),
+        Settings::GraphMail(_) => (&None, &None),
+        Settings::Webhook(settings) => (&settings.web.ca_file, &settings.web.identity),
+    };
+    Certificate::of(authority.as_deref(), own.as_ref().map(|identity| identity.cert_file.as_path()))
 }

@@ -12,6 +12,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("network", &[]),
     ("secret", &[]),
     ("crash", &[]),
+    ("certificate", &["clock"]),
     ("metrics", &[]),
     ("lookup", &[]),
     ("packs", &[]),
@@ -21,7 +22,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("plan", &["record", "rules", "lookup", "clock"]),
     ("people", &["record", "plan", "clock"]),
     ("compose", &["record", "plan", "people", "lookup", "clock", "metrics", "nearest"]),
-    ("channels", &["clock", "secret", "crash", "metrics", "network"]),
+    ("channels", &["certificate", "clock", "secret", "crash", "metrics", "network"]),
     ("store", &["record", "plan", "compose", "clock", "crash", "metrics"]),
     ("source", &["store", "clock", "secret", "crash", "metrics"]),
     (
