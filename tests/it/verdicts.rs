@@ -4,6 +4,11 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use auditbell::channels::outcome::Outcome;
+use auditbell::channels::smtp::reply::{self, Reply};
+use auditbell::channels::smtp::verdict::{End, Event, Phase};
+use auditbell::channels::web::failure::{Failure, Fault};
+use auditbell::channels::{Permission, graph, webhook};
 use auditbell::people::Refusal;
 
 fn root() -> &'static Path {
@@ -65,6 +70,7 @@ fn what_the_code_can_say_is_documented() {
         "never(\"",
         "Hold(\"",
         "unresolved(message, \"",
+        "why: \"",
     ];
     let mut said = said(&code, &openings);
     let refusals = [
@@ -82,4 +88,46 @@ fn what_the_code_can_say_is_documented() {
     }
     let missing: Vec<_> = said.difference(&documented()).cloned().collect();
     assert!(missing.is_empty(), "said by src/, and not in docs/verdicts.md: {missing:?}");
+}
+
+/// The reason in an outcome.
+fn reason(outcome: Outcome) -> Option<&'static str> {
+    match outcome {
+        Outcome::Never(reason) | Outcome::Hold(reason) => Some(reason),
+        Outcome::Sent | Outcome::Later | Outcome::Ambiguous => None,
+    }
+}
+
+/// What is computed is not seen by reading the code: here every judgement is made.
+#[test]
+fn whatever_the_channels_judge_has_a_documented_reason() {
+    let enhanced =
+        ["", "5.1.1 ", "5.1.3 ", "5.1.8 ", "5.1.10 ", "5.2.2 ", "5.2.3 ", "5.3.4 ", "5.7.1 ", "5.7.23 ", "5.7.26 "];
+    let reply = |code: u16, enhanced: &str| -> Reply {
+        reply::parse(format!("{code} {enhanced}words\r\n").as_bytes()).unwrap().unwrap().0
+    };
+    let replies = (200..600).flat_map(|code| enhanced.map(|enhanced| Event::Reply(reply(code, enhanced))));
+    let others = [Event::Timeout, Event::Closed, Event::Io("reset".into()), Event::Surplus, Event::Unfit("no")];
+    let events: Vec<Event> = replies.chain(others).collect();
+    let ends =
+        Phase::ALL.iter().flat_map(|phase| events.iter().map(|event| End { phase: *phase, event: event.clone() }));
+    let smtp = ends.filter_map(|end| reason(end.judge().0)).collect::<BTreeSet<_>>();
+    assert!(smtp.len() > 12, "{smtp:?}");
+
+    let words = ["", "ErrorInvalidRecipients", "ErrorMessageSizeExceeded"];
+    let answers = (100..=999).flat_map(|status| {
+        words.map(|word| graph::judge(status, word).0).into_iter().chain([webhook::judge(status).0])
+    });
+    let withdrawn = [Permission::Lost, Permission::Stopping].map(Fault::Withdrawn);
+    let faults = [Fault::Forbidden, Fault::Resolve, Fault::Connect, Fault::Tls, Fault::Timeout, Fault::Broken];
+    let failures = faults
+        .into_iter()
+        .chain(withdrawn)
+        .flat_map(|fault| [true, false].map(|written| Failure { fault, written, detail: String::new() }.judge().0));
+    // A session that broke in one of these pauses the channel by that word.
+    let broken = Phase::ALL.map(Phase::name);
+    let said = smtp.into_iter().chain(answers.chain(failures).filter_map(reason)).chain(broken);
+    let documented = documented();
+    let missing: BTreeSet<&str> = said.filter(|reason| !documented.contains(*reason)).collect();
+    assert!(missing.is_empty(), "judged by src/channels, and not in docs/verdicts.md: {missing:?}");
 }
