@@ -38,11 +38,11 @@ pub(crate) struct Args {
     #[command(flatten)]
     input: Input,
     /// The record of this id, or of the notification or message of this id: from the store, else with --since from the topics
-    #[arg(long, value_name = "ID", conflicts_with_all = ["file", "lines", "person"])]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["files", "lines", "person"])]
     id: Option<String>,
     /// Every record since --since that is about this person: those that the ledger knows, then those that the topics hold.
     /// An object id, UPN, address, DOMAIN\user or SID
-    #[arg(long, value_name = "PERSON", conflicts_with_all = ["file", "lines"], requires = "since")]
+    #[arg(long, value_name = "PERSON", conflicts_with_all = ["files", "lines"], requires = "since")]
     person: Option<String>,
     /// How far back to look: a span before now (3d) or a time (2026-01-22T18:00:00Z)
     #[arg(long, value_name = "WHEN", value_parser = since)]

@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, ErrorKind, Read, Stdout, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -15,9 +15,9 @@ use crate::record::envelope::{self, Item, MAX_MESSAGE};
 /// Where messages are read from.
 #[derive(clap::Args, Debug)]
 pub(super) struct Input {
-    /// One Kafka message's bytes; `-` is stdin
+    /// Files with one Kafka message's bytes each; `-` is stdin
     #[arg(value_name = "FILE", default_value = "-")]
-    file: PathBuf,
+    files: Vec<PathBuf>,
     /// Each line is a message; `offset` is then its number, from 0
     #[arg(long)]
     lines: bool,
@@ -58,38 +58,51 @@ enum Failure {
 }
 
 impl Input {
-    /// Gives every item to `each`: 1 if any could not be read, 2 if the file could not.
+    /// Gives every item of every file to `each`: 1 if any could not be read, 2 if a file could not.
     pub(super) fn each(&self, each: &mut Each<'_>) -> ExitCode {
-        let source = self.file.to_string_lossy();
         let mut output = Output::new();
+        let (mut dead, mut unread) = (false, false);
+        for file in &self.files {
+            match self.file(file, each, &mut output) {
+                Ok(one) => dead |= one,
+                Err(Failure::Read(error)) => {
+                    eprintln!("auditbell: cannot read {}: {error}", file.display());
+                    unread = true;
+                }
+                Err(Failure::Write(error)) => return output.end(Err(error), ExitCode::SUCCESS),
+            }
+        }
+        let code = match (unread, dead) {
+            (true, _) => ExitCode::from(exit::USAGE),
+            (false, true) => ExitCode::from(exit::FAILED),
+            (false, false) => ExitCode::SUCCESS,
+        };
+        output.end(Ok(()), code)
+    }
+
+    /// Gives every item of `file` to `each`; whether any could not be read.
+    fn file(&self, file: &Path, each: &mut Each<'_>, output: &mut Output) -> Result<bool, Failure> {
+        let source: Arc<str> = file.to_string_lossy().into();
         let mut dead = false;
         let mut message = |bytes: &[u8], offset: Option<i64>| {
             for (index, item) in (0..).zip(envelope::decode(Some(bytes))) {
                 dead |= matches!(item, Item::Dead(_));
-                let source = Arc::from(&*source);
-                each(Position { source, topic: None, partition: None, offset, index }, item, &mut output)?;
+                let position = Position { source: source.clone(), topic: None, partition: None, offset, index };
+                each(position, item, output)?;
             }
             Ok(())
         };
-        let done = self
-            .open()
-            .and_then(|input| if self.lines { each_line(input, &mut message) } else { whole(input, &mut message) });
-        let code = if dead { ExitCode::from(exit::FAILED) } else { ExitCode::SUCCESS };
-        match done {
-            Err(Failure::Read(error)) => {
-                eprintln!("auditbell: cannot read {source}: {error}");
-                output.end(Ok(()), ExitCode::from(exit::USAGE))
-            }
-            Err(Failure::Write(error)) => output.end(Err(error), code),
-            Ok(()) => output.end(Ok(()), code),
+        let input: Box<dyn Read> = if file.as_os_str() == "-" {
+            Box::new(io::stdin().lock())
+        } else {
+            Box::new(File::open(file).map_err(Failure::Read)?)
+        };
+        if self.lines {
+            each_line(input, &mut message)?
+        } else {
+            whole(input, &mut message)?
         }
-    }
-
-    fn open(&self) -> Result<Box<dyn Read>, Failure> {
-        if self.file.as_os_str() == "-" {
-            return Ok(Box::new(io::stdin().lock()));
-        }
-        Ok(Box::new(File::open(&self.file).map_err(Failure::Read)?))
+        Ok(dead)
     }
 }
 

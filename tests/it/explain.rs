@@ -263,6 +263,17 @@ fn a_room_is_told_whoever_the_record_is_about() {
     assert!(!rooms[0]["reason"].as_str().unwrap().contains("unresolved"));
 }
 
+#[test]
+fn several_files_are_explained_one_after_the_other_and_a_missing_one_is_said() {
+    let explained = explain(&["failure.json", "account-disabled.json"]);
+    assert!(explained.output.status.success());
+    let sources: Vec<_> = explained.lines.iter().map(|line| line["record"]["position"]["source"].clone()).collect();
+    assert!(sources.contains(&"failure.json".into()) && sources.contains(&"account-disabled.json".into()));
+    let explained = explain(&["nowhere.json", "account-disabled.json"]);
+    assert_eq!(explained.output.status.code(), Some(2));
+    assert!(!explained.lines.is_empty(), "what can be read is explained");
+}
+
 /// The rules of another directory, e.g. of a branch that is under review, are held against the same record.
 #[test]
 fn rules_can_be_tried_in_place_of_those_that_are_configured() {

@@ -160,8 +160,10 @@ fn of_identity(
     Ok(history)
 }
 
-/// One notification as it stands, with the number of its message.
-fn row(row: &Row<'_>) -> Result<([u8; 16], (Option<i64>, Event))> {
+/// A notification as it stands, by its id, with the number of its message.
+type Standing = ([u8; 16], (Option<i64>, Event));
+
+fn row(row: &Row<'_>) -> Result<Standing> {
     let id: [u8; 16] = row.get(0)?;
     let number: Option<i64> = row.get(6)?;
     let key = row.get::<_, Option<[u8; 16]>>(7)?.map(|key| NotificationId(key).to_string());
