@@ -190,3 +190,51 @@ fn record(targets: &[(Option<&str>, Option<&str>)]) -> Record {
         targets.iter().map(|(id, upn)| Target { id: own(*id), upn: own(*upn), ..Target::default() }).collect();
     record
 }
+
+#[test]
+fn a_manager_is_found_through_the_row_of_whom_they_manage() {
+    let file = "id,upn,mail,other_mails,manager\n\
+        ,alice@example.com,,,EX-boss@example.com\n\
+        ,bob@example.com,,,gone@elsewhere.test\n\
+        ,carol@example.com,,,\n\
+        3333aaaa-0000-4000-8000-00000000000d,EX-boss@example.com,boss@example.com,,\n";
+    let (people, _file) = with_file(file);
+    let answer = |of: &str| match people.resolve(&Recipient::Manager(of.into()), &[]) {
+        Resolution::Found(person) => person.address.to_string(),
+        Resolution::Unknown => "unknown".into(),
+        Resolution::Refused(refusal) => refusal.as_str().into(),
+    };
+    for (why, of, expected) in [
+        ("by the UPN of another row, at its mail", "alice@example.com", "boss@example.com"),
+        ("somebody without a row, as any address", "bob@example.com", "foreign-domain"),
+        ("none named", "carol@example.com", "no-manager"),
+        ("without a row of their own they may still come", "dan@example.com", "unknown"),
+    ] {
+        assert_eq!(answer(of), expected, "{why}");
+    }
+    let boss = Recipient::User("3333aaaa-0000-4000-8000-00000000000d".into());
+    assert_eq!(people.manager(&Recipient::User("alice@example.com".into())), Some(boss), "canonical");
+    assert_eq!(people.manager(&Recipient::User("carol@example.com".into())), None);
+    let missing = people.resolve(&Recipient::Missing("lookup:owners.mail".into()), &[]);
+    assert_eq!(missing, Resolution::Refused(Refusal::NoValue));
+}
+
+/// A13: without `mail`, the first of the other addresses that may be mailed.
+#[test]
+fn other_addresses_stand_before_the_upn_and_behind_mail() {
+    let file = "upn,mail,other_mails\n\
+        ann@example.com,,private@elsewhere.test; ann.b@example.com\n\
+        ben@example.com,,private@elsewhere.test\n\
+        cid@example.com,c@example.com,\"c1@example.com, c2@example.com\"\n";
+    let (people, _file) = with_file(file);
+    let user = |upn: &str| Recipient::User(upn.into());
+    let address = |upn: &str| match people.resolve(&user(upn), &[]) {
+        Resolution::Found(person) => person.address.to_string(),
+        other => format!("{other:?}"),
+    };
+    assert_eq!(address("ann@example.com"), "ann.b@example.com");
+    assert_eq!(address("ben@example.com"), "ben@example.com", "none of them may be mailed: the UPN");
+    assert_eq!(address("cid@example.com"), "c@example.com");
+    assert_eq!(people.alternates(&user("cid@example.com")), ["c1@example.com".into(), "c2@example.com".into()]);
+    assert_eq!(people.alternates(&user("nobody@example.com")), []);
+}

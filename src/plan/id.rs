@@ -10,7 +10,8 @@ use crate::rules::{Known, OncePer};
 
 use super::Recipient;
 
-/// Identity of a notification: the record's day as big-endian u32 (0 where it has none), then 12 bytes of hash.
+/// Identity of a notification: the day of an event as big-endian u32 (0 where it has none, and of what is told once by
+/// something else than an event's id), then 12 bytes of hash.
 /// Its lower-case hex is the message key and the left side of the Message-ID.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct NotificationId(pub [u8; 16]);

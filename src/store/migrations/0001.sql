@@ -11,7 +11,7 @@ CREATE TABLE position(source TEXT NOT NULL, topic TEXT NOT NULL, part INTEGER NO
 CREATE TABLE record(id INTEGER PRIMARY KEY, key BLOB NOT NULL, at INTEGER NOT NULL, accepted_at INTEGER NOT NULL,
   broker_at INTEGER, dialect TEXT NOT NULL, origin TEXT NOT NULL, body BLOB);
 
--- The ledger: one (rule, record, recipient, channel), told once. `id` = be32(day of the record) || hash[..12]: unique,
+-- The ledger: one (rule, record, recipient, channel), told once. `id` = be32(day of the event, or 0) || hash[..12]: unique,
 -- clustered, purged by range. `at` is when it was accepted. `verdict` 0 = see the message. `recipient` only where there
 -- is no message. `config` is the revision that decided.
 CREATE TABLE notification(id BLOB PRIMARY KEY, at INTEGER NOT NULL, record INTEGER NOT NULL, message INTEGER,
