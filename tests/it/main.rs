@@ -33,6 +33,7 @@ mod kafka_real;
 mod kafka_real_daemon;
 mod kafka_real_operators;
 mod layers;
+mod lookup;
 mod mails;
 mod memory;
 mod news;
