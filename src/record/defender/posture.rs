@@ -7,6 +7,10 @@ use crate::record::azure_activity::subscription;
 use crate::record::field::{self, Fields, opened};
 use crate::record::{Dialect, EntityKind, Flag, Moment, Record, Target};
 
+/// What stands about the event beside the thing.
+const ENRICHMENTS: [&str; 3] =
+    ["securityEventDataEnrichment", "assessmentEventDataEnrichment", "subAssessmentEventDataEnrichment"];
+
 /// The dialect of a resource type; `None` for what is neither assessment, finding nor control.
 pub(in crate::record) fn of_type(kind: &str) -> Option<Dialect> {
     let kind = kind.to_ascii_lowercase();
@@ -98,14 +102,16 @@ fn common(record: &mut Record, outer: Fields<'_>) {
     if record.subscription.is_none() {
         record.subscription = record.resource.as_deref().and_then(subscription);
     }
-    for name in ["securityEventDataEnrichment", "assessmentEventDataEnrichment", "subAssessmentEventDataEnrichment"] {
-        let enrichment = outer.object(name);
-        add_detail(record, "action", enrichment.text("action"));
-        let snapshot = enrichment.text("isSnapshot").is_some_and(|text| text.eq_ignore_ascii_case("true"));
-        if snapshot && !record.flags.contains(&Flag::Snapshot) {
-            record.flags.push(Flag::Snapshot);
-        }
+    for name in ENRICHMENTS {
+        add_detail(record, "action", outer.object(name).text("action"));
     }
+    record.flags.extend(is_snapshot(outer).then_some(Flag::Snapshot));
+}
+
+/// Whether it is part of the weekly dump of everything.
+pub(in crate::record) fn is_snapshot(outer: Fields<'_>) -> bool {
+    let says = |name: &&str| outer.object(name).text("isSnapshot");
+    ENRICHMENTS.iter().filter_map(says).any(|text| text.eq_ignore_ascii_case("true"))
 }
 
 fn resource(id: String) -> Target {

@@ -10,7 +10,7 @@ use super::field::Fields;
 
 /// The log's tenant, in lower case. In Log Analytics, known by its `Type`, `TenantId` is the workspace's, and the
 /// directory's has a column of its own.
-fn tenant(outer: Fields<'_>, inner: Fields<'_>) -> Option<String> {
+pub(super) fn tenant(outer: Fields<'_>, inner: Fields<'_>) -> Option<String> {
     let workspace = outer.get("Type").and_then(Value::as_str).is_some_and(|table| !table.contains('/'));
     let written = outer
         .text("AADTenantId")

@@ -140,7 +140,7 @@ impl<'a> Known<'a> {
         let text = match key {
             Key::Message => {
                 let text = map.next_value::<Text<'a>>()?;
-                if text.as_str().starts_with('{') && text.as_str().contains("kibana.alert") {
+                if text.as_str().starts_with('{') && text.as_str().contains("\"kibana") {
                     self.whose = self.whose.or(Some(Dialect::ElasticAlert));
                 }
                 return Ok(());

@@ -1,0 +1,93 @@
+//! Elastic's alerts: however the dots of a name are written, the view is the same.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// An alert as names with dots.
+fn alert() -> Vec<(&'static str, Value)> {
+    vec![
+        ("kibana.alert.uuid", json!("a-1")),
+        ("kibana.alert.rule.name", json!("Credential dumping")),
+        ("kibana.alert.rule.rule_id", json!("r-1")),
+        ("kibana.alert.rule.producer", json!("siem")),
+        ("kibana.alert.rule.category", json!("Custom Query Rule")),
+        ("kibana.alert.rule.threat", json!([{"tactic": {"name": "Credential Access"}}])),
+        ("kibana.alert.severity", json!("high")),
+        ("kibana.alert.status", json!("active")),
+        ("kibana.alert.workflow_status", json!("open")),
+        ("kibana.alert.reason", json!("because")),
+        ("kibana.alert.risk_score", json!(73)),
+        ("kibana.alert.start", json!("2026-01-22T18:15:02.387Z")),
+        ("user.name", json!("alice")),
+        ("user.email", json!("alice@example.com")),
+        ("user.id", json!("S-1-5-21-1")),
+        ("host.name", json!("laptop7")),
+        ("source.ip", json!("203.0.113.77")),
+        ("@timestamp", json!(1_769_105_702_387_i64)),
+    ]
+}
+
+/// `alert` with each dot a level of its own where `nest` says so, in the place of the next one in it.
+fn written(alert: Vec<(&str, Value)>, nest: &[bool]) -> Value {
+    let mut choices = nest.iter().copied().cycle();
+    let mut document = json!({});
+    for (name, value) in alert {
+        let mut keys = vec![String::new()];
+        for (n, part) in name.split('.').enumerate() {
+            if n > 0 && choices.next().unwrap_or_default() {
+                keys.push(part.to_owned());
+            } else {
+                let last = keys.last_mut().unwrap();
+                *last = if n == 0 { part.to_owned() } else { format!("{last}.{part}") };
+            }
+        }
+        let (last, path) = keys.split_last().unwrap();
+        let mut place = &mut document;
+        for key in path {
+            place = place.as_object_mut().unwrap().entry(key.clone()).or_insert_with(|| json!({}));
+        }
+        place[last] = value;
+    }
+    document
+}
+
+fn view(record: &Value) -> Value {
+    serde_json::to_value(read(record)).unwrap()
+}
+
+proptest! {
+    #[test]
+    fn names_with_dots_and_objects_give_the_same_view(
+        nest in prop::collection::vec(any::<bool>(), 1..64),
+        lists in any::<bool>(),
+        wrapped in prop::sample::select(vec!["", "_source", "fields", "message"]),
+    ) {
+        let flat = view(&written(alert(), &[false]));
+        // In the `fields` form every value is a list.
+        let values = alert().into_iter().map(|(name, value)| {
+            (name, if lists && !value.is_array() { json!([value]) } else { value })
+        });
+        let document = written(values.collect(), &nest);
+        let record = match wrapped {
+            "" => document,
+            "message" => json!({ "message": document.to_string() }),
+            name => json!({ "_index": "i", name: document }),
+        };
+        prop_assert_eq!(view(&record), flat.clone());
+        let text = record.to_string();
+        let head = head(&text);
+        prop_assert_eq!(head.operation.as_deref(), flat["operation"].as_str());
+        prop_assert_eq!(head.activity.as_deref(), flat["activity"].as_str());
+    }
+}
+
+#[test]
+fn the_alert_of_these_tests_is_one_and_fills_the_view() {
+    let flat = view(&written(alert(), &[false]));
+    assert_eq!(flat["dialect"], "elastic.alert");
+    assert_eq!((&flat["id"], &flat["severity"], &flat["state"]), (&json!("a-1"), &json!("high"), &json!("active")));
+    assert_eq!(flat["targets"][0]["upn"], "alice@example.com");
+    assert_eq!(flat["tactics"], json!(["Credential Access"]));
+    assert_eq!(flat["time"], "2026-01-22T18:15:02.387Z");
+}

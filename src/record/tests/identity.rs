@@ -1,0 +1,110 @@
+//! What makes a record that record.
+
+use super::*;
+use proptest::prelude::*;
+
+#[test]
+fn the_brokers_time_is_shown_but_is_no_part_of_the_identity() {
+    let raw = json!({"operationName": "x", "category": "y", "id": "1", "time": ""}).to_string();
+    let at = |millis| Record::read(&raw, position(), Some(Timestamp::from_millis(millis)));
+    let (one, other) = (at(1_000), at(90_000_000));
+    assert_eq!(one.time, Some(Timestamp::from_millis(1_000)));
+    assert_eq!(one.problems, [Problem::at(ProblemCode::TimeFromBroker, "time", "")]);
+    assert_eq!((one.own_time(), one.day(None)), (None, 0));
+    assert_eq!(one.identity(), other.identity());
+}
+
+#[test]
+fn a_day_far_ahead_of_the_broker_is_no_day() {
+    let record = read(&reset());
+    let own = record.own_time().unwrap();
+    let day = u32::try_from(own.day()).unwrap();
+    let before = |millis| Some(Timestamp::from_millis(own.as_millis() - millis));
+    assert_eq!(record.day(None), day);
+    assert_eq!(record.day(before(86_400_000)), day);
+    assert_eq!(record.day(before(86_400_001)), 0);
+}
+
+#[test]
+fn records_that_differ_in_what_counts_have_different_identities() {
+    let base = read(&reset()).identity();
+    for (what, record) in [
+        ("id", with("/properties/id", json!("Directory_2"))),
+        ("tenant", with("/tenantId", json!("other"))),
+        ("activity", with("/properties/activityDisplayName", json!("Reset"))),
+        ("time", with("/properties/activityDateTime", json!("2026-01-22T18:15:02.388Z"))),
+        (
+            "dialect",
+            json!({"id": "Directory_1", "tenantId": "abc", "operationName": "Reset user password", "time": "2026-01-22T18:15:02.387Z"}),
+        ),
+    ] {
+        assert_ne!(read(&record).identity(), base, "{what}");
+    }
+    for (what, record) in [
+        ("a name that was corrected", with("/identity", json!("Helpdesk"))),
+        ("when the exporter wrote it", with("/time", json!("2026-01-23T00:00:00Z"))),
+        ("the tenant's case", with("/tenantId", json!("abc"))),
+    ] {
+        assert_eq!(read(&record).identity(), base, "{what}");
+    }
+    let timeless = |name: &str| read(&json!({"id": "1", "type": "Microsoft.Security/x", "name": name})).identity();
+    assert_ne!(timeless("a"), timeless("b"), "without a time the content stands in for it");
+    let control = |state: &str, failed: u64| {
+        let properties = json!({"state": state, "failedResources": failed});
+        read(
+            &json!({"id": "1", "type": "Microsoft.Security/regulatoryComplianceStandards/x", "properties": properties}),
+        )
+        .identity()
+    };
+    assert_eq!(control("Failed", 1), control("Failed", 2), "a count that changed is no news of a thing");
+    assert_ne!(control("Failed", 1), control("Passed", 1), "its state is");
+}
+
+#[test]
+fn an_identity_is_what_it_was() {
+    // Pinned: a new value would tell every record of the ledger's retention again.
+    assert_eq!(read(&reset()).identity().0[..8], 0x33f3_a371_cd6a_aad7_u64.to_be_bytes());
+    assert_eq!(read(&json!({"b": [1, "é"], "a": null})).id, "sha256:f8f17faab95c024891d173fa43442b0e");
+}
+
+/// `value` as text, with its keys in an order and white space of the generator's choice.
+fn scrambled(value: &Value, seed: &mut impl FnMut() -> usize) -> String {
+    let space = |seed: &mut dyn FnMut() -> usize| ["", " ", "\n\t"][seed() % 3];
+    match value {
+        Value::Object(map) => {
+            let mut fields: Vec<_> = map.iter().collect();
+            for place in (1..fields.len()).rev() {
+                fields.swap(place, seed() % (place + 1));
+            }
+            let fields: Vec<_> = fields
+                .into_iter()
+                .map(|(key, value)| format!("{}{}:{}", space(seed), Value::from(key.as_str()), scrambled(value, seed)))
+                .collect();
+            format!("{{{}{}}}", fields.join(","), space(seed))
+        }
+        Value::Array(list) => {
+            let list: Vec<_> = list.iter().map(|value| scrambled(value, seed)).collect();
+            format!("[{}{}]", space(seed), list.join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+proptest! {
+    #[test]
+    fn id_and_identity_do_not_change_with_key_order_and_white_space(seeds in prop::collection::vec(any::<usize>(), 64)) {
+        for record in [reset(), without("/properties/id")] {
+            let mut next = seeds.iter().copied().cycle();
+            let text = scrambled(&record, &mut || next.next().unwrap_or(0));
+            let (plain, scrambled) = (read(&record), Record::read(&text, position(), None));
+            prop_assert_eq!(&plain.id, &scrambled.id);
+            prop_assert_eq!(plain.identity(), scrambled.identity());
+        }
+    }
+
+    #[test]
+    fn any_json_object_is_read(text in "[{}\\[\\]:,\"\\\\ud8a1e.-]{0,60}") {
+        let _ = Record::read(&text, position(), None);
+        let _ = Record::read(&format!("{{\"properties\":{text}}}"), position(), None);
+    }
+}
