@@ -24,7 +24,7 @@ pub(crate) struct Args {
     /// Only the tests in these files of the configuration, or below these directories
     #[arg(value_name = "DIR|FILE")]
     files: Vec<PathBuf>,
-    /// Write the results as JUnit XML, too
+    /// Write the results as `JUnit` XML, too
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 }
@@ -60,7 +60,9 @@ fn test(args: &Args) -> Result<ExitCode, ExitCode> {
     let config = configured(&args.options)?;
     let wanted = chosen(&config, &args.files)?;
     let world = World::new(&config).map_err(|faults| {
-        faults.iter().for_each(|fault| eprintln!("{fault}"));
+        for fault in faults {
+            eprintln!("{fault}");
+        }
         ExitCode::from(exit::CONFIG)
     })?;
     let runs: Vec<Run> = wanted

@@ -145,13 +145,11 @@ impl Reader<'_, '_> {
 
     fn text(&mut self, key: &str) -> Option<String> {
         let value = self.table.get(key)?;
-        match value.get_ref().as_str().filter(|text| !text.trim().is_empty()) {
-            Some(text) => Some(text.to_owned()),
-            None => {
-                self.fault(value.span(), key, "must be a text in quotes, and not empty");
-                None
-            }
+        let text = value.get_ref().as_str().filter(|text| !text.trim().is_empty());
+        if text.is_none() {
+            self.fault(value.span(), key, "must be a text in quotes, and not empty");
         }
+        text.map(str::to_owned)
     }
 
     /// A list of texts, or one text for a list of one.

@@ -184,7 +184,7 @@ fn what_differs_is_told_with_what_was_wanted_and_what_came() {
 
 #[test]
 fn records_of_one_act_join_while_its_group_waits() {
-    let test = |seconds: [u32; 2], acts: [&str; 2], mails: usize| {
+    let outcome = |seconds: [u32; 2], acts: [&str; 2], mails: usize| {
         let messages = [reset("1", acts[0], seconds[0], "success"), reset("2", acts[1], seconds[1], "success")];
         let expect = vec!["{ to = \"alice@example.com\" }"; mails].join(", ");
         let text = format!(
@@ -198,9 +198,9 @@ fn records_of_one_act_join_while_its_group_waits() {
         ("the wait is over: another", [1, 21], ["a", "a"], 2),
         ("two acts are two mails", [1, 2], ["a", "b"], 2),
     ] {
-        let (code, said, _) = test(seconds, acts, mails);
+        let (code, said, _) = outcome(seconds, acts, mails);
         assert_eq!(code, 0, "{what}: {said}");
-        assert_eq!(test(seconds, acts, 3 - mails).0, 1, "{what}: and not another number");
+        assert_eq!(outcome(seconds, acts, 3 - mails).0, 1, "{what}: and not another number");
     }
     // The same record again is told once.
     let again = reset("1", "a", 1, "success");

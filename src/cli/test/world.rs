@@ -219,9 +219,9 @@ impl<'a> World<'a> {
 }
 
 /// The records of the test's messages, in order.
-fn read(dialects: &Dialects, test: &RuleTest, troubles: &mut Vec<String>) -> Vec<Record> {
+fn read(dialects: &Dialects, of: &RuleTest, troubles: &mut Vec<String>) -> Vec<Record> {
     let mut records = Vec::new();
-    for (number, given) in (0..).zip(&test.messages) {
+    for (number, given) in (0..).zip(&of.messages) {
         let (source, bytes) = match given {
             Given::Text(text) => ("the rule file".to_owned(), Ok(text.clone().into_bytes())),
             Given::File(path) => (path.display().to_string(), std::fs::read(path)),
@@ -239,7 +239,7 @@ fn read(dialects: &Dialects, test: &RuleTest, troubles: &mut Vec<String>) -> Vec
             match item {
                 Item::Record(raw) => records.push(raw.read(dialects, position, None)),
                 Item::Dead(dead) => {
-                    troubles.push(format!("{source}: record {index} is none: {}", dead.reason.as_str()))
+                    troubles.push(format!("{source}: record {index} is none: {}", dead.reason.as_str()));
                 }
             }
         }
@@ -259,7 +259,7 @@ fn silence(rule: &Rule, record: &Record, known: Known<'_>, intents: &[Intent]) -
         return vec![Reason { key: "on".into(), words }];
     }
     let failed = rule.evaluate(record, known).into_iter().flat_map(|decision| decision.failed);
-    let failed = failed.map(|leaf| Reason { key: leaf.key.to_string(), words: explain::leaf(&leaf) });
+    let failed = failed.map(|leaf| Reason { words: explain::leaf(&leaf), key: leaf.key });
     let ended = intents.iter().filter(|intent| intent.rule == rule.id).filter_map(|intent| match &intent.fate {
         Fate::Ends { verdict, reason } => {
             Some(Reason { key: (*reason).to_owned(), words: format!("{}: {reason}", verdict.as_str()) })
