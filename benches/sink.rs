@@ -34,8 +34,10 @@ pub struct Sink {
 
 impl Sink {
     pub fn start() -> Self {
-        // Below the ports that the system gives to clients: while the sink is away, nobody else shall sit there.
-        let listener = (10_000..20_000).find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok()).unwrap();
+        // Below the ports that the system gives to clients: while the sink is away, nobody else shall sit there, another
+        // run of these figures included.
+        let first = 10_000 + u16::try_from(std::process::id() % 1_000).unwrap() * 10;
+        let listener = (first..20_000).find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok()).unwrap();
         let sink = Self { address: listener.local_addr().unwrap(), state: Arc::default() };
         sink.listen(listener);
         sink

@@ -25,6 +25,9 @@ const QUICK_CHECK_LIMIT: u64 = 1 << 30;
 /// More than there are statements, so that none is ever prepared twice.
 const STATEMENTS: usize = 128;
 
+/// A reader's page cache, in KiB below zero as SQLite wants it.
+const READER_CACHE: i64 = -2_048;
+
 /// Set and read back on every connection. FULL: NORMAL loses acknowledged commits in a power cut. Checkpoints are made
 /// by a reader, so the writer never does it inside a commit. A cache of 8 MiB holds what thousands of messages touch between
 /// their acceptance and their verdict: the ids of the ledger lie at random places.
@@ -95,6 +98,8 @@ pub(super) fn reader(path: &Path) -> Result<Connection, StoreError> {
     let open = || {
         let conn = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         conn.pragma_update(None, "query_only", "ON")?;
+        // Whatever the writer commits empties it.
+        conn.pragma_update(None, "cache_size", READER_CACHE)?;
         Ok(conn)
     };
     open().map_err(|error| about(path, error))
