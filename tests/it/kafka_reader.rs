@@ -48,7 +48,11 @@ pub struct Feeder(ThreadedProducer<DefaultProducerContext>);
 
 impl Feeder {
     pub fn new(brokers: &str) -> Self {
-        Self(ClientConfig::new().set("bootstrap.servers", brokers).set("linger.ms", "0").create().unwrap())
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", brokers).set("linger.ms", "0");
+        // A retry, as to a leader that does not know of the new topic yet, must not come after what follows it.
+        config.set("max.in.flight", "1");
+        Self(config.create().unwrap())
     }
 
     pub fn write(&self, topic: &str, partition: i32, texts: &[&str]) {

@@ -154,6 +154,14 @@ const FIXTURES: &[(&str, &[(&str, &str)])] = &[
     ("signin-applications.json", &[]),
     ("signin-log-analytics.json", &[]),
     ("signin-people.json", &[]),
+    ("aws-cloudtrail-eventbridge.ndjson", &[]),
+    ("aws-cloudtrail.json", &[]),
+    ("defender-xdr.json", &[]),
+    ("github-audit.ndjson", &[]),
+    ("intune-audit.ndjson", &[]),
+    ("o365-audit.ndjson", &[]),
+    ("okta-system.ndjson", &[]),
+    ("sentinel-incident.ndjson", &[]),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
