@@ -27,9 +27,10 @@ pub(super) async fn watch(current: impl Fn() -> Arc<Revision>, clock: Clock, sto
     let mut seen = Seen::default();
     while stop.run_until_cancelled(ticks.tick()).await.is_some() {
         let current = current();
-        match tokio::task::spawn_blocking(move || ends(&current.config)).await {
-            Ok(ends) => seen.tell(ends, clock.now()),
-            Err(_) => tracing::error!("looking at the certificates panicked"),
+        if let Ok(ends) = tokio::task::spawn_blocking(move || ends(&current.config)).await {
+            seen.tell(ends, clock.now());
+        } else {
+            tracing::error!("looking at the certificates panicked");
         }
     }
 }
@@ -43,7 +44,7 @@ fn ends(config: &Config) -> Ends {
         (table, channels::certificates(&channel.settings))
     });
     let sources = config.sources.iter().map(|source| {
-        let (authority, own) = source.tls.as_ref().map(|tls| (&tls.ca_file, &tls.cert_file)).unwrap_or((&None, &None));
+        let (authority, own) = source.tls.as_ref().map_or((&None, &None), |tls| (&tls.ca_file, &tls.cert_file));
         (format!("source.{}.tls", source.name), Certificate::of(authority.as_deref(), own.as_deref()))
     });
     let mut ends = Ends::new();

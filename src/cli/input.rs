@@ -98,9 +98,9 @@ impl Input {
             Box::new(File::open(file).map_err(Failure::Read)?)
         };
         if self.lines {
-            each_line(input, &mut message)?
+            each_line(input, &mut message)?;
         } else {
-            whole(input, &mut message)?
+            whole(input, &mut message)?;
         }
         Ok(dead)
     }

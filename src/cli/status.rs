@@ -35,7 +35,7 @@ pub(crate) struct Args {
 struct Status {
     daemon: Daemon,
     config: Configuration,
-    partitions: Vec<Partition>,
+    partitions: Vec<Followed>,
     /// Sources that are held, with the reason; null: the daemon did not tell.
     held: Option<Vec<(String, String)>>,
     channels: Vec<ChannelStanding>,
@@ -66,7 +66,7 @@ struct Configuration {
 }
 
 #[derive(Serialize)]
-struct Partition {
+struct Followed {
     source: Arc<str>,
     topic: Arc<str>,
     partition: i32,
@@ -165,7 +165,7 @@ impl Status {
         if config.runs == Some(false) {
             outln!("  the daemon runs another one: `auditbell reload`");
         }
-        for Partition { source, topic, partition, next, lag, bad, accepted_at } in &self.partitions {
+        for Followed { source, topic, partition, next, lag, bad, accepted_at } in &self.partitions {
             let lag = lag.map_or_else(|| "unknown".to_owned(), |lag| lag.to_string());
             outln!("{source}:{topic}:{partition} next={next} lag={lag} bad={bad} accepted_at={accepted_at}");
         }
@@ -191,7 +191,7 @@ impl Status {
 type Extents = BTreeMap<(Arc<str>, (Arc<str>, i32)), Extent>;
 
 /// Every partition with its lag, as far as its source is configured and its brokers answer.
-fn partitions(config: &Config, positions: Vec<store::PositionRow>) -> Vec<Partition> {
+fn partitions(config: &Config, positions: Vec<store::PositionRow>) -> Vec<Followed> {
     let mut extents: Extents = BTreeMap::new();
     for settings in &config.sources {
         let of_it = positions.iter().filter(|row| row.source == settings.name);
@@ -206,7 +206,7 @@ fn partitions(config: &Config, positions: Vec<store::PositionRow>) -> Vec<Partit
     }
     let partition = |row: store::PositionRow| {
         let extent = extents.get(&(row.source.clone(), (row.topic.clone(), row.partition)));
-        Partition {
+        Followed {
             lag: extent.map(|extent| (extent.high - row.next).max(0)),
             source: row.source,
             topic: row.topic,

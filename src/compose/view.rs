@@ -73,8 +73,8 @@ pub fn context(draft: &Draft<'_>, brand: &Value, lookups: &Lookups) -> Value {
 fn rows(seen: &[Seen<'_>], lookups: &Lookups) -> Value {
     let mut all: BTreeMap<&str, BTreeMap<&str, Vec<&str>>> = BTreeMap::new();
     for one in seen {
-        let sees = |key: &str| !one.names_others(&text::clean(key, usize::MAX));
-        for LookedUp { lookup, column, values } in looked_up(lookups, one.record, &sees) {
+        let shown = |key: &str| !one.names_others(&text::clean(key, usize::MAX));
+        for LookedUp { lookup, column, values } in looked_up(lookups, one.record, &shown) {
             let told = all.entry(lookup).or_default().entry(column).or_default();
             for value in values {
                 if told.len() < MAX_ROWS && !told.contains(&value) {

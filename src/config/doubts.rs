@@ -29,33 +29,10 @@ impl One<'_> {
         if !rule.tell.is_empty() && rule.tells().all(|tell| tell.channels.is_empty()) && !rule.tell.to.is_empty() {
             doubts.push(self.fault("to", "tells nobody: the rule's channels are rooms, which are told themselves"));
         }
-        doubts.extend(self.nobody(rule).map(|message| self.fault("to", message)));
+        doubts.extend(nobody(rule).map(|message| self.fault("to", message)));
         doubts.extend(self.routes_never_taken());
         doubts.extend(self.operations_never_seen(rule));
         doubts
-    }
-
-    /// Why the rule can mail nobody.
-    fn nobody(&self, rule: &Rule) -> Option<String> {
-        if rule.tells().next().is_none() {
-            return Some("tells nobody: each of its routes is mute".into());
-        }
-        // A room is told itself, whoever `to` names.
-        if rule.tells().any(|tell| tell.channels.is_empty()) {
-            return None;
-        }
-        if rule.tells().all(|tell| tell.named().all(|to| tell.except.contains(to))) {
-            return Some("tells nobody: `except` names everybody whom `to` names".into());
-        }
-        let nowhere = |to: &To| !rule.on.is_empty() && rule.on.iter().all(|dialect| !may_name(*dialect, to));
-        if !rule.tells().flat_map(Tell::named).all(nowhere) {
-            return None;
-        }
-        let dialects: Vec<&str> = rule.on.iter().map(|dialect| dialect.as_str()).collect();
-        Some(format!(
-            "can mail nobody: records of {} name no such person; name a list, a lookup, a field or an address",
-            dialects.join(", ")
-        ))
     }
 
     /// Routes whose conditions are those of one before.
@@ -122,4 +99,27 @@ fn same(one: &DeValue<'_>, other: &DeValue<'_>) -> bool {
         (DeValue::Datetime(one), DeValue::Datetime(other)) => one == other,
         _ => false,
     }
+}
+
+/// Why the rule can mail nobody.
+fn nobody(rule: &Rule) -> Option<String> {
+    if rule.tells().next().is_none() {
+        return Some("tells nobody: each of its routes is mute".into());
+    }
+    // A room is told itself, whoever `to` names.
+    if rule.tells().any(|tell| tell.channels.is_empty()) {
+        return None;
+    }
+    if rule.tells().all(|tell| tell.named().all(|to| tell.except.contains(to))) {
+        return Some("tells nobody: `except` names everybody whom `to` names".into());
+    }
+    let nowhere = |to: &To| !rule.on.is_empty() && rule.on.iter().all(|dialect| !may_name(*dialect, to));
+    if !rule.tells().flat_map(Tell::named).all(nowhere) {
+        return None;
+    }
+    let dialects: Vec<&str> = rule.on.iter().map(|dialect| dialect.as_str()).collect();
+    Some(format!(
+        "can mail nobody: records of {} name no such person; name a list, a lookup, a field or an address",
+        dialects.join(", ")
+    ))
 }

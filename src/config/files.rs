@@ -136,12 +136,10 @@ fn read_one(path: &Path, faults: &mut Vec<Fault>) -> Option<File> {
 
 fn pack(name: &str) -> Result<File, String> {
     let Some(pack) = packs::find(name) else {
-        return Err(match nearest(name, packs::ALL.iter().map(|pack| pack.name)) {
+        let known: Vec<&str> = packs::ALL.iter().map(|pack| pack.name).collect();
+        return Err(match nearest(name, known.iter().copied()) {
             Some(near) => format!("is no pack; did you mean `{PACK}{near}`?"),
-            None => {
-                let known: Vec<&str> = packs::ALL.iter().map(|pack| pack.name).collect();
-                format!("is no pack; there are: {}", known.join(", "))
-            }
+            None => format!("is no pack; there are: {}", known.join(", ")),
         });
     };
     Ok(File { name: format!("{PACK}{name}"), path: None, text: pack.rules.to_owned() })

@@ -33,11 +33,11 @@ pub(super) fn windows(reading: &mut Reading<'_>) -> Windows {
     let mut windows = Windows::new();
     for name in below(reading, "window") {
         let at = |key: &str| format!("window.{name}.{key}");
-        let days = reading.many(&at("days"), |text| text.parse::<Days>());
+        let days = reading.many(&at("days"), str::parse::<Days>);
         let days = days.map(|days| days.into_iter().fold(Days::default(), Days::and));
-        let from = reading.one(&at("from"), |text| text.parse::<Minute>());
-        let to = reading.one(&at("to"), |text| text.parse::<Minute>());
-        let zone = reading.one(&at("tz"), |text| text.parse::<Zone>());
+        let from = reading.one(&at("from"), str::parse::<Minute>);
+        let to = reading.one(&at("to"), str::parse::<Minute>);
+        let zone = reading.one(&at("tz"), str::parse::<Zone>);
         let (Some(days), Some(from), Some(to), Some(zone)) = (days, from, to, zone) else { continue };
         match Window::new(name.as_str().into(), days, from, to, zone) {
             Ok(window) => drop(windows.insert(name.into(), Arc::new(window))),
@@ -94,14 +94,14 @@ pub(super) fn expand(reading: &mut Reading<'_>, path: &str, addressee: Addressee
             format!("names the list `{name}`, whose entries have hours: a fallback must reach somebody at any");
         reading.fault(path, message);
     }
-    let mut addresses = Vec::with_capacity(entries.len());
+    let mut found = Vec::with_capacity(entries.len());
     for (place, entry) in (1..).zip(entries) {
         match values::address(&entry.text) {
-            Ok(address) => addresses.push(address),
+            Ok(address) => found.push(address),
             Err(_) => reading.fault(path, format!("names the list `{name}`, and its entry {place} is no address")),
         }
     }
-    addresses
+    found
 }
 
 /// `[lookup.*]`. One with a fault is missing; what names it is not told of that again.

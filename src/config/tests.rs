@@ -105,8 +105,14 @@ fn keys_of(section: &str, table: &Table) -> Vec<String> {
                 .as_table()
                 .filter(|_| {
                     !path.starts_with("dialect.")
-                        && !["source.entra.kafka", "channel.hook.headers", "rule.when", "rule.unless"]
-                            .contains(&path.as_str())
+                        && ![
+                            "source.entra.kafka",
+                            "channel.hook.headers",
+                            "rule.when",
+                            "rule.unless",
+                            "rule.test.lists",
+                        ]
+                        .contains(&path.as_str())
                 })
                 .map(|table| keys_of(&path, table));
             below.unwrap_or_default().into_iter().chain([path])

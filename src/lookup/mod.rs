@@ -177,7 +177,7 @@ mod tests {
         let columns = vec!["mail".into(), "sub".into()];
         let cells = |row: &&[&str]| row.iter().map(|cell| (*cell).into()).collect();
         let rows = (1..).zip(rows.iter().map(cells)).collect();
-        Lookup::new(settings, Table { columns, rows }, |text| text.to_lowercase())
+        Lookup::new(settings, Table { columns, rows }, str::to_lowercase)
     }
 
     fn mails(lookup: &Lookup, key: &str) -> Vec<String> {

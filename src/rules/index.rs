@@ -47,8 +47,8 @@ impl Index {
     /// Whether any rule could match.
     pub(super) fn wants(&self, head: &Head<'_>) -> bool {
         let names = names(head);
-        let named = |entry: &Entry| names.iter().flatten().any(|name| entry.by_operation.contains_key(name.as_str()));
-        self.of(head.dialect).any(|entry| !entry.rest.is_empty() || named(entry))
+        let asked = |entry: &Entry| names.iter().flatten().any(|name| entry.by_operation.contains_key(name.as_str()));
+        self.of(head.dialect).any(|entry| !entry.rest.is_empty() || asked(entry))
     }
 
     /// Places of the rules that could match, in config order.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::metadata::MetadataTopic;
 
 use super::Settings;
 use super::context::Context;
@@ -53,7 +54,7 @@ fn unread(consumer: &BaseConsumer<Context>, finder: &Finder, settings: &Settings
     for topic in &settings.topics {
         let name: Arc<str> = topic.as_str().into();
         let metadata = consumer.fetch_metadata(Some(topic), LIMIT)?;
-        let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+        let partitions = metadata.topics().iter().flat_map(MetadataTopic::partitions);
         unread
             .extend(partitions.map(|partition| (name.clone(), partition.id())).filter(|key| !known.contains_key(key)));
     }

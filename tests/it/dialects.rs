@@ -61,11 +61,12 @@ async fn a_record_of_every_dialect_is_told_from_the_topic_to_the_mailbox() {
     // Some fixtures are of a day that `fixture` does not move.
     bench.replace("[store]", "[store]\nledger = \"1000d\"");
     for (dialect, _, when, to, _) in CASES {
-        bench.rules += &format!(
+        let rule = format!(
             "[[rule]]\nid = \"{}\"\non = \"{dialect}\"\nwhen = {{ {when} }}\nto = [\"{to}\"]\nchannels = [\"email\"]\n\
              template = \"suspicious-activity\"\nmax_age = \"999d\"\n",
             dialect.replace('.', "-")
         );
+        bench.rules.push_str(&rule);
     }
     bench.start().await;
     let mut files: Vec<&str> = CASES.iter().map(|(_, file, ..)| *file).filter(|file| !file.is_empty()).collect();

@@ -57,7 +57,7 @@ pub fn on_the_wire(message: &[u8], eight_bit: bool) -> Result<Vec<u8>, BadBytes>
         lines += 1;
     }
     // Each line ends with a CR of its own.
-    if message.iter().filter(|byte| **byte == b'\r').count() != lines {
+    if message.iter().map(|byte| usize::from(*byte == b'\r')).sum::<usize>() != lines {
         return Err(BadBytes::BareCr);
     }
     if message.contains(&0) {

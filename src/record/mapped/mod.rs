@@ -260,7 +260,7 @@ impl Source {
             words.filter(|word| wanted(word)).collect::<Vec<_>>()
         };
         let found = self.paths.iter().map(at).find(|texts| !texts.is_empty()).unwrap_or_default();
-        if found.is_empty() { self.default.iter().map(|text| text.to_string()).collect() } else { found }
+        if found.is_empty() { self.default.iter().map(ToString::to_string).collect() } else { found }
     }
 
     /// The producer's word, cut and translated.

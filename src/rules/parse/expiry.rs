@@ -27,14 +27,13 @@ impl Reader<'_, '_> {
 
 /// A date is its end, a time without an offset is UTC.
 fn moment(text: &str) -> Option<Timestamp> {
-    let at = match text.parse::<jiff::Timestamp>() {
-        Ok(at) => at,
-        Err(_) => {
-            let given = text.parse::<civil::DateTime>().ok()?;
-            let is_date = !text.contains(':');
-            let until = if is_date { given.tomorrow().ok()? } else { given };
-            until.to_zoned(TimeZone::UTC).ok()?.timestamp()
-        }
+    let at = if let Ok(at) = text.parse::<jiff::Timestamp>() {
+        at
+    } else {
+        let given = text.parse::<civil::DateTime>().ok()?;
+        let is_date = !text.contains(':');
+        let until = if is_date { given.tomorrow().ok()? } else { given };
+        until.to_zoned(TimeZone::UTC).ok()?.timestamp()
     };
     Some(Timestamp::from_millis(at.as_millisecond()))
 }
