@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::kafka::Topic;
 use crate::sink::Sink;
-use crate::{CONNECTIONS, wait_until};
+use crate::{CONNECTIONS, process_time, wait_until};
 
 pub const BINARY: &str = env!("CARGO_BIN_EXE_auditbell");
 
@@ -61,6 +61,11 @@ impl Daemon {
         let of_name = |line: &&str| line.strip_prefix(name).is_some_and(|rest| rest.starts_with([' ', '{']));
         let value = |line: &str| line.rsplit_once(' ').and_then(|(_, value)| value.parse::<usize>().ok());
         text.unwrap().lines().filter(of_name).filter_map(value).sum()
+    }
+
+    /// Processor time so far.
+    pub fn time(&self) -> Duration {
+        process_time(self.child.id())
     }
 
     /// Resident memory now, in MiB.

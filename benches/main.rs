@@ -9,12 +9,14 @@
 #![expect(clippy::cast_precision_loss, reason = "figures for people")]
 
 mod daemon;
+mod decode;
 mod end_to_end;
 mod faults;
 mod filter;
 mod kafka;
 mod latency;
 mod memory;
+mod rules;
 mod sink;
 mod store;
 
@@ -34,12 +36,14 @@ struct Run {
 /// A name on the command line, and what it runs.
 type Figure = (&'static str, fn(&Run));
 
-const FIGURES: [Figure; 6] = [
+const FIGURES: [Figure; 8] = [
     ("end_to_end", end_to_end::run),
     ("latency", latency::run),
     ("memory", memory::run),
     ("filter", filter::run),
     ("faults", faults::run),
+    ("decode", decode::run),
+    ("rules", rules::run),
     ("store", store::run),
 ];
 
@@ -90,6 +94,33 @@ fn fsync_cost(directory: &Path) -> Duration {
         .collect();
     costs.sort();
     costs[100]
+}
+
+/// Two ways through the same bytes, in turns: the processor time of this thread, so that what runs beside it counts little.
+/// The ratio is that of the speeds.
+fn compare(what: &str, ours: &dyn Fn(), beside: &str, theirs: &dyn Fn(), bytes: usize, rounds: usize) {
+    let speed = |way: &dyn Fn()| {
+        let begun = thread_time();
+        way();
+        bytes as f64 / 1e6 / (thread_time() - begun).as_secs_f64()
+    };
+    let (ours, theirs): (Vec<f64>, Vec<f64>) = (0..rounds).map(|_| (speed(ours), speed(theirs))).unzip();
+    let ratio = median(ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs).collect());
+    println!("  {what} {:.0} MB/s, {beside} {:.0} MB/s, ratio {ratio:.2}", median(ours), median(theirs));
+}
+
+/// Processor time of this thread.
+fn thread_time() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(now.tv_sec.try_into().unwrap(), now.tv_nsec.try_into().unwrap())
+}
+
+/// Processor time, user and system, that process `id` has used so far; the kernel counts it in hundredths of a second.
+fn process_time(id: u32) -> Duration {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+    let behind_name = stat.rsplit_once(')').unwrap().1;
+    let ticks = |field: usize| behind_name.split_whitespace().nth(field).unwrap().parse::<u64>().unwrap();
+    Duration::from_millis(10 * (ticks(11) + ticks(12)))
 }
 
 /// The middle one; of an even number the lower.

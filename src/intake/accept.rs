@@ -47,13 +47,7 @@ impl Accepter {
 
     /// Offers `batch`, decided by `basis`, to the store until it holds. While it does not, the source is held and says
     /// why. `commands`: to the source; our own records have none, they wait in the store itself.
-    pub async fn accept(
-        self,
-        batch: Batch,
-        tallies: Vec<Tally>,
-        basis: Arc<Basis>,
-        commands: Option<Commands>,
-    ) -> Outcome {
+    pub async fn accept(self, batch: Batch, tally: Tally, basis: Arc<Basis>, commands: Option<Commands>) -> Outcome {
         let mut held = Held::new(commands);
         let mut pause = PAUSE;
         let mut tries = 0;
@@ -62,7 +56,7 @@ impl Accepter {
             let at = self.clock.now();
             let error = match self.store.accept(batch.clone(), at).await {
                 Ok(accepted) => {
-                    self.count(&batch, &tallies, &basis, accepted, at);
+                    self.count(&batch, &tally, &basis, accepted, at);
                     break Outcome::Accepted { fences: batch.fences };
                 }
                 Err(AcceptError::Fenced { topic, partition, .. }) => {
@@ -121,21 +115,19 @@ impl Accepter {
 
     /// Counts what is in the store since `at`, and wakes the channels that have work.
     #[expect(clippy::cast_precision_loss, reason = "a time in seconds is exact enough in f64")]
-    fn count(&self, batch: &Batch, tallies: &[Tally], basis: &Basis, accepted: Accepted, at: Timestamp) {
+    fn count(&self, batch: &Batch, tally: &Tally, basis: &Basis, accepted: Accepted, at: Timestamp) {
         let source = &self.source;
         let now = self.clock.now();
-        metrics::envelopes(source.clone()).increment(tallies.len() as u64);
-        for tally in tallies {
-            for (dialect, count) in &tally.records {
-                metrics::records(source.clone(), *dialect).increment(*count);
-            }
-            if tally.too_old > 0 {
-                metrics::records_refused(source.clone(), "too_old").increment(tally.too_old);
-            }
-            for rule in &tally.matches {
-                metrics::rule_matches(rule.clone()).increment(1);
-                metrics::rule_last_match(rule.clone()).set(at.as_millis() as f64 / 1_000.0);
-            }
+        metrics::envelopes(source.clone()).increment(tally.messages);
+        for (dialect, count) in &tally.records {
+            metrics::records(source.clone(), *dialect).increment(*count);
+        }
+        if tally.too_old > 0 {
+            metrics::records_refused(source.clone(), "too_old").increment(tally.too_old);
+        }
+        for rule in &tally.matches {
+            metrics::rule_matches(rule.clone()).increment(1);
+            metrics::rule_last_match(rule.clone()).set(at.as_millis() as f64 / 1_000.0);
         }
         for record in &batch.records {
             metrics::record_age(source.clone()).record(now.since(record.at).as_secs_f64());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::Current;
 use super::accept::{Accepter, Outcome};
-use super::read;
+use super::read::{self, Tally};
 use crate::clock::Clock;
 use crate::crash;
 use crate::record::own;
@@ -64,12 +64,12 @@ impl Internal {
         let (now, basis) = (self.clock.now(), (self.current)());
         let internal = rows.iter().map(|(id, _)| *id).collect();
         let mut batch = Batch { internal, config: basis.revision, ..Batch::default() };
-        let mut tallies = Vec::with_capacity(rows.len());
+        let mut tally = Tally::default();
         for (id, body) in &rows {
             let message = read::own(&basis, *id, body, now);
             batch.records.extend(message.planned);
-            tallies.push(message.tally);
+            tally.add(message.tally);
         }
-        matches!(self.accepter.clone().accept(batch, tallies, basis, None).await, Outcome::Accepted { .. })
+        matches!(self.accepter.clone().accept(batch, tally, basis, None).await, Outcome::Accepted { .. })
     }
 }

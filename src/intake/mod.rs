@@ -26,7 +26,7 @@ use crate::store::{Batch, Fence, Store};
 
 use accept::{Accepter, Outcome};
 use positions::Positions;
-use read::Message;
+use read::{Message, Tally};
 
 /// What is decided by now; a reload changes the answer.
 pub type Current = Arc<dyn Fn() -> Arc<Basis> + Send + Sync>;
@@ -123,13 +123,13 @@ impl Intake {
             return None;
         }
         let mut batch = Batch { fences: fences.into_moves(), config: self.basis.revision, ..Batch::default() };
-        let mut tallies = Vec::with_capacity(messages.len());
+        let mut tally = Tally::default();
         for message in messages {
             batch.records.extend(message.planned);
             batch.dead_letters.extend(message.dead_letters);
-            tallies.push(message.tally);
+            tally.add(message.tally);
         }
-        Some(Box::pin(self.accepter.clone().accept(batch, tallies, self.basis.clone(), Some(commands.clone()))))
+        Some(Box::pin(self.accepter.clone().accept(batch, tally, self.basis.clone(), Some(commands.clone()))))
     }
 
     /// Takes over what the store said.

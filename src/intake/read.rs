@@ -60,15 +60,29 @@ pub(super) struct Message {
     pub tally: Tally,
 }
 
-/// What to count once the message is accepted.
+/// What to count once it is accepted.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
+    /// Messages that this is the sum of.
+    pub messages: u64,
     /// Records per dialect.
     pub records: BTreeMap<&'static str, u64>,
     /// Refused as `too_old`.
     pub too_old: u64,
     /// One entry per (rule, matching record).
     pub matches: Vec<Arc<str>>,
+}
+
+impl Tally {
+    /// One more message. A batch is counted at once: a counter costs more than a record.
+    pub fn add(&mut self, message: Self) {
+        self.messages += 1;
+        for (dialect, count) in message.records {
+            *self.records.entry(dialect).or_default() += count;
+        }
+        self.too_old += message.too_old;
+        self.matches.extend(message.matches);
+    }
 }
 
 impl Message {

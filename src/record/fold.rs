@@ -6,7 +6,12 @@
 #[must_use]
 pub fn fold(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
-    plain(text, |c| folded.extend(c.to_lowercase()));
+    // Nearly every name is ASCII, and one is folded for every record.
+    if text.is_ascii() {
+        plain(text, |c| folded.push(c.to_ascii_lowercase()));
+    } else {
+        plain(text, |c| folded.extend(c.to_lowercase()));
+    }
     if folded.ends_with('.') {
         folded.pop();
         folded.truncate(folded.trim_end().len());

@@ -122,8 +122,9 @@ impl<'a> Outer<'a> {
         let Self { own, .. } = self;
         let category = own.category.as_str();
         let known = azure_activity::CATEGORIES.iter().any(|known| known.eq_ignore_ascii_case(category));
-        let resource = own.resource.as_str().to_ascii_lowercase();
-        let managed = resource.starts_with("/subscriptions/") || resource.starts_with("/providers/");
+        let resource = own.resource.as_str();
+        let below = |root: &str| resource.get(..root.len()).is_some_and(|start| start.eq_ignore_ascii_case(root));
+        let managed = below("/subscriptions/") || below("/providers/");
         own.kind.as_str() == azure_activity::TABLE || known && (managed || own.rest) && own.operation.0.is_some()
     }
 
@@ -132,10 +133,11 @@ impl<'a> Outer<'a> {
         let Self { own, inner } = self;
         let category = own.category.0.as_deref().unwrap_or_default();
         let audit = ["AuditLogs", "Audit"].iter().any(|name| category.eq_ignore_ascii_case(name));
-        let aadiam = own.resource.0.as_deref().unwrap_or_default().to_ascii_lowercase().contains("/microsoft.aadiam");
+        let resource = own.resource.0.as_deref().unwrap_or_default();
+        let aadiam = || resource.to_ascii_lowercase().contains("/microsoft.aadiam");
         let diagnostic = inner.activity.0.is_some() || inner.service;
         let bare = own.activity.0.is_some() && (own.service || own.parties);
-        diagnostic || bare || audit && (aadiam || inner.preview)
+        diagnostic || bare || audit && (inner.preview || aadiam())
     }
 }
 

@@ -41,23 +41,25 @@ impl Index {
     /// The entries that hold the rules of `dialect`.
     fn of(&self, dialect: Dialect) -> impl Iterator<Item = &Entry> {
         let any = (!dialect.is_own()).then_some(&self.any);
-        self.dialects.get(&dialect).into_iter().chain(any)
+        self.dialects.get(&dialect).into_iter().chain(any).filter(|entry| !entry.is_empty())
     }
 
     /// Whether any rule could match.
     pub(super) fn wants(&self, head: &Head<'_>) -> bool {
-        let names = names(head);
-        let asked = |entry: &Entry| names.iter().flatten().any(|name| entry.by_operation.contains_key(name.as_str()));
-        self.of(head.dialect).any(|entry| !entry.rest.is_empty() || asked(entry))
+        if self.of(head.dialect).any(|entry| !entry.rest.is_empty()) {
+            return true;
+        }
+        let named = |name: String| self.of(head.dialect).any(|entry| entry.by_operation.contains_key(name.as_str()));
+        names(head).any(named)
     }
 
     /// Places of the rules that could match, in config order.
     pub(super) fn candidates(&self, head: &Head<'_>) -> Vec<usize> {
-        let names = names(head);
+        let names: Vec<String> = names(head).collect();
         let mut places = Vec::new();
         for entry in self.of(head.dialect) {
             places.extend_from_slice(&entry.rest);
-            places.extend(names.iter().flatten().filter_map(|name| entry.by_operation.get(name.as_str())).flatten());
+            places.extend(names.iter().filter_map(|name| entry.by_operation.get(name.as_str())).flatten());
         }
         places.sort_unstable();
         places.dedup();
@@ -66,6 +68,10 @@ impl Index {
 }
 
 impl Entry {
+    fn is_empty(&self) -> bool {
+        self.by_operation.is_empty() && self.rest.is_empty()
+    }
+
     fn add(&mut self, place: usize, rule: &Rule) {
         match rule.when.on("operation") {
             None => self.rest.push(place),
@@ -81,6 +87,6 @@ impl Entry {
 }
 
 /// The folded names that the condition `operation` is matched against.
-fn names(head: &Head<'_>) -> [Option<String>; 2] {
-    [&head.operation, &head.activity].map(|name| name.as_deref().map(fold))
+fn names(head: &Head<'_>) -> impl Iterator<Item = String> {
+    [&head.operation, &head.activity].into_iter().flatten().map(|name| fold(name))
 }

@@ -1,0 +1,70 @@
+//! Bytes per second from messages to our view of their records, beside a bare `serde_json::Value` of the same bytes: the
+//! heads, which every record needs, and the whole view, which only those need that a rule asks for.
+
+use std::hint::black_box;
+use std::path::Path;
+
+use auditbell::record::envelope::{Item, Raw, decode, decode_exactly};
+use auditbell::record::{Dialects, Position};
+use serde_json::Value;
+
+use crate::kafka::{envelope, padded};
+use crate::{Run, compare};
+
+/// What one round reads at least.
+const BYTES: usize = 4_000_000;
+
+pub fn run(run: &Run) {
+    let bytes = run.size(BYTES, BYTES / 20);
+    let (all, fixtures) = (Dialects::shipped(), fixtures());
+    let position = Position { source: "-".into(), topic: None, partition: None, offset: None, index: 0 };
+    let of_filter = vec![envelope(&(0..10).map(|n| padded(n, "Update user", 2_000)).collect::<Vec<_>>())];
+    for (what, messages) in [("fixtures of every dialect", fixtures), ("records of `filter`", of_filter)] {
+        let messages: Vec<String> = messages
+            .iter()
+            .cycle()
+            .scan(0, |sum, message| {
+                let taken = *sum < bytes;
+                *sum += message.len();
+                taken.then(|| message.clone())
+            })
+            .collect();
+        let total: usize = messages.iter().map(String::len).sum();
+        let rounds = run.size(15, 1);
+        let values = || messages.iter().for_each(|message| drop(black_box(trees(message))));
+        let head = |raw: Raw<'_>| drop(black_box(raw.head(&all)));
+        let heads = || each(&messages, decode, head);
+        let exact = || each(&messages, decode_exactly, head);
+        let views = || each(&messages, decode, |raw| drop(black_box(raw.read(&all, position.clone(), None))));
+        println!("{what}, {} MB", total / 1_000_000);
+        compare("heads", &heads, "Value", &values, total, rounds);
+        compare("heads without the quick way", &exact, "Value", &values, total, rounds);
+        compare("whole view", &views, "Value", &values, total, rounds);
+    }
+    println!("(wanted: 1.5)");
+}
+
+/// What a message decodes to.
+type Decode = for<'a> fn(Option<&'a [u8]>) -> Vec<Item<'a>>;
+
+fn each(messages: &[String], decode: Decode, read: impl Fn(Raw<'_>)) {
+    for item in messages.iter().flat_map(|message| decode(Some(message.as_bytes()))) {
+        if let Item::Record(raw) = item {
+            read(raw);
+        }
+    }
+}
+
+fn trees(message: &str) -> Vec<Value> {
+    serde_json::Deserializer::from_str(message).into_iter().map(Result::unwrap).collect()
+}
+
+/// Those that a bare parser can read.
+fn fixtures() -> Vec<String> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/records");
+    let mut paths: Vec<_> = directory.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+    paths.sort();
+    let is_json =
+        |text: &String| serde_json::Deserializer::from_str(text).into_iter::<Value>().all(|value| value.is_ok());
+    paths.iter().filter_map(|path| std::fs::read_to_string(path).ok()).filter(is_json).collect()
+}
