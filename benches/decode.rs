@@ -20,15 +20,8 @@ pub fn run(run: &Run) {
     let position = Position { source: "-".into(), topic: None, partition: None, offset: None, index: 0 };
     let of_filter = vec![envelope(&(0..10).map(|n| padded(n, "Update user", 2_000)).collect::<Vec<_>>())];
     for (what, messages) in [("fixtures of every dialect", fixtures), ("records of `filter`", of_filter)] {
-        let messages: Vec<String> = messages
-            .iter()
-            .cycle()
-            .scan(0, |sum, message| {
-                let taken = *sum < bytes;
-                *sum += message.len();
-                taken.then(|| message.clone())
-            })
-            .collect();
+        let once: usize = messages.iter().map(String::len).sum();
+        let messages: Vec<String> = std::iter::repeat_n(messages, bytes.div_ceil(once)).flatten().collect();
         let total: usize = messages.iter().map(String::len).sum();
         let rounds = run.size(15, 1);
         let values = || messages.iter().for_each(|message| drop(black_box(trees(message))));
