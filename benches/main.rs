@@ -102,7 +102,7 @@ fn compare(what: &str, ours: &dyn Fn(), beside: &str, theirs: &dyn Fn(), bytes: 
     let speed = |way: &dyn Fn()| {
         let begun = thread_time();
         way();
-        bytes as f64 / 1e6 / (thread_time() - begun).as_secs_f64()
+        bytes as f64 / 1e6 / thread_time().saturating_sub(begun).as_secs_f64()
     };
     let (ours, theirs): (Vec<f64>, Vec<f64>) = (0..rounds).map(|_| (speed(ours), speed(theirs))).unzip();
     let ratio = median(ours.iter().zip(&theirs).map(|(ours, theirs)| ours / theirs).collect());

@@ -91,7 +91,7 @@ async fn when_nobody_can_be_told_that_nobody_can_be_told_it_ends() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_expires_undelivered_is_told_through_another_channel() {
     let mut bench = Bench::new().await;
-    bench.rules = RESET.replace("to = [", "max_age = \"4s\"\nto = [")
+    bench.rules = RESET.replace("to = [", "max_age = \"12s\"\nto = [")
         + OPS
         + "\n[channel.second]\ntype = \"smtp\"\nrelay = [\"RELAY\"]\nfrom = \"Second <second@example.com>\"\n"
         + "\n[list]\nlead = [\"lead@example.com\"]\n";
