@@ -54,23 +54,28 @@ fn ends(config: &Config) -> Ends {
     ends
 }
 
-/// What was said of each.
+/// What was there at the last look, and when that was.
 #[derive(Default)]
-struct Seen(Ends);
+struct Seen {
+    ends: Ends,
+    at: Option<Timestamp>,
+}
 
 impl Seen {
     /// Sets the gauges, and says once what ends soon or cannot be read.
     #[expect(clippy::cast_precision_loss, reason = "a gauge is f64; exact to the millisecond for 200,000 years")]
     fn tell(&mut self, ends: Ends, now: Timestamp) {
-        for gone in self.0.keys().filter(|name| !ends.contains_key(*name)) {
+        for gone in self.ends.keys().filter(|name| !ends.contains_key(*name)) {
             metrics::credential_expiry(gone.clone()).set(0.0);
         }
         for (name, end) in &ends {
-            let news = self.0.get(name) != Some(end);
+            let news = self.ends.get(name) != Some(end);
             match end {
                 Ok(end) => {
                     metrics::credential_expiry(name.clone()).set(end.as_millis() as f64 / 1_000.0);
-                    if news && *end < now.plus(SOON) {
+                    // Time alone makes an end that was far off one that is soon.
+                    let said = !news && self.at.is_some_and(|at| *end < at.plus(SOON));
+                    if !said && *end < now.plus(SOON) {
                         tracing::warn!(credential = %name, %end, "a certificate ends soon or has ended: renew its file");
                     }
                 }
@@ -78,6 +83,6 @@ impl Seen {
                 Err(_) => {}
             }
         }
-        self.0 = ends;
+        *self = Self { ends, at: Some(now) };
     }
 }

@@ -76,6 +76,23 @@ async fn a_mail_that_one_relay_cannot_take_goes_by_the_next_that_can_or_waits_fo
     assert_eq!(attempt.verdict, Verdict::Never { reason: "too-big" }, "none can");
 }
 
+/// T36, T37: a relay that answers works, though the mail that probed it is not for it.
+#[tokio::test]
+async fn a_probe_that_the_relay_cannot_take_closes_the_breaker_all_the_same() {
+    let relay = Relay::start_with(Options { capabilities: vec!["SIZE 20"], ..Options::default() }).await;
+    let client = Client::new(settings(&relay));
+    relay.on(Command::Connect, Close);
+    let mut now = NOW;
+    while client.channel.broken().is_none() {
+        let attempt = client.send_at("m1", ALICE, now).await;
+        now = until(&attempt);
+    }
+    relay.calm(Command::Connect);
+    let attempt = client.send_at("m1", ALICE, now).await;
+    assert_eq!(attempt.verdict, Verdict::Never { reason: "too-big" });
+    assert_eq!((client.channel.broken(), client.channel.gate(true, now)), (None, Gate::Open));
+}
+
 /// T37, the way back.
 #[tokio::test]
 async fn the_first_relay_is_used_again_when_it_works_again() {

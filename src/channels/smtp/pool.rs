@@ -127,7 +127,10 @@ impl Pool {
                     let sent = matches!(attempt.verdict, Verdict::Sent { .. });
                     return Attempt { receipt: sent.then_some(receipt), ..attempt };
                 }
-                Err(NotSent::Unfit(reason)) => unfit = unfit.or(Some(reason)),
+                // A plain, smaller form may still be taken by a relay that found this one too big.
+                Err(NotSent::Unfit(reason)) => {
+                    unfit = if reason == "too-big" { Some(reason) } else { unfit.or(Some(reason)) }
+                }
                 Err(NotSent::NoSession(NoSession::Void)) => left.push(way.clone()),
                 Err(NotSent::NoSession(NoSession::Failed(end))) => {
                     left.push(way.clone());
@@ -169,6 +172,7 @@ impl Pool {
         };
         let (mut session, reused) = way.session(pass, at).await?;
         if let Err(reason) = session.takes(mail) {
+            way.answered(pass, at());
             way.put_back(session, &self.slots, slot);
             return Err(NotSent::Unfit(reason));
         }
@@ -181,6 +185,7 @@ impl Pool {
             // The relay had closed the idle connection and we could not know: nothing of this message was heard.
             session = way.open(pass, at).await?;
             if let Err(reason) = session.takes(mail) {
+                way.answered(pass, at());
                 way.put_back(session, &self.slots, slot);
                 return Err(NotSent::Unfit(reason));
             }

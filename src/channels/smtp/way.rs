@@ -205,6 +205,15 @@ impl Way {
             }
             return outcome;
         }
+        drop(state);
+        self.answered(pass, now);
+        outcome
+    }
+
+    /// The relay is there: it answered a mail, or it opened a session and announced that this one is not for it. A probe that
+    /// were not judged would keep the breaker open while the relay works.
+    pub(super) fn answered(&self, pass: Pass, now: Timestamp) {
+        let mut state = self.state();
         state.answered += 1;
         if state.answered.is_multiple_of(EARNS_ONE) {
             state.allowance = (state.allowance + 1).min(self.route.settings.connections.max(1));
@@ -212,7 +221,6 @@ impl Way {
         if state.breaker.succeeded(pass, now) {
             tracing::info!(channel = %self.route.name, relay = %self.route.relay.host, "the relay works again");
         }
-        outcome
     }
 
     /// Another relay of the channel has refused the login: this one is not asked the same for a while, unless it is known
