@@ -141,9 +141,9 @@ pub enum Check {
         /// The property's name.
         property: Option<Wanted>,
         /// A value before.
-        from: Option<Wanted>,
+        from: Option<Side>,
         /// A value after.
-        to: Option<Wanted>,
+        to: Option<Side>,
     },
 }
 
@@ -177,9 +177,7 @@ impl Test {
             Check::SameAs(other) => self.shares(seen, other, |text| Some(fold(text))),
             Check::SameDomainAs(other) => self.shares(seen, other, |text| Some(fold(text.rsplit_once('@')?.1))),
             Check::Changed { property, from, to } => seen.record.changes.iter().any(|change| {
-                let met = |wanted: &Option<Wanted>, value: &Value| {
-                    wanted.as_ref().is_none_or(|wanted| sides(value).iter().any(|text| wanted.is_met_by(text)))
-                };
+                let met = |side: &Option<Side>, value: &Value| side.as_ref().is_none_or(|side| side.is_met_by(value));
                 property.as_ref().is_none_or(|wanted| wanted.is_met_by(&change.name))
                     && met(from, &change.old)
                     && met(to, &change.new)
@@ -213,6 +211,28 @@ impl Test {
             _ => self.want.iter().map(ToString::to_string).collect(),
         };
         FailedLeaf { place, key: self.subject.name().to_owned(), op: self.op, want, got }
+    }
+}
+
+/// What the value before or after a change must be.
+#[derive(Clone, Debug)]
+pub enum Side {
+    /// A value of it fulfils this.
+    Any(Wanted),
+    /// No value of it fulfils this; nothing at all does not either.
+    None(Wanted),
+    /// There is one, or there is none.
+    Exists(bool),
+}
+
+impl Side {
+    fn is_met_by(&self, value: &Value) -> bool {
+        let values = sides(value);
+        match self {
+            Self::Any(wanted) => values.iter().any(|text| wanted.is_met_by(text)),
+            Self::None(wanted) => !values.iter().any(|text| wanted.is_met_by(text)),
+            Self::Exists(wanted) => values.iter().any(|text| exists(text)) == *wanted,
+        }
     }
 }
 

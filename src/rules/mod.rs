@@ -22,7 +22,7 @@ pub mod window;
 
 pub use crate::record::fold::fold;
 pub use crate::record::path::Path;
-pub use condition::{Check, Condition, FailedLeaf, List, Place, Quantifier, Test};
+pub use condition::{Check, Condition, FailedLeaf, List, Place, Quantifier, Side, Test};
 pub use decision::{Decision, Element, Known, Match, Part};
 pub use field::{FIELDS, Field, GROUP_BY, Root, Subject};
 pub use once::OncePer;

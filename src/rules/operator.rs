@@ -76,7 +76,7 @@ pub enum Order {
 }
 
 impl Wanted {
-    /// A pattern: any case unless it says `(?-i)`; it sees text with plain dashes and single spaces.
+    /// A pattern: any case unless it says `(?-i)`; it sees text with plain dashes and single spaces, and as it came.
     pub fn patterns(texts: &[Box<str>]) -> Result<Self, String> {
         let compile = |text: &str| {
             let built = RegexBuilder::new(text).case_insensitive(true).size_limit(PATTERN_BYTES).build();
@@ -101,8 +101,9 @@ impl Wanted {
             Self::StartsWith(texts) => any(texts, |value, text| value.starts_with(text)),
             Self::EndsWith(texts) => any(texts, |value, text| value.ends_with(text)),
             Self::Matches(patterns) => {
-                let value = fold_spaces(value);
-                patterns.iter().any(|pattern| pattern.is_match(&value))
+                // A pattern that was copied from a record has the record's own dashes and spaces.
+                let folded = fold_spaces(value);
+                patterns.iter().any(|pattern| pattern.is_match(&folded) || pattern.is_match(value))
             }
             Self::Number(order, wanted) => value.trim().parse::<f64>().is_ok_and(|value| match order {
                 Order::Gt => value > *wanted,

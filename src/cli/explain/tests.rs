@@ -161,8 +161,21 @@ fn rule() -> impl Strategy<Value = String> {
         }
         let more = if how.contains("severity") && more.contains("severity") { "" } else { more };
         let _ = writeln!(text, "to = [{to}]");
-        text + each + once_per + except + how + more + &routes.concat()
+        let text = text + each + once_per + except + how + more + &routes.concat();
+        // The element at a path has no target.
+        if each.contains("raw.") { without_targets(&text) } else { text }
     })
+}
+
+fn without_targets(rule: &str) -> String {
+    let lines = rule.lines().map(|line| {
+        if line.starts_with("to = ") {
+            "to = [\"actor\", \"soc@example.com\"]\n".to_owned()
+        } else {
+            format!("{line}\n")
+        }
+    });
+    lines.collect()
 }
 
 fn record() -> impl Strategy<Value = Value> {

@@ -7,7 +7,7 @@ use toml::de::{DeTable, DeValue};
 use crate::network::Network;
 use crate::record::Dialect;
 use crate::rules::operator::severity;
-use crate::rules::{Check, Condition, Op, Order, Subject, Test, Wanted, Window, fold};
+use crate::rules::{Check, Condition, Op, Order, Side, Subject, Test, Wanted, Window, fold};
 
 use super::{Reader, Value, shown};
 
@@ -199,17 +199,29 @@ impl Reader<'_, '_> {
     }
 
     /// A value before or after: compared by equality, or by one operator.
-    fn side(&mut self, path: &str, value: &Value<'_>) -> Option<(Vec<Box<str>>, Wanted)> {
+    fn side(&mut self, path: &str, value: &Value<'_>) -> Option<(Vec<Box<str>>, Side)> {
         let DeValue::Table(table) = value.get_ref() else {
             let want = self.operands(path, value)?;
             let folded = want.iter().map(|text| fold(text).into()).collect();
-            return Some((want, Wanted::Equal(folded)));
+            return Some((want, Side::Any(Wanted::Equal(folded))));
         };
         let mut operators = table.iter();
         match (operators.next(), operators.next()) {
-            (Some((word, value)), None) => {
-                self.wanted(path, word.get_ref(), value).map(|(_, want, wanted)| (want, wanted))
-            }
+            (Some((word, value)), None) => match (word.get_ref().as_ref(), value.get_ref()) {
+                ("in", DeValue::Table(_)) => self.refuse(value, path, "must be a value or a list of values"),
+                ("in", _) => self.side(path, value),
+                ("not", _) => match self.side(path, value)? {
+                    (want, Side::Any(wanted)) => {
+                        Some((want.iter().map(|text| format!("not {text}").into()).collect(), Side::None(wanted)))
+                    }
+                    _ => self.refuse(value, path, "a negation of a negation or of `exists`; say it without"),
+                },
+                ("exists", DeValue::Boolean(wanted)) => {
+                    Some((vec![if *wanted { "anything" } else { "nothing" }.into()], Side::Exists(*wanted)))
+                }
+                ("exists", _) => self.refuse(value, path, "must be true or false"),
+                (word, _) => self.wanted(path, word, value).map(|(_, want, wanted)| (want, Side::Any(wanted))),
+            },
             _ => self.refuse(value, path, "must be a value, a list of values, or one operator"),
         }
     }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use toml::de::DeValue;
 
-use crate::rules::To;
+use crate::rules::{List, To};
 
 use super::{MAX_LIST, Reader, Value};
 
@@ -60,7 +60,10 @@ impl Reader<'_, '_> {
     }
 
     fn person(&mut self, key: &str, span: Range<usize>, text: &str) -> Option<To> {
-        if let Some((_, to)) = WORDS.iter().find(|(word, _)| *word == text) {
+        if let Some((word, to)) = WORDS.iter().find(|(word, _)| *word == text) {
+            if word.starts_with("target") {
+                self.element_has_no_target(key, span, text);
+            }
             return Some(to.clone());
         }
         if let Some(name) = text.strip_prefix("list:") {
@@ -71,6 +74,10 @@ impl Reader<'_, '_> {
             return Some(To::Reference(text.into(), subject));
         }
         if let Some(path) = text.strip_prefix("lookup:") {
+            let by = path.split('.').next().and_then(|name| self.scope.lookups.get(name)).map(|lookup| lookup.by());
+            if by.is_some_and(|by| by.starts_with("target.")) {
+                self.element_has_no_target(key, span.clone(), text);
+            }
             let subject = self.subject_named(key, &format!("lookup.{path}"), span)?;
             return Some(To::Reference(text.into(), subject));
         }
@@ -80,6 +87,17 @@ impl Reader<'_, '_> {
             return None;
         }
         Some(To::Address(text.into()))
+    }
+
+    /// The targets of the record are not those of a raw element: each of them would be told of every element.
+    fn element_has_no_target(&mut self, key: &str, span: Range<usize>, text: &str) {
+        if matches!(self.each, Some(List::Raw(_))) && key.starts_with("to") {
+            let message = format!(
+                "`{text}` is of the record, not of the element: take each = \"targets\", field:element.PATH, or a lookup by \
+                 element.PATH"
+            );
+            self.fault(span, key, message);
+        }
     }
 
     fn list_of_people(&mut self, key: &str, span: Range<usize>, name: &str) -> Option<To> {

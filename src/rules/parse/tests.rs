@@ -268,6 +268,12 @@ fn each_fault_names_its_place_and_its_remedy() {
         ("an element without each", "when = { element.type = 'x' }", "there is no element"),
         ("an element of targets", "each = 'targets'\nunless = { element.type = 'x' }", "there is no element"),
         ("each of no list", "each = 'flags'", "`flags` is no list"),
+        ("a raw element's target", "to = 'target'\neach = 'raw.a'", "`target` is of the record, not of the element"),
+        (
+            "a manager, within first_of",
+            "to = { first_of = ['target.manager'] }\neach = 'raw.a'",
+            "of the record, not of",
+        ),
         ("once per a field of many values", "once_per = ['id', 'target.id']", "unknown field `target.id`"),
         ("a list that holds no addresses", "to = 'list:vip'", "list `vip` cannot be told: its entry 2 is no address"),
         ("a field that is none", "to = 'field:raw.a..b'", "unknown field `raw.a..b`"),

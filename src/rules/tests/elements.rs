@@ -46,24 +46,24 @@ fn a_rule_with_each_is_held_against_every_element_by_itself() {
         ),
         (
             "each element of a path",
-            "each = 'raw.properties.targetResources'\nwhen = { element.type = 'user' }",
+            "each = 'raw.properties.targetResources'\nto = 'actor'\nwhen = { element.type = 'user' }",
             vec!["raw.properties.targetResources[0] true None", "raw.properties.targetResources[1] false None"],
         ),
         (
             "a quantifier inside an element",
-            "each = 'raw.properties.targetResources'\nwhen = { element.modifiedProperties.displayName = 'Role' }",
+            "each = 'raw.properties.targetResources'\nto = 'actor'\nwhen = { element.modifiedProperties.displayName = 'Role' }",
             vec!["raw.properties.targetResources[0] true None", "raw.properties.targetResources[1] false None"],
         ),
         (
             "a lookup by a field of the element",
-            "each = 'raw.properties.targetResources'\nwhen = { lookup.kinds.sort = 'thing' }",
+            "each = 'raw.properties.targetResources'\nto = 'actor'\nwhen = { lookup.kinds.sort = 'thing' }",
             vec!["raw.properties.targetResources[0] false None", "raw.properties.targetResources[1] true None"],
         ),
-        ("no element, no match", "each = 'raw.properties.nothing'", vec!["- false None"]),
+        ("no element, no match", "each = 'raw.properties.nothing'\nto = 'actor'", vec!["- false None"]),
     ] {
         assert_eq!(decisions(&rule(text), &record), expected, "{what}");
     }
-    let nothing = rule("each = 'raw.properties.nothing'");
+    let nothing = rule("each = 'raw.properties.nothing'\nto = 'actor'");
     let lookups = lookups();
     let failed = &nothing.evaluate(&record, Known { now: NOW, lookups: &lookups })[0].failed;
     let leaf = serde_json::to_string(failed).unwrap();
