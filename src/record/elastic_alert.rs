@@ -27,6 +27,15 @@ const DETAILS: &[(&str, &str)] = &[
     ("userAgent", "user_agent.original"),
 ];
 
+/// What of an alert makes another revision. Of those that a detection rule writes only the work on them changes.
+const REVISION: &[&str] = &[
+    "kibana.alert.status",
+    "kibana.alert.workflow_status",
+    "kibana.alert.workflow_status_updated_at",
+    "kibana.alert.start",
+    "kibana.alert.end",
+];
+
 /// The document inside whatever a pipeline put around it.
 pub(super) fn document(tree: &Value) -> Cow<'_, Value> {
     let outer = Fields::of(tree);
@@ -57,13 +66,9 @@ pub(super) fn read(record: &mut Record, tree: &Value) -> (Option<String>, Moment
     record.service = at("kibana.alert.rule.producer").or_else(|| at("kibana.alert.rule.consumer"));
     record.tenant = at("cloud.account.id");
     record.correlation_id = at("kibana.alert.group.id");
-    // One alert is written again when it ends, and when somebody works on it.
-    let ended = at("kibana.alert.end");
-    record.revision = [record.state.clone(), at("kibana.alert.workflow_status"), ended]
-        .into_iter()
-        .flatten()
-        .collect::<Vec<_>>()
-        .join(" ");
+    // One alert is written again when it ends, when somebody works on it, and, while it comes and goes, when it begins again.
+    let parts = REVISION.iter().filter_map(|path| at(path));
+    record.revision = parts.collect::<Vec<_>>().join(" ");
     record.read_severity(at("kibana.alert.severity").or_else(|| at("kibana.alert.rule.parameters.severity")));
     let details = DETAILS.iter().filter_map(|(name, path)| Some(((*name).to_owned(), joined(&document, path)?)));
     record.details.extend(details);

@@ -104,7 +104,7 @@ impl<'a> Outer<'a> {
         if kind.eq_ignore_ascii_case(defender::alert::TABLE) {
             return Dialect::DefenderAlert;
         }
-        if let Some(dialect) = defender::posture::of_type(kind).or(own.whose) {
+        if let Some(dialect) = defender::posture::of_type(kind).or(own.whose).or_else(|| self.is_wrapped_alert()) {
             return dialect;
         }
         if self.is_entra_audit() {
@@ -115,6 +115,13 @@ impl<'a> Outer<'a> {
             return if alert { Dialect::DefenderAlert } else { Dialect::AzureActivity };
         }
         Dialect::Other
+    }
+
+    /// A resource with an alert as its properties, whatever its type: Sentinel has one of its own for them.
+    fn is_wrapped_alert(&self) -> Option<Dialect> {
+        let Self { own, inner } = self;
+        let bare = own.operation.0.is_none() && own.category.0.is_none();
+        inner.whose.filter(|dialect| bare && *dialect == Dialect::DefenderAlert)
     }
 
     /// Resource logs of Azure share the form and have categories of their own.

@@ -52,7 +52,7 @@ impl Record {
 
     /// Design invariant 4: no offset and no time of processing. Of an event dialect, tenant, id, activity and the record's
     /// own time, since distinct records share an id; where there is no time, the content stands in for it. Of a thing, which
-    /// is written again and again, dialect, tenant, id and revision alone: a count that changed is no news.
+    /// is written again and again, dialect, tenant, id and revision alone: what else changed is no news.
     #[must_use]
     pub fn identity(&self) -> Identity {
         self.hashed(&self.revision)

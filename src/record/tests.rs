@@ -5,10 +5,12 @@ use serde_json::{Value, json};
 use super::*;
 
 mod checklist;
+mod defender;
 mod elastic;
 mod forms;
 mod identity;
 mod ours;
+mod revisions;
 mod schemas;
 mod view;
 

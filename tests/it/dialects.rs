@@ -1,5 +1,5 @@
-//! One record of each dialect from the topic to the mailbox: those of our own, those of the shipped mapping tables, and one of a
-//! table in the configuration.
+//! One record of each dialect from the topic to the mailbox: those of our own, those of the shipped mapping tables, one of a
+//! table in the configuration, and bare objects of Graph and of Resource Manager, which belong to the dialects of our own.
 
 use auditbell::record::{Dialect, Dialects};
 
@@ -44,6 +44,31 @@ const CASES: &[(&str, &str, &str, &str, &str)] = &[
     ("acme.doors", "", "operation = \"forced\"", "target", "carol@example.com"),
 ];
 
+/// Objects that name no dialect, as [`CASES`].
+const BARE: &[(&str, &str, &str, &str, &str)] = &[
+    (
+        "defender.alert",
+        "graph-security.ndjson",
+        "operation = \"Suspicious command line\"",
+        "target",
+        "alice@example.com",
+    ),
+    ("defender.alert", "graph-security.ndjson", "flags = \"incident\"", "field:details.assignedTo", "gil@example.com"),
+    ("entra.signin", "graph-security.ndjson", "result = \"failure\"", "target", "alice@example.com"),
+    ("entra.risk", "graph-identity.ndjson", "operation = \"leakedCredentials\"", "target", "alice@example.com"),
+    ("entra.audit", "graph-identity.ndjson", "operation = \"Reset user password\"", "target", "bob@example.com"),
+    ("defender.alert", "defender-resources.ndjson", "operation = \"VM_EICAR\"", "target", "alice@example.com"),
+    (
+        "defender.alert",
+        "defender-resources.ndjson",
+        "resource = { ends_with = \"/databases/db1\" }, subscription = \"5AB5C81B-0000-4000-8000-00000000000A\"",
+        "dba@example.com",
+        "dba@example.com",
+    ),
+    ("defender.assessment", "defender-resources.ndjson", "state = \"Unhealthy\"", "vm@example.com", "vm@example.com"),
+    ("defender.finding", "defender-resources.ndjson", "severity = \"high\"", "vm@example.com", "vm@example.com"),
+];
+
 const DOORS: &str = r#"
 [dialect.acme.doors]
 detect = { badge = true, "event.kind" = true }
@@ -56,28 +81,8 @@ actor = { type = "system", name = "door" }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_of_every_dialect_is_told_from_the_topic_to_the_mailbox() {
-    let mut bench = Bench::new().await;
-    bench.rules = DOORS.to_owned();
-    // Some fixtures are of a day that `fixture` does not move.
-    bench.replace("[store]", "[store]\nledger = \"1000d\"");
-    for (dialect, _, when, to, _) in CASES {
-        let rule = format!(
-            "[[rule]]\nid = \"{}\"\non = \"{dialect}\"\nwhen = {{ {when} }}\nto = [\"{to}\"]\nchannels = [\"email\"]\n\
-             template = \"suspicious-activity\"\nmax_age = \"999d\"\n",
-            dialect.replace('.', "-")
-        );
-        bench.rules.push_str(&rule);
-    }
-    bench.start().await;
-    let mut files: Vec<&str> = CASES.iter().map(|(_, file, ..)| *file).filter(|file| !file.is_empty()).collect();
-    files.sort_unstable();
-    files.dedup();
+    let mut bench = begun(CASES, DOORS).await;
     let now = auditbell::clock::Clock::system().now();
-    for file in files {
-        // GitHub's times are numbers.
-        let message = String::from_utf8(fixture(file)).unwrap().replace("1769105702387", &now.as_millis().to_string());
-        bench.publish(message).await;
-    }
     let door = serde_json::json!({
         "badge": 7, "event": {"id": "e-1", "at": now.to_string(), "kind": "forced"}, "door": "Back gate",
         "holder": {"mail": "carol@example.com", "name": "Carol of the doors"},
@@ -96,6 +101,44 @@ async fn a_record_of_every_dialect_is_told_from_the_topic_to_the_mailbox() {
     assert!(text(carol).contains("forced"), "{}", text(carol));
     assert!(bench.stop().await.success());
     bench.books_balance();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bare_object_is_told_from_the_topic_to_the_mailbox() {
+    let mut bench = begun(BARE, "").await;
+    let mails = bench.relay.wait_for(BARE.len()).await;
+    let mut expected: Vec<_> = BARE.iter().map(|(_, _, _, _, told)| (*told).to_owned()).collect();
+    expected.sort();
+    assert_eq!(recipients(&mails), expected, "{}", bench.log());
+    assert!(bench.stop().await.success());
+    bench.books_balance();
+}
+
+/// A daemon with a rule for each case, and every fixture of theirs published.
+async fn begun(cases: &[(&str, &str, &str, &str, &str)], rules: &str) -> Bench {
+    let mut bench = Bench::new().await;
+    bench.rules = rules.to_owned();
+    // Some fixtures are of a day that `fixture` does not move.
+    bench.replace("[store]", "[store]\nledger = \"1000d\"");
+    for (place, (dialect, _, when, to, _)) in cases.iter().enumerate() {
+        let rule = format!(
+            "[[rule]]\nid = \"{}-{place}\"\non = \"{dialect}\"\nwhen = {{ {when} }}\nto = [\"{to}\"]\nchannels = [\"email\"]\n\
+             template = \"suspicious-activity\"\nmax_age = \"999d\"\n",
+            dialect.replace('.', "-")
+        );
+        bench.rules.push_str(&rule);
+    }
+    bench.start().await;
+    let mut files: Vec<&str> = cases.iter().map(|(_, file, ..)| *file).filter(|file| !file.is_empty()).collect();
+    files.sort_unstable();
+    files.dedup();
+    let now = auditbell::clock::Clock::system().now();
+    for file in files {
+        // GitHub's times are numbers.
+        let message = String::from_utf8(fixture(file)).unwrap().replace("1769105702387", &now.as_millis().to_string());
+        bench.publish(message).await;
+    }
+    bench
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Owns `defender.alert`: alerts and incidents, in every form they come in. As Defender for Cloud exports them (one bare
-//! object), as rows of Log Analytics (`SecurityAlert`), as records of the Activity log, and as Graph's `alert` (v2 and
-//! legacy) and `incident`.
-//! Reference: learn.microsoft.com/azure/defender-for-cloud/alerts-schemas, learn.microsoft.com/graph/api/resources/security-alert
+//! object), as rows of Log Analytics (`SecurityAlert`), as records of the Activity log, as resources of Resource Manager,
+//! and as Graph's `alert` (v2 and legacy) and `incident`.
+//! Reference: learn.microsoft.com/azure/defender-for-cloud/alerts-schemas, learn.microsoft.com/graph/api/resources/security-alert,
+//! learn.microsoft.com/rest/api/defenderforcloud-composite/alerts/get
 
 mod entities;
 
@@ -19,7 +20,7 @@ pub(in crate::record) const TABLE: &str = "SecurityAlert";
 const LONGEST_DETAIL: usize = 2_000;
 
 /// (operation, activity): the title for people, and the type's code for rules.
-pub(in crate::record) fn names(outer: Fields<'_>, properties: Fields<'_>) -> (Option<String>, Option<String>) {
+fn names(outer: Fields<'_>, properties: Fields<'_>) -> (Option<String>, Option<String>) {
     let title = outer
         .first_text(&["AlertDisplayName", "DisplayName", "AlertName", "title"])
         .or_else(|| outer.object("eventName").text("value"))
@@ -35,44 +36,76 @@ pub(in crate::record) fn read<'a>(
     outer: Fields<'a>,
     properties: Fields<'a>,
 ) -> (Option<String>, Moment) {
+    // Of Resource Manager all fields of the alert stand in the properties, and around them where it is kept.
+    let kept = is_resource(outer, properties).then_some(outer).unwrap_or_default();
+    let (outer, properties) = if kept.is_empty() { (outer, properties) } else { (properties, Fields::default()) };
     (record.operation, record.activity) = names(outer, properties);
     record.activity = record.activity.take().filter(|activity| Some(activity) != record.operation.as_ref());
     let either = |names: &[&str]| outer.first_text(names).or_else(|| properties.first_text(names));
     record.service = either(&["ProductName", "ProviderName", "serviceSource"]);
     record.category = outer.text("category").or_else(|| outer.object("category").text("value"));
     record.correlation_id = outer.first_text(&["correlationId", "CorrelationKey"]);
-    record.state = outer.first_text(&["status", "resultType"]).or_else(|| outer.object("status").text("value"));
+    record.state =
+        outer.first_text(&["status", "resultType", "state"]).or_else(|| outer.object("status").text("value"));
     let end = outer.first_text(&["EndTimeUtc", "EndTime", "lastUpdateDateTime", "lastModifiedDateTime"]);
     record.revision = [record.state.clone(), end].into_iter().flatten().collect::<Vec<_>>().join(" ");
-    record.read_severity(either(&["Severity", "AlertSeverity"]));
-    record.resource =
-        outer.first_text(&["AzureResourceId", "resourceId", "_ResourceId"]).or_else(|| either(&["azureResourceId"]));
-    record.subscription = record
-        .resource
-        .as_deref()
-        .and_then(subscription)
-        .or_else(|| outer.first_text(&["AzureResourceSubscriptionId", "azureSubscriptionId", "subscriptionId"]));
-    record.tenant = tenant(outer);
+    record.read_severity(either(&["Severity", "AlertSeverity", "ReportedSeverity"]));
+    read_place(record, outer, properties, kept);
     record.tactics = tactics(outer, properties);
     record.flags = flags(outer, record.operation.as_deref());
     read_details(record, outer, properties);
     entities::read(record, outer, properties);
     let id = outer
         .first_text(&["SystemAlertId", "eventDataId", "id"])
-        .or_else(|| properties.first_text(&["systemAlertId", "eventDataId"]));
+        .or_else(|| properties.first_text(&["systemAlertId", "eventDataId"]))
+        .or_else(|| kept.first_text(&["name", "id"]));
     (id, time(outer))
+}
+
+/// Whether `outer` is a resource with an alert as its properties. Records of the Activity log have an operation besides.
+fn is_resource(outer: Fields<'_>, properties: Fields<'_>) -> bool {
+    let named = ["SystemAlertId", "AlertDisplayName", "AlertName"].iter().any(|name| properties.get(name).is_some());
+    named && outer.get("operationName").is_none() && outer.get("SystemAlertId").is_none()
+}
+
+/// Resource, subscription and tenant: of the alert itself, else of its resource identifiers, else of where it is `kept`.
+/// An alert about a machine outside of Azure knows only the workspace that the machine reports to, whose subscription it is
+/// shown in.
+fn read_place(record: &mut Record, outer: Fields<'_>, properties: Fields<'_>, kept: Fields<'_>) {
+    let identified = outer.get("ResourceIdentifiers").or_else(|| properties.get("ResourceIdentifiers")).map(opened);
+    let identified = |names: &[&str]| {
+        let list = identified.as_deref().and_then(Value::as_array)?;
+        list.iter().find_map(|identifier| Fields::of(identifier).first_text(names))
+    };
+    record.resource = outer
+        .first_text(&["AzureResourceId", "resourceId", "_ResourceId", "associatedResource"])
+        .or_else(|| properties.text("azureResourceId"))
+        .or_else(|| identified(&["AzureResourceId"]));
+    record.subscription = record
+        .resource
+        .as_deref()
+        .and_then(subscription)
+        .or_else(|| outer.first_text(&["AzureResourceSubscriptionId", "azureSubscriptionId", "subscriptionId"]))
+        .or_else(|| kept.text("id").as_deref().and_then(subscription))
+        .or_else(|| identified(&["WorkspaceSubscriptionId"]));
+    record.tenant = tenant(outer)
+        .or_else(|| kept.text("tenantId"))
+        .or_else(|| identified(&["AzureResourceTenantId", "AadTenantId"]))
+        .map(|tenant| tenant.to_ascii_lowercase());
 }
 
 fn time(outer: Fields<'_>) -> Moment {
     let names = [
         "StartTimeUtc",
         "StartTime",
+        "detectedTimeUtc",
         "firstActivityDateTime",
         "eventDateTime",
         "createdDateTime",
         "eventTimestamp",
         "time",
         "TimeGenerated",
+        "TimeGeneratedUtc",
     ];
     Moment::first(names.map(|name| outer.get(name)))
 }
@@ -80,8 +113,7 @@ fn time(outer: Fields<'_>) -> Moment {
 fn tenant(outer: Fields<'_>) -> Option<String> {
     // In Log Analytics `TenantId` is the workspace's.
     let workspace = outer.get("Type").and_then(Value::as_str) == Some(TABLE);
-    let written = outer.first_text(&["AadTenantId"]).or_else(|| outer.text("tenantId").filter(|_| !workspace));
-    written.map(|tenant| tenant.to_ascii_lowercase())
+    outer.first_text(&["AadTenantId", "azureTenantId"]).or_else(|| outer.text("tenantId").filter(|_| !workspace))
 }
 
 /// Names of tactics, however they are packed: a list, JSON in a string, or words between commas.

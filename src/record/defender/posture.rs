@@ -11,10 +11,11 @@ use crate::record::{Dialect, EntityKind, Flag, Moment, Record, Target};
 const ENRICHMENTS: [&str; 3] =
     ["securityEventDataEnrichment", "assessmentEventDataEnrichment", "subAssessmentEventDataEnrichment"];
 
-/// The dialect of a resource type; `None` for what is neither assessment, finding nor control.
+/// The dialect of a resource type; `None` for what is neither alert, assessment, finding nor control.
 pub(in crate::record) fn of_type(kind: &str) -> Option<Dialect> {
     let kind = kind.to_ascii_lowercase();
     match kind.strip_prefix("microsoft.security/")? {
+        "alerts" | "locations/alerts" => Some(Dialect::DefenderAlert),
         "assessments" => Some(Dialect::DefenderAssessment),
         "assessments/subassessments" => Some(Dialect::DefenderFinding),
         rest if rest.starts_with("regulatorycompliancestandards") => Some(Dialect::DefenderCompliance),
@@ -41,7 +42,8 @@ pub(in crate::record) fn assessment<'a>(
     let status = properties.object("status");
     let metadata = properties.object("metadata");
     record.state = status.text("code");
-    record.revision = status.text("statusChangeDate").unwrap_or_default();
+    // Older versions of the interface say how it stands and not since when.
+    record.revision = status.first_text(&["statusChangeDate", "code"]).unwrap_or_default();
     record.read_severity(status.text("severity").or_else(|| metadata.text("severity")));
     let id = outer.text("id");
     record.resource = properties
@@ -79,8 +81,7 @@ pub(in crate::record) fn compliance<'a>(
 ) -> (Option<String>, Moment) {
     (record.operation, record.activity) = names(outer, properties);
     record.state = properties.text("state");
-    // Nothing else in the record says that it is not the one of last week.
-    record.revision = record.state.clone().unwrap_or_default();
+    record.revision = standing(record.state.as_deref(), outer, properties);
     record.tenant = outer.text("tenantId").map(|tenant| tenant.to_ascii_lowercase());
     let id = outer.text("id");
     record.subscription = id.as_deref().and_then(subscription);
@@ -94,7 +95,16 @@ pub(in crate::record) fn compliance<'a>(
         add_detail(record, name, properties.text(name));
     }
     add_detail(record, "link", properties.text("assessmentDetailsLink").map(with_scheme));
-    (id, Moment::first([properties.get("timeGenerated"), outer.get("time")]))
+    (id, Moment::first([properties.get("statusChangeDate"), properties.get("timeGenerated"), outer.get("time")]))
+}
+
+/// Since when a control stands as it does is not said. Failed, passed and failed again are to be three revisions, and two
+/// deliveries of one record one: the record's own time where there is one, and else the numbers of resources, tell.
+fn standing(state: Option<&str>, outer: Fields<'_>, properties: Fields<'_>) -> String {
+    let time = properties.first_text(&["statusChangeDate", "timeGenerated"]).or_else(|| outer.text("time"));
+    let numbers = || ["failedResources", "passedResources", "skippedResources"].map(|name| properties.text(name));
+    let when = time.unwrap_or_else(|| numbers().into_iter().flatten().collect::<Vec<_>>().join("/"));
+    [state.unwrap_or_default(), &when].join(" ").trim().to_owned()
 }
 
 /// What is written about the event beside the thing: which change it was, and whether it is one.

@@ -44,7 +44,9 @@ pub(in crate::record) fn read<'a>(
     read_details(record, inner);
     record.targets.extend(target(inner));
     let updated = inner.get("riskLastUpdatedDateTime");
-    record.revision = inner.text("riskLastUpdatedDateTime").unwrap_or_default();
+    // A detection calls it so, and is sent again under its id when somebody dismisses it.
+    let names = ["riskLastUpdatedDateTime", "lastUpdatedDateTime", "riskState"];
+    record.revision = inner.first_text(&names).unwrap_or_default();
     let time = Moment::first([
         inner.get("activityDateTime"),
         updated,

@@ -15,6 +15,7 @@ pub(in crate::record) const CATEGORIES: &[&str] = &[
     "ServicePrincipalSignInLogs",
     "ManagedIdentitySignInLogs",
     "ADFSSignInLogs",
+    "MicrosoftServicePrincipalSignInLogs",
 ];
 /// Tables of Log Analytics.
 pub(in crate::record) const TABLES: &[&str] = &[

@@ -49,15 +49,14 @@ fn records_that_differ_in_what_counts_have_different_identities() {
     }
     let timeless = |name: &str| read(&json!({"id": "1", "type": "Microsoft.Security/x", "name": name})).identity();
     assert_ne!(timeless("a"), timeless("b"), "without a time the content stands in for it");
-    let control = |state: &str, failed: u64| {
-        let properties = json!({"state": state, "failedResources": failed});
-        read(
-            &json!({"id": "1", "type": "Microsoft.Security/regulatoryComplianceStandards/x", "properties": properties}),
-        )
-        .identity()
+    let assessment = |code: &str, since: &str, affected: u64| {
+        let properties =
+            json!({"status": {"code": code, "statusChangeDate": since}, "additionalData": {"n": affected}});
+        read(&json!({"id": "1", "type": "Microsoft.Security/assessments", "properties": properties})).identity()
     };
-    assert_eq!(control("Failed", 1), control("Failed", 2), "a count that changed is no news of a thing");
-    assert_ne!(control("Failed", 1), control("Passed", 1), "its state is");
+    let (first, later) = ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z");
+    assert_eq!(assessment("Unhealthy", first, 1), assessment("Unhealthy", first, 2), "a count is no news of a thing");
+    assert_ne!(assessment("Unhealthy", first, 1), assessment("Healthy", later, 1), "its state is");
 }
 
 #[test]
