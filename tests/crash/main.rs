@@ -10,6 +10,8 @@
 #![expect(dead_code, reason = "shares the stand-ins of the integration tests, and does not need all of them")]
 
 mod books;
+#[path = "../it/cluster.rs"]
+mod cluster;
 #[path = "../it/harness.rs"]
 mod harness;
 mod own_records;

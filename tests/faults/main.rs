@@ -16,6 +16,8 @@ mod books;
 mod clock;
 mod damage;
 mod disk;
+#[path = "../it/cluster.rs"]
+mod cluster;
 #[path = "../it/harness.rs"]
 mod harness;
 mod large;

@@ -16,14 +16,13 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::mocking::MockCluster;
-use rdkafka::producer::{DefaultProducerContext, FutureProducer, FutureRecord};
+use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::{Value, json};
 
+use crate::cluster::Cluster;
 use crate::smtp_server::{Accepted, Options, Relay};
 
-/// How long anything may take before the test fails. Joining a group on the mock cluster alone takes three seconds, and the
-/// machine may be busy.
+/// How long anything may take before the test fails: the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 /// The topic that is read.
 pub const TOPIC: &str = "insights-logs-auditlogs";
@@ -67,7 +66,7 @@ pub struct Bench {
 /// A mock cluster, or a real broker's topic; and a producer to it.
 pub struct Kafka {
     /// `None`: a real broker.
-    cluster: Option<MockCluster<'static, DefaultProducerContext>>,
+    cluster: Option<Cluster>,
     /// What the daemon is told.
     pub brokers: String,
     topic: String,
@@ -81,9 +80,9 @@ struct Daemon {
 
 impl Kafka {
     pub fn new(partitions: i32) -> Self {
-        let cluster = MockCluster::new(1).unwrap();
-        cluster.create_topic(TOPIC, partitions, 1).unwrap();
-        let topic = Self::real(&cluster.bootstrap_servers(), TOPIC);
+        let cluster = Cluster::new();
+        cluster.mock().create_topic(TOPIC, partitions, 1).unwrap();
+        let topic = Self::real(&cluster.brokers(), TOPIC);
         Self { cluster: Some(cluster), ..topic }
     }
 
@@ -95,11 +94,11 @@ impl Kafka {
     }
 
     pub fn down(&self) {
-        self.cluster.as_ref().unwrap().broker_down(1).unwrap();
+        self.cluster.as_ref().unwrap().mock().broker_down(1).unwrap();
     }
 
     pub fn up(&self) {
-        self.cluster.as_ref().unwrap().broker_up(1).unwrap();
+        self.cluster.as_ref().unwrap().mock().broker_up(1).unwrap();
     }
 
     /// Writes one message; it is in the log when this returns.

@@ -1,33 +1,32 @@
 //! The source against librdkafka's mock cluster: positions, fences, holds, outages. What the mock cannot do (times, TLS,
-//! topics that change, several members) is in `kafka_real.rs`. Each test has a cluster of its own; a group starts after 3 s.
+//! topics that change, several members) is in `kafka_real.rs`. Each test has a cluster of its own.
 
 use auditbell::source::{Command, Event, OnLostStore, Settings};
 use auditbell::store::{AcceptError, Batch, Fence};
-use rdkafka::mocking::MockCluster;
-use rdkafka::producer::DefaultProducerContext;
 use rdkafka::topic_partition_list::Offset;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use tempfile::TempDir;
 
+use crate::cluster::Cluster;
 use crate::kafka_reader::{Feeder, Reader, committed, settings, store, text};
 
 /// One broker with the topic `audit`.
 struct Kafka {
-    cluster: MockCluster<'static, DefaultProducerContext>,
+    cluster: Cluster,
     feeder: Feeder,
     folder: TempDir,
 }
 
 impl Kafka {
     fn new(partitions: i32) -> Self {
-        let cluster = MockCluster::new(1).unwrap();
-        cluster.create_topic("audit", partitions, 1).unwrap();
-        let feeder = Feeder::new(&cluster.bootstrap_servers());
+        let cluster = Cluster::new();
+        cluster.mock().create_topic("audit", partitions, 1).unwrap();
+        let feeder = Feeder::new(&cluster.brokers());
         Self { cluster, feeder, folder: tempfile::tempdir().unwrap() }
     }
 
     fn settings(&self) -> Settings {
-        settings(&self.cluster.bootstrap_servers(), &["audit"])
+        settings(&self.cluster.brokers(), &["audit"])
     }
 
     fn write(&self, texts: &[&str]) {
@@ -35,7 +34,7 @@ impl Kafka {
     }
 
     fn committed(&self) -> Offset {
-        committed(&self.cluster.bootstrap_servers(), "audit", 0)
+        committed(&self.cluster.brokers(), "audit", 0)
     }
 }
 
@@ -160,15 +159,15 @@ async fn a_broker_that_is_away_at_the_start_and_later_costs_nothing_but_time() {
     let kafka = Kafka::new(1);
     let store = store(kafka.folder.path());
     kafka.write(&["a"]);
-    kafka.cluster.broker_down(1).unwrap();
+    kafka.cluster.mock().broker_down(1).unwrap();
     let mut reader = Reader::start(kafka.settings(), &store);
     reader.silent().await;
-    kafka.cluster.broker_up(1).unwrap();
+    kafka.cluster.mock().broker_up(1).unwrap();
     reader.assigned(1).await;
     assert_eq!(reader.read(1).await, ["a"]);
-    kafka.cluster.broker_down(1).unwrap();
+    kafka.cluster.mock().broker_down(1).unwrap();
     reader.silent().await;
-    kafka.cluster.broker_up(1).unwrap();
+    kafka.cluster.mock().broker_up(1).unwrap();
     kafka.write(&["b"]);
     assert_eq!(reader.read(1).await, ["b"]);
     reader.stop().await;
@@ -182,7 +181,7 @@ async fn a_source_stops_in_time_while_its_broker_is_away() {
     let mut reader = Reader::start(kafka.settings(), &store);
     reader.assigned(1).await;
     assert_eq!(reader.read(1).await, ["a"]);
-    kafka.cluster.broker_down(1).unwrap();
+    kafka.cluster.mock().broker_down(1).unwrap();
     let stopping = std::time::Instant::now();
     reader.stop().await;
     assert!(stopping.elapsed().as_secs() <= 11, "{:?}", stopping.elapsed());
@@ -303,7 +302,7 @@ async fn commits_that_the_broker_refuses_cost_nothing() {
     let store = store(kafka.folder.path());
     kafka.write(&["a", "b"]);
     // As librdkafka's own tests 0117 and 0148: not coordinator, loading, rebalancing, illegal generation, unknown member.
-    kafka.cluster.request_errors(
+    kafka.cluster.mock().request_errors(
         RDKafkaApiKey::OffsetCommit,
         &[
             RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_COORDINATOR,

@@ -8,6 +8,7 @@
 mod acceptance;
 mod brake;
 mod canary;
+mod cluster;
 mod command_line;
 mod config;
 mod config_doubts;
