@@ -22,8 +22,8 @@ pub(crate) struct Args {
 #[derive(Serialize)]
 struct Found {
     operations: Vec<&'static Operation>,
-    /// Where nothing was found: what was probably meant.
-    nearest: Option<&'static str>,
+    /// Where nothing was found: what was probably meant, the likeliest first.
+    nearest: Vec<&'static str>,
 }
 
 /// Prints what is found; 1 if nothing is.
@@ -31,7 +31,7 @@ struct Found {
 pub(crate) fn run(args: Args) -> ExitCode {
     let query = args.query.join(" ");
     let operations = catalogue::search(&query);
-    let nearest = if operations.is_empty() { catalogue::nearest(&[], &query) } else { None };
+    let nearest = if operations.is_empty() { catalogue::nearest(&[], &query) } else { Vec::new() };
     let found = Found { operations, nearest };
     match args.output {
         Output::Json => outln!("{}", serde_json::json!(found)),
@@ -54,7 +54,6 @@ fn print(found: &Found, query: &str) {
         outln!("  {concerns:<9} {}{meaning}", operation.name);
     }
     if found.operations.is_empty() {
-        let near = found.nearest.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-        outln!("nobody has seen `{query}`{near}");
+        outln!("nobody has seen `{query}`{}", catalogue::did_you_mean(&found.nearest));
     }
 }

@@ -6,7 +6,8 @@ use handlebars::{
 };
 use serde_json::Value;
 
-use super::words;
+use super::{text, words};
+use crate::record::path::Path;
 
 /// One helper: its name, how many arguments it takes, and what it does with them.
 pub struct Known {
@@ -217,11 +218,19 @@ fn removed(arguments: &[&Value]) -> Value {
     words::beyond(old, new).into()
 }
 
-/// The first element of a list that has something at a path: `first records "actor.ip"`.
+/// The first element of a list that has something at a path: `first records "actor.ip"`, a name with dots in quotes:
+/// `first records 'details."k.dot"'`.
 fn first(arguments: &[&Value]) -> Value {
     let [Value::Array(items), Value::String(path)] = arguments else { return Value::Null };
-    let mut found = items.iter().filter_map(|item| path.split('.').try_fold(item, |item, key| item.get(key)));
+    let Ok(path) = Path::parse(path) else { return Value::Null };
+    let at_path = |item| path.names().iter().try_fold(item, |item, name| below(item, name));
+    let mut found = items.iter().filter_map(at_path);
     found.find(|found| !is_empty(found)).cloned().unwrap_or(Value::Null)
+}
+
+/// Keys of details are a record's, and what looks like a domain in them is broken in mails.
+fn below<'v>(item: &'v Value, name: &str) -> Option<&'v Value> {
+    item.get(name).or_else(|| item.get(text::clean(name, text::SHORT)))
 }
 
 fn minus(arguments: &[&Value]) -> Value {
@@ -272,6 +281,11 @@ mod tests {
         let context = json!({"list": ["<b>", 1], "records": [{"ip": null}, {"ip": "<i>"}]});
         assert_eq!(render("{{join list ', '}}", &context).unwrap(), "&lt;b&gt;, 1");
         assert_eq!(render("{{first records 'ip'}}", &context).unwrap(), "&lt;i&gt;");
+        let dots = json!({"records": [{"details": {}}, {"details": {"k.dot": "found"}}]});
+        assert_eq!(render("{{first records 'details.\"k.dot\"'}}", &dots).unwrap(), "found");
+        let broken = json!({"records": [{"details": {text::clean("evil.com", text::SHORT): "found"}}]});
+        assert_eq!(render("{{first records 'details.\"evil.com\"'}}", &broken).unwrap(), "found");
+        assert_eq!(render("{{#with records.[1]}}{{details.[k.dot]}}{{/with}}", &dots).unwrap(), "found");
         assert_eq!(render("{{json list}}", &context).unwrap(), "[&quot;&lt;b&gt;&quot;,1]");
     }
 

@@ -14,6 +14,7 @@ use super::schema::{self, Shape};
 use super::{Fault, calls};
 use crate::lookup::Lookups;
 use crate::nearest::nearest;
+use crate::record::path as paths;
 
 /// What a template makes: a part of a mail, or a document.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -178,7 +179,13 @@ impl<'a> Walk<'a, '_> {
             self.fault("helper `first` takes a list and a path in quotes");
             return None;
         };
-        self.descend(item, path.split('.'))
+        match paths::Path::parse(path) {
+            Ok(path) => self.descend(item, path.names().iter().map(|name| &**name)),
+            Err(message) => {
+                self.fault(format!("helper `first`: `{path}` is no path: {message}"));
+                None
+            }
+        }
     }
 
     fn argument(&mut self, parameter: &'a Parameter, conditional: bool) -> Option<&'static Shape> {

@@ -95,6 +95,12 @@ fn what_is_wrong_with_a_template_is_found_before_any_mail() {
             "did you mean `count`?",
         ),
         ("a misspelt path in quotes", "test/text.hbs", "{{first records 'actor.ipp'}}", "did you mean `ip`?"),
+        (
+            "no path in quotes",
+            "test/text.hbs",
+            "{{first records 'actor..ip'}}",
+            "`actor..ip` is no path: a name between",
+        ),
         ("an unknown helper", "test/text.hbs", "{{dat severity}}", "no helper `dat`; did you mean `date`?"),
         ("a helper that handlebars has and we do not", "test/text.hbs", "{{log severity}}", "no helper `log`"),
         ("a helper without arguments", "test/text.hbs", "{{date}}", "helper `date` takes 1 to 2 arguments"),

@@ -1,17 +1,15 @@
 //! Owns what is allowed of a rule and probably not meant: the warnings of `check`.
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
-
 use super::fault::Fault;
 use super::one::One;
+use super::tables::Lists;
 use crate::clock::Timestamp;
 use crate::record::Dialect;
-use crate::rules::{Op, Rule, Tell, To, catalogue};
+use crate::rules::{Check, Condition, Never, Op, Root, Rule, Subject, Tell, Test, To, catalogue};
 
 impl One<'_> {
-    /// What of `rule`, which is on, is probably not meant.
-    pub fn doubts(&self, rule: &Rule, now: Timestamp) -> Vec<Fault> {
+    /// What of `rule`, which is on, is probably not meant. `lists`: those that it may name.
+    pub fn doubts(&self, rule: &Rule, lists: &Lists, now: Timestamp) -> Vec<Fault> {
         let mut doubts = Vec::new();
         if rule.shadow {
             doubts.push(self.fault("mode", "is \"shadow\": matches are counted, nobody is told"));
@@ -30,40 +28,107 @@ impl One<'_> {
             doubts.push(self.fault("to", "tells nobody: the rule's channels are rooms, which are told themselves"));
         }
         doubts.extend(nobody(rule).map(|message| self.fault("to", message)));
-        doubts.extend(self.routes_never_taken());
-        doubts.extend(self.operations_never_seen(rule));
+        doubts.extend(self.never_reached(rule));
+        doubts.extend(self.operations_never_seen(rule, lists));
+        doubts.extend(self.rows_mixed(rule));
         doubts
     }
 
-    /// Routes whose conditions are those of one before.
-    fn routes_never_taken(&self) -> Vec<Fault> {
-        let routes: Vec<&DeTable<'_>> = self.routes().collect();
-        let equal = |one: &DeTable<'_>, other: &DeTable<'_>| {
-            ["when", "unless"].iter().all(|key| match (one.get(*key), other.get(*key)) {
-                (Some(one), Some(other)) => same(one.get_ref(), other.get_ref()),
-                (one, other) => one.is_none() && other.is_none(),
-            })
-        };
-        let mut doubts = Vec::new();
-        for (place, route) in routes.iter().enumerate() {
-            if let Some(first) = routes.iter().take(place).position(|before| equal(before, route)) {
-                let message = format!("is never taken: route {} has the same conditions", first + 1);
-                doubts.push(self.route_fault(place, message));
+    /// A rule that matches nothing, and routes that are never taken.
+    fn never_reached(&self, rule: &Rule) -> Vec<Fault> {
+        let nothing = "holds wherever `when` does, so the rule matches nothing: take out of it what `when` asks for";
+        let nothing = rule.never_matches().then(|| self.fault("unless", nothing));
+        let routes = rule.routes_never_taken().into_iter().map(|(place, never)| match never {
+            Never::Behind(first) => {
+                let message = format!(
+                    "is never taken: route {} takes every record that it would; put it before that one, or take it out",
+                    first + 1
+                );
+                self.route_fault(place, None, message)
             }
-        }
-        doubts
+            Never::Excluded => {
+                let message =
+                    "holds wherever `when` does, so the route is never taken: take out of it what `when` asks for";
+                self.route_fault(place, Some("unless"), message)
+            }
+        });
+        nothing.into_iter().chain(routes).collect()
     }
 
-    fn operations_never_seen(&self, rule: &Rule) -> Vec<Fault> {
-        let test = rule.when.on("operation").filter(|test| test.op == Op::In);
-        let operations = test.map_or(&[][..], |test| &test.want);
-        let unseen = |operation: &&str| catalogue::unseen(&rule.on, operation);
-        let doubt = |operation: &str| {
-            let near = catalogue::nearest(&rule.on, operation);
-            let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-            self.fault("when", format!("`{operation}` is no operation that anybody has seen{near}"))
+    /// Names of operations, wherever a condition has them, that no record ever bore.
+    fn operations_never_seen(&self, rule: &Rule, lists: &Lists) -> Vec<Fault> {
+        let of_rule = [("when", &rule.when), ("unless", &rule.unless)].map(|(key, condition)| (None, key, condition));
+        let of_routes = rule.routes.iter().enumerate().flat_map(|(place, route)| {
+            [("when", &route.when), ("unless", &route.unless)].map(|(key, condition)| (Some(place), key, condition))
+        });
+        let all = of_rule.into_iter().chain(of_routes);
+        let doubts = all.flat_map(|(route, key, condition)| {
+            let messages = condition.tests().into_iter().flat_map(|test| never_seen(&rule.on, test, lists));
+            messages.map(move |message| match route {
+                Some(place) => self.route_fault(place, Some(key), message),
+                None => self.fault(key, message),
+            })
+        });
+        doubts.collect()
+    }
+
+    /// Two columns of one lookup, each of which may be of another target's row.
+    fn rows_mixed(&self, rule: &Rule) -> Option<Fault> {
+        if rule.each.is_some() {
+            return None;
+        }
+        let columns = |condition: &Condition| -> Vec<(Box<str>, usize)> {
+            let together = condition.together().into_iter().filter(|test| !matches!(test.check(), Check::Exists(_)));
+            let columns = together.filter_map(|test| match &test.subject {
+                Subject::Lookup { table, column, by, .. } if by.name().starts_with("target.") => {
+                    Some((table.clone(), *column))
+                }
+                _ => None,
+            });
+            columns.collect()
         };
-        operations.iter().map(|operation| &**operation).filter(unseen).map(doubt).collect()
+        let own = columns(&rule.when);
+        let of_routes = rule.routes.iter().map(|route| [own.clone(), columns(&route.when)].concat());
+        let (table, _) = std::iter::once(own.clone()).chain(of_routes).find_map(|all| {
+            let mixed = all.iter().find(|(table, column)| all.iter().any(|(of, other)| of == table && other != column));
+            mixed.cloned()
+        })?;
+        let message = format!(
+            "asks for several columns of [lookup.{table}], and of several targets each may have another row: add \
+             each = \"targets\", so that one and the same target must have them all"
+        );
+        Some(self.fault("when", message))
+    }
+}
+
+/// Fields whose values are names of operations; of a path its last name.
+const NAMED: [&str; 5] = ["operation", "activity", "operationname", "activitydisplayname", "riskeventtype"];
+
+/// What is to be said of a test for operations that no record of `dialects` ever bore.
+fn never_seen(dialects: &[Dialect], test: &Test, lists: &Lists) -> Vec<String> {
+    let last = test.subject.name().rsplit('.').next().unwrap_or_default().to_lowercase();
+    let is_of_record = matches!(test.subject, Subject::View(_) | Subject::Path { root: Root::Record, .. });
+    if !is_of_record || !NAMED.contains(&&*last) {
+        return Vec::new();
+    }
+    let doubt = |name: &str, list: &str| {
+        let near = catalogue::did_you_mean(&catalogue::nearest(dialects, name));
+        catalogue::unseen(dialects, name).then(|| format!("`{name}`{list} is no operation that anybody has seen{near}"))
+    };
+    match (test.op, test.check()) {
+        (Op::In | Op::Not, _) => test.want.iter().filter_map(|name| doubt(name, "")).collect(),
+        (Op::InList, _) => {
+            let named = test.want.iter().filter_map(|list| lists.get_key_value(&**list));
+            let entries = named.flat_map(|(list, entries)| entries.iter().map(move |entry| (list, entry)));
+            entries.filter_map(|(list, entry)| doubt(&entry.text, &format!(" of list.{list}"))).collect()
+        }
+        (_, Check::Any(wanted)) if catalogue::none_is(dialects, wanted) => {
+            let near = test.want.iter().flat_map(|text| catalogue::nearest(dialects, text)).collect::<Vec<_>>();
+            let want: Vec<String> = test.want.iter().map(|text| format!("`{text}`")).collect();
+            let near = catalogue::did_you_mean(&near);
+            vec![format!("{} is in no operation that anybody has seen{near}", want.join(", "))]
+        }
+        _ => Vec::new(),
     }
 }
 
@@ -78,43 +143,30 @@ fn may_name(dialect: Dialect, to: &To) -> bool {
     }
 }
 
-/// Whether two values say the same, wherever they stand.
-fn same(one: &DeValue<'_>, other: &DeValue<'_>) -> bool {
-    let all = |one: &[Spanned<DeValue<'_>>], other: &[Spanned<DeValue<'_>>]| {
-        one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one.get_ref(), other.get_ref()))
-    };
-    match (one, other) {
-        (DeValue::Table(one), DeValue::Table(other)) => {
-            let equal = |(key, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| {
-                let there: Option<&Spanned<DeValue<'_>>> = other.get(key);
-                there.is_some_and(|there| same(value.get_ref(), there.get_ref()))
-            };
-            one.len() == other.len() && one.iter().all(equal)
-        }
-        (DeValue::Array(one), DeValue::Array(other)) => all(one, other),
-        (DeValue::String(one), DeValue::String(other)) => one == other,
-        (DeValue::Boolean(one), DeValue::Boolean(other)) => one == other,
-        (DeValue::Integer(one), DeValue::Integer(other)) => one.as_str() == other.as_str(),
-        (DeValue::Float(one), DeValue::Float(other)) => one.as_str() == other.as_str(),
-        (DeValue::Datetime(one), DeValue::Datetime(other)) => one == other,
-        _ => false,
-    }
-}
-
 /// Why the rule can mail nobody.
 fn nobody(rule: &Rule) -> Option<String> {
-    if rule.tells().next().is_none() {
-        return Some("tells nobody: each of its routes is mute".into());
+    let tells: Vec<&Tell> = rule.tells_reached().collect();
+    if tells.is_empty() {
+        let all = rule.takes_all().filter(|all| rule.routes.get(*all).is_some_and(|route| route.mute));
+        return Some(match all {
+            Some(all) if !rule.tell.is_empty() => format!(
+                "tells nobody: route {} is mute and takes every record; give it a condition, or set enabled = false",
+                all + 1
+            ),
+            _ => {
+                "tells nobody: each route that may be taken is mute; add one that tells, or set enabled = false".into()
+            }
+        });
     }
     // A room is told itself, whoever `to` names.
-    if rule.tells().any(|tell| tell.channels.is_empty()) {
+    if tells.iter().any(|tell| tell.channels.is_empty()) {
         return None;
     }
-    if rule.tells().all(|tell| tell.named().all(|to| tell.except.contains(to))) {
-        return Some("tells nobody: `except` names everybody whom `to` names".into());
+    if tells.iter().all(|tell| tell.named().all(|to| tell.except.contains(to))) {
+        return Some("tells nobody: `except` names everybody whom `to` names; take one of them out".into());
     }
     let nowhere = |to: &To| !rule.on.is_empty() && rule.on.iter().all(|dialect| !may_name(*dialect, to));
-    if !rule.tells().flat_map(Tell::named).all(nowhere) {
+    if !tells.into_iter().flat_map(Tell::named).all(nowhere) {
         return None;
     }
     let dialects: Vec<&str> = rule.on.iter().map(|dialect| dialect.as_str()).collect();

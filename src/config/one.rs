@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use toml::Spanned;
-use toml::de::DeTable;
+use toml::de::{DeTable, DeValue};
 
 use super::fault::{Fault, Place};
 use super::files::File;
@@ -98,17 +98,23 @@ impl<'a> One<'a> {
         self.keys.get(key)?.get_ref().as_str()
     }
 
-    /// The tables of its routes.
-    pub fn routes(&self) -> impl Iterator<Item = &DeTable<'a>> {
+    fn route_values(&self) -> impl Iterator<Item = &Spanned<DeValue<'a>>> {
         let routes = self.keys.get("route").and_then(|routes| routes.get_ref().as_array());
-        routes.into_iter().flat_map(|routes| routes.iter()).filter_map(|route| route.get_ref().as_table())
+        routes.into_iter().flat_map(|routes| routes.iter())
     }
 
-    /// A fault of the route at `place`.
-    pub fn route_fault(&self, place: usize, message: impl Into<String>) -> Fault {
-        let routes = self.keys.get("route").and_then(|routes| routes.get_ref().as_array());
-        let span = routes.and_then(|routes| routes.get(place)).map(Spanned::span).unwrap_or_default();
-        let key = format!("route[{place}]");
+    /// The tables of its routes.
+    pub fn routes(&self) -> impl Iterator<Item = &DeTable<'a>> {
+        self.route_values().filter_map(|route| route.get_ref().as_table())
+    }
+
+    /// A fault of the route at `place`: at its `key`, or at the route where that is not written.
+    pub fn route_fault(&self, place: usize, key: Option<&str>, message: impl Into<String>) -> Fault {
+        let route = self.route_values().nth(place);
+        let written = route.and_then(|route| route.get_ref().as_table()?.get_key_value(key?));
+        let span = written.map(|(key, _)| key.span()).or(route.map(Spanned::span)).unwrap_or_default();
+        let below = key.map(|key| format!(".{key}")).unwrap_or_default();
+        let key = format!("route[{place}]{below}");
         Fault::at(&self.place(&key, &span), self.key(&key), message)
     }
 

@@ -54,7 +54,7 @@ pub(super) fn read(
         let faults = one.beside(&rule, around);
         reading.faults.extend(faults);
         if one.enabled() {
-            let doubts = one.doubts(&rule, reading.now);
+            let doubts = one.doubts(&rule, &around.scope.lists, reading.now);
             reading.warnings.extend(doubts);
         } else {
             reading.warnings.push(one.fault("enabled", "is false: the rule tells nobody"));

@@ -48,7 +48,8 @@ impl Path {
     }
 
     /// Its names, from outside in.
-    pub(super) fn names(&self) -> &[Box<str>] {
+    #[must_use]
+    pub fn names(&self) -> &[Box<str>] {
         &self.0
     }
 

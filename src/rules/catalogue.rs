@@ -12,6 +12,8 @@ use crate::record::{Dialect, own};
 
 use crate::record::fold::fold;
 
+use super::Wanted;
+
 /// One name, in its producer's own spelling.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Operation {
@@ -131,17 +133,63 @@ pub fn unseen(dialects: &[Dialect], name: &str) -> bool {
         && !built()
 }
 
-/// The name in one of `dialects` that `name` was probably meant to be: the same words in another order, or a slip of letters.
-/// An empty list is all dialects.
+/// Most names that are suggested for another.
+const MOST_NEAR: usize = 3;
+
+/// The names in one of `dialects` that `name` was probably meant to be, at most three, the likeliest first: the same words in
+/// another order, a slip of letters, or all of its words once slips in them are mended. An empty list is all dialects.
 #[must_use]
-pub fn nearest(dialects: &[Dialect], name: &str) -> Option<&'static str> {
+pub fn nearest(dialects: &[Dialect], name: &str) -> Vec<&'static str> {
     let wanted = words(name);
-    let names = || {
+    let known = || {
         let among = OPERATIONS.iter().filter(|known| dialects.is_empty() || dialects.contains(&known.dialect));
         among.map(|known| known.name)
     };
-    let reordered = names().find(|known| words(known) == wanted);
-    reordered.or_else(|| nearest_word(&fold(name), names()))
+    let reordered = known().find(|known| words(known) == wanted);
+    if let Some(only) = reordered.or_else(|| nearest_word(&fold(name), known())) {
+        return vec![only];
+    }
+    let vocabulary: BTreeSet<String> = known().flat_map(words).collect();
+    let mended: Option<Vec<&str>> = wanted
+        .iter()
+        .map(|word| nearest_word(word, vocabulary.iter().map(String::as_str).filter(|known| known.len() >= LEAST_WORD)))
+        .collect();
+    let Some(mended) = mended.filter(|mended| !mended.is_empty()) else { return Vec::new() };
+    let mut near: Vec<&str> = Vec::new();
+    let has_all = |known: &&str| mended.iter().all(|word| words(known).contains(*word));
+    for name in known().filter(has_all) {
+        if !near.contains(&name) {
+            near.push(name);
+        }
+    }
+    near.sort_by_key(|name| name.len());
+    near.truncate(MOST_NEAR);
+    near
+}
+
+/// Shorter words are a slip away from anything.
+const LEAST_WORD: usize = 4;
+
+/// "; did you mean …?" of what [`nearest`] found; nothing where it found nothing.
+#[must_use]
+pub fn did_you_mean(near: &[&str]) -> String {
+    let quoted: Vec<String> = near.iter().map(|name| format!("`{name}`")).collect();
+    match quoted.split_last() {
+        None => String::new(),
+        Some((last, [])) => format!("; did you mean {last}?"),
+        Some((last, others)) => format!("; did you mean {} or {last}?", others.join(", ")),
+    }
+}
+
+/// Whether a rule for `dialects` asks for operations as `wanted` says, and none that has been seen in any of them is so. An
+/// empty list is all dialects.
+#[must_use]
+pub fn none_is(dialects: &[Dialect], wanted: &Wanted) -> bool {
+    let seen = |known: &&Operation| dialects.contains(&known.dialect);
+    !dialects.is_empty()
+        && dialects.iter().all(|dialect| LISTED.contains(dialect))
+        && !OPERATIONS.iter().filter(seen).any(|known| wanted.is_met_by(known.name))
+        && !(dialects.contains(&Dialect::EntraAudit) && PREFIXES.iter().any(|prefix| wanted.is_met_by(prefix)))
 }
 
 fn words(name: &str) -> BTreeSet<String> {
@@ -188,15 +236,27 @@ mod tests {
 
     #[test]
     fn a_name_that_nobody_has_seen_finds_the_one_that_was_meant() {
-        let cases = [
-            ("a slip of letters", "Reset user pasword", Some("Reset user password")),
-            ("the order of another product", "Password reset", Some("Reset password")),
-            ("nothing near", "Colourless green ideas", None),
+        let cases: [(_, _, &[&str]); 5] = [
+            ("a slip of letters", "Reset user pasword", &["Reset user password"]),
+            ("the order of another product", "Password reset", &["Reset password"]),
+            ("some words, with a slip", "bitlocker raed", &["Read BitLocker key"]),
+            ("nothing near", "Colourless green ideas", &[]),
+            ("nothing at all", "", &[]),
         ];
         for (what, name, expected) in cases {
             assert_eq!(nearest(AUDIT, name), expected, "{what}");
         }
-        assert_eq!(nearest(&[Dialect::AuditbellDelivery], "Message gave up"), Some("Message given up"));
+        assert_eq!(nearest(&[Dialect::AuditbellDelivery], "Message gave up"), ["Message given up"]);
+        let passwords = nearest(AUDIT, "passwrod");
+        assert!(passwords.len() == MOST_NEAR, "{passwords:?}");
+        assert!(passwords.iter().all(|name| fold(name).contains("password")), "{passwords:?}");
+        for (near, expected) in [
+            (&[][..], ""),
+            (&["a"][..], "; did you mean `a`?"),
+            (&["a", "b", "c"][..], "; did you mean `a`, `b` or `c`?"),
+        ] {
+            assert_eq!(did_you_mean(near), expected);
+        }
     }
 
     #[test]

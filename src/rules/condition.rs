@@ -276,6 +276,16 @@ impl Condition {
         }
     }
 
+    /// The tests that must all hold together.
+    #[must_use]
+    pub fn together(&self) -> Vec<&Test> {
+        match self {
+            Self::All(parts) => parts.iter().flat_map(Self::together).collect(),
+            Self::Test(test) => vec![test],
+            _ => Vec::new(),
+        }
+    }
+
     /// Whether it says nothing.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -102,7 +102,7 @@ impl Subject {
             return Some(Self::Path { name: name.into(), path: Path::parse(key).ok()?, root });
         }
         let usable = table.eq_ignore_ascii_case("details") && !key.trim().is_empty();
-        usable.then(|| Self::Detail { name: name.into(), key: fold(key).into() })
+        usable.then(|| Self::Detail { name: name.into(), key: fold(unquoted(key)).into() })
     }
 
     /// The short name.
@@ -176,6 +176,12 @@ impl Subject {
         }
         values
     }
+}
+
+/// The key of a detail, which has no parts: it may stand in quotes, as a name with dots does in a path.
+fn unquoted(key: &str) -> &str {
+    let inside = key.trim().strip_prefix('"').and_then(|key| key.strip_suffix('"'));
+    inside.filter(|key| !key.trim().is_empty()).unwrap_or(key)
 }
 
 /// The closed set, sorted as in the record view.

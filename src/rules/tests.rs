@@ -8,6 +8,7 @@ use crate::clock::Timestamp;
 use crate::record::{Actor, Change, EntityKind, Flag, Position, Severity, Target};
 
 mod elements;
+mod implied;
 mod index;
 
 pub(crate) const NOW: Timestamp = Timestamp::from_millis(1_769_105_762_387);
@@ -51,7 +52,11 @@ pub(crate) fn record() -> Record {
         flags: vec![Flag::Incident],
         problems: Vec::new(),
         activity: Some("Reset password (by admin)".into()),
-        details: BTreeMap::from([("userAgent".into(), "Mozilla".into()), ("code".into(), "50053".into())]),
+        details: BTreeMap::from([
+            ("userAgent".into(), "Mozilla".into()),
+            ("code".into(), "50053".into()),
+            ("k.dot".into(), "dotted".into()),
+        ]),
         tactics: vec!["CredentialAccess".into()],
         by_self: Some(false),
         raw: serde_json::json!({
@@ -61,7 +66,8 @@ pub(crate) fn record() -> Record {
                     {"type": "User", "modifiedProperties": [{"displayName": "Role", "newValue": "\"Owner\""}]},
                     {"type": "Group", "modifiedProperties": []},
                 ],
-                "additionalDetails": [{"key": "userAgent", "value": "Mozilla"}],
+                "additionalDetails": [{"key": "userAgent", "value": "Mozilla"}, {"key": "k.dot", "value": "pair"}],
+                "k.dot": "raw",
                 "requestbody": "{\"properties\":{\"principalId\":\"p-1\"}}",
                 "count": 7, "empty": "", "nothing": null, "word": "<null>",
             },
@@ -142,6 +148,17 @@ fn conditions_hold_or_fail_as_decided() {
         ("details by key", "when = { details.userAgent = 'Mozilla' }", true),
         ("details by key in any case", "when = { details.useragent = 'Mozilla' }", true),
         ("details, a number equals its text", "when = { details.code = 50053 }", true),
+        ("details, a key with a dot", "when = { details.\"k.dot\" = 'dotted' }", true),
+        ("details, such a key within quotes of TOML", "when = { 'details.\"k.dot\"' = 'dotted' }", true),
+        ("details, such a key without its own quotes", "when = { 'details.k.dot' = 'dotted' }", true),
+        ("details, such a key in another table", "when = { details = { \"k.dot\" = 'dotted' } }", true),
+        ("raw, a name with a dot", "when = { 'raw.properties.\"k.dot\"' = 'raw' }", true),
+        ("raw, such a name as a key of TOML", "when = { raw.properties.\"k.dot\" = 'raw' }", true),
+        (
+            "raw, such a name in a list of pairs",
+            "when = { 'raw.properties.additionalDetails.\"k.dot\"' = 'pair' }",
+            true,
+        ),
         ("details, absent", "when = { details.nothing = 'x' }", false),
         ("a short name in any case", "when = { Actor.UPN = 'helpdesk@example.com' }", true),
         ("case is folded", "when = { operation = 'RESET USER PASSWORD' }", true),

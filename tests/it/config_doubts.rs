@@ -51,15 +51,44 @@ fn a_rule_that_tells_nobody_or_not_as_meant_is_doubted() {
         ),
         ("everybody is excepted", "except = \"target\"", "rule.r.to: tells nobody: `except` names everybody"),
         (
-            "nobody has seen the operation",
-            "when = { operation = \"Reset user pasword\" }",
-            "rule.r.when: `Reset user pasword` is no operation that anybody has seen",
+            "its own exclusion takes everything",
+            "when = { result = \"failure\" }\nunless = { result = [\"failure\", \"timeout\"] }",
+            "rule.r.unless: holds wherever `when` does, so the rule matches nothing: take out",
+        ),
+        (
+            "a route that excludes all that it takes",
+            "[[rule.route]]\nwhen = { result = \"failure\" }\nunless = { result = \"failure\" }\nseverity = \"low\"",
+            "rule.r.route[0].unless: holds wherever `when` does, so the route is never taken",
+        ),
+        (
+            "a route whose conditions are narrower than those of one before",
+            "[[rule.route]]\nwhen = { result = [\"failure\", \"timeout\"] }\nseverity = \"low\"\n\n[[rule.route]]\n\
+             when = { result = \"failure\", by_self = true }\nseverity = \"high\"",
+            "rule.r.route[1]: is never taken: route 1 takes every record",
+        ),
+        (
+            "a route behind one that takes what the rule does",
+            "when = { result = \"failure\" }\n[[rule.route]]\nwhen = { result = \"failure\" }\nseverity = \"low\"\n\n\
+             [[rule.route]]\nwhen = { by_self = true }\nseverity = \"high\"",
+            "rule.r.route[1]: is never taken: route 1 takes every record",
+        ),
+        (
+            "its one route is mute and takes everything",
+            "[[rule.route]]\nmute = true",
+            "rule.r.to: tells nobody: route 1 is mute and takes every record; give it a condition",
+        ),
+        (
+            "two columns of one table, by a field of many values",
+            "when = { lookup.staff.role = \"admin\", lookup.staff.site = \"x\" }\n[lookup.staff]\nkey = \"upn\"\n\
+             by = \"target.upn\"\nrows = [{ upn = \"a\", role = \"admin\", site = \"y\" }]",
+            "rule.r.when: asks for several columns of [lookup.staff], and of several targets each may have another row: \
+             add each = \"targets\"",
         ),
         (
             "a route after one with the same conditions",
             "[[rule.route]]\nwhen = { result = \"failure\", by_self = true }\nseverity = \"low\"\n\n[[rule.route]]\n\
              when = { by_self = true, result = \"failure\" }\nseverity = \"high\"",
-            "rule.r.route[1]: is never taken: route 1 has the same conditions",
+            "rule.r.route[1]: is never taken: route 1 takes every record that it would; put it before that one",
         ),
     ] {
         let found = warnings(&rule(change), &[]);
@@ -70,9 +99,92 @@ fn a_rule_that_tells_nobody_or_not_as_meant_is_doubted() {
         ("one of its dialects has users", "on = [\"defender.compliance\", \"entra.audit\"]"),
         ("a list has somebody always", "on = \"defender.compliance\"\nto = \"soc@example.com\""),
         (
+            "two columns, by each target",
+            "each = \"targets\"\nwhen = { lookup.staff.role = \"admin\", lookup.staff.site = \"x\" }\n[lookup.staff]\n\
+             key = \"upn\"\nby = \"target.upn\"\nrows = [{ upn = \"a\", role = \"admin\", site = \"y\" }]",
+        ),
+        ("a mute route with a condition", "[[rule.route]]\nwhen = { by_self = true }\nmute = true"),
+        (
+            "a severity that the rule sets is another than the record's",
+            "when = { severity = \"low\" }\nseverity = \"high\"\n[[rule.route]]\nwhen = { severity = \"low\" }\n\
+             template = \"alert\"\n[[rule.route]]\nwhen = { severity = \"high\" }\ntemplate = \"alert\"",
+        ),
+        (
             "routes with other conditions",
             "[[rule.route]]\nwhen = { result = \"failure\" }\n\n[[rule.route]]\nwhen = { result = \"success\" }",
         ),
+    ] {
+        assert_eq!(warnings(&rule(change), &[]), [""; 0], "{what}");
+    }
+}
+
+/// Wherever a condition may hold the name of an operation.
+#[test]
+fn an_operation_that_nobody_has_seen_is_doubted_wherever_it_stands() {
+    let lists = "[list]\nresets = [\"Reset user password\", \"Reset user pasword\"]";
+    let meant = "`Reset user pasword` is no operation that anybody has seen; did you mean `Reset user password`?";
+    let route = "[[rule.route]]\nseverity = \"low\"\n";
+    for (what, change, key, expected) in [
+        ("a value", "when = { operation = \"Reset user pasword\" }".to_owned(), "when", meant),
+        (
+            "one of several, in alternatives",
+            "when = { any = [{ result = \"x\" }, { all = [{ operation = [\"Add user\", \"Reset user pasword\"] }] }] }"
+                .into(),
+            "when",
+            meant,
+        ),
+        ("a negation", "when = { operation = { not = \"Reset user pasword\" } }".into(), "when", meant),
+        (
+            "a negated condition",
+            "when = { not = { operation = { in = [\"Reset user pasword\"] } } }".into(),
+            "when",
+            meant,
+        ),
+        ("an exclusion", "unless = { activity = \"Reset user pasword\" }".into(), "unless", meant),
+        ("a route", format!("{route}when = {{ operation = \"Reset user pasword\" }}"), "route[0].when", meant),
+        (
+            "a route's exclusion",
+            format!("{route}unless = {{ activity = \"Reset user pasword\" }}"),
+            "route[0].unless",
+            meant,
+        ),
+        (
+            "a list",
+            format!("when = {{ operation = {{ in_list = \"resets\" }} }}\n{lists}"),
+            "when",
+            "`Reset user pasword` of list.resets is no operation that anybody has seen; did you mean `Reset user password`?",
+        ),
+        (
+            "the record's own field",
+            "when = { raw.properties.activityDisplayName = \"Reset user pasword\" }".into(),
+            "when",
+            meant,
+        ),
+        (
+            "a part of a name",
+            "when = { operation = { starts_with = \"Reset user pasword\" } }".into(),
+            "when",
+            "`Reset user pasword` is in no operation that anybody has seen; did you mean `Reset user password`?",
+        ),
+        (
+            "some words of a name",
+            "when = { operation = \"raed bitlocker\" }".into(),
+            "when",
+            "`raed bitlocker` is no operation that anybody has seen; did you mean `Read BitLocker key`?",
+        ),
+    ] {
+        assert_eq!(warnings(&rule(&change), &[]), [format!("rule.r.{key}: {expected}")], "{what}");
+    }
+    for (what, change) in [
+        ("a name in another spelling", "when = { operation = \"reset  USER password.\" }"),
+        ("a part of a name", "when = { operation = { contains = \"user pass\" } }"),
+        ("a pattern", "when = { activity = { matches = \"^reset .*password\" } }"),
+        ("a field of something else", "when = { category = \"Reset user pasword\" }"),
+        (
+            "a dialect with names without number",
+            "on = \"azure.activity\"\nwhen = { operation = \"MICROSOFT.NEW/X/WRITE\" }",
+        ),
+        ("any dialect", "on = \"any\"\nwhen = { operation = { not = \"No such thing\" } }"),
     ] {
         assert_eq!(warnings(&rule(change), &[]), [""; 0], "{what}");
     }

@@ -41,7 +41,11 @@ fn what_nobody_has_seen_is_a_failure_that_names_the_nearest() {
     );
     let (code, said, _) = operations(&["-o", "json", "colourless", "green", "ideas"]);
     let said: Value = serde_json::from_str(&said).unwrap();
-    assert_eq!((code, &said["operations"], &said["nearest"]), (1, &Value::Array(vec![]), &Value::Null));
+    assert_eq!((code, &said["operations"], &said["nearest"]), (1, &Value::Array(vec![]), &Value::Array(vec![])));
+    let (code, said, _) = operations(&["passwrod"]);
+    assert_eq!(code, 1);
+    let (_, near) = said.split_once("nobody has seen `passwrod`; did you mean ").unwrap();
+    assert_eq!(near.matches("assword").count(), 3, "{said}");
 }
 
 #[test]

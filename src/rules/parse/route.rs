@@ -34,8 +34,9 @@ impl<'a, 'i> Reader<'a, 'i> {
             self.table = table;
             self.place = format!("route[{place}].");
             let route = self.route(own);
-            if routes.last().is_some_and(|last| last.when.is_empty() && last.unless.is_empty()) {
-                self.fault(item.span(), "when", "is never asked: the route before it takes every record".into());
+            if let Some(all) = routes.iter().position(|before| before.when.is_empty() && before.unless.is_empty()) {
+                let message = format!("is never asked: route {} takes every record; put it behind this one", all + 1);
+                self.fault(item.span(), "when", message);
             }
             routes.push(route);
             (self.table, self.span, self.place) = (rule, span, String::new());
