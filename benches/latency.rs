@@ -8,6 +8,8 @@ use crate::sink::Sink;
 use crate::{Run, fsync_cost};
 
 const PACE: Duration = Duration::from_millis(200);
+/// Of 99 in 100. Once a look at the broker every ten seconds was enough to miss it, so the full form fails above it.
+const WANTED: Duration = Duration::from_millis(30);
 
 pub fn run(run: &Run) {
     let envelopes = run.size(300, 10);
@@ -34,6 +36,7 @@ pub fn run(run: &Run) {
         "produce → accepted, one per {PACE:?}, {envelopes} envelopes; fdatasync {:.2?}",
         fsync_cost(directory.path())
     );
-    println!("p50 {:.1?} (wanted: 10 ms), p99 {:.1?} (wanted: 30 ms)", at(50), at(99));
+    println!("p50 {:.1?} (wanted: 10 ms), p99 {:.1?} (wanted: {WANTED:?})", at(50), at(99));
     daemon.stop();
+    assert!(run.short || at(99) <= WANTED, "p99: on a quiet machine something holds records up");
 }

@@ -59,7 +59,8 @@ const DEFAULTS: &[(&str, &str)] = &[
     // Azure drops idle connections after 240 s; librdkafka's own rule for it looks for "azure" in the brokers' names.
     ("connections.max.idle.ms", "180000"),
     ("metadata.max.age.ms", "180000"),
-    ("topic.metadata.refresh.interval.ms", "180000"),
+    // How soon a topic that grows is seen, beside reading; one small question to one broker.
+    ("topic.metadata.refresh.interval.ms", "10000"),
     ("socket.keepalive.enable", "true"),
     // A closed idle connection is no news.
     ("log.connection.close", "false"),
@@ -81,6 +82,9 @@ const OWNED: &[(&str, &str)] = &[
     ("auto.offset.reset", "error"),
     ("partition.assignment.strategy", "cooperative-sticky"),
 ];
+
+/// How often the client counts where partitions end, and which there are, for who reads in a group.
+pub(super) const COUNT_MILLIS: u32 = 10_000;
 
 /// Why the client refuses settings. Holds no secret.
 #[derive(Debug, thiserror::Error)]
@@ -122,7 +126,9 @@ pub fn examine(settings: &Settings) -> Result<(), Refusal> {
 /// Creates the consumer; nothing is connected yet.
 pub(super) fn create<C: ConsumerContext>(settings: &Settings, context: C) -> Result<BaseConsumer<C>, Refusal> {
     readable_files(settings)?;
-    config(settings).create_with_context(context).map_err(|error| refusal(settings, error))
+    let mut config = config(settings);
+    config.set("statistics.interval.ms", COUNT_MILLIS.to_string());
+    config.create_with_context(context).map_err(|error| refusal(settings, error))
 }
 
 /// As [`create`], for a client that reads beside every group: it commits nothing, and says where a partition ends.

@@ -121,13 +121,11 @@ impl Reader {
                 Ok(false) => continue,
                 Err(end) => return end,
             }
-            if let Some(end) = self.poll() {
+            // Nothing is in hand here that a look could make late.
+            if let Some(end) = self.look().or_else(|| self.poll()) {
                 return end;
             }
             self.rebalance();
-            if let Some(end) = self.look() {
-                return end;
-            }
         }
     }
 
@@ -140,11 +138,17 @@ impl Reader {
         })
     }
 
-    /// Joins the group anew where it does not know of a partition.
+    /// Takes over what librdkafka counted, and joins the group anew where that does not know of a partition.
     fn look(&mut self) -> Option<End> {
-        let looked = self.watch.look(&self.consumer, &self.settings, &self.assigned);
-        let steady = !self.assigned.is_empty() && self.wanted.is_empty() && !self.answer_due;
-        if looked && steady && self.growth.look(&self.consumer, &self.finder, &self.settings) {
+        self.watch.look(&self.consumer, &self.settings, &self.assigned, !self.held.is_empty());
+        let counted = self.consumer.context().counted()?;
+        if self.held.is_empty() {
+            // While nothing is fetched, the counted ends are old ones.
+            Watch::counted(&counted, &self.assigned);
+        }
+        let is_steady = !self.assigned.is_empty() && self.wanted.is_empty() && !self.answer_due;
+        let there = counted.into_iter().map(|partition| partition.key);
+        if is_steady && self.growth.look(there, &self.assigned, &self.finder, &self.settings) {
             // A static member leaves when it unsubscribes, and not when it ends. The next one waits for that.
             self.consumer.unsubscribe();
             return self.begin();

@@ -2,17 +2,19 @@
 //! minute, with the setting to look at and never a secret.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
+use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::TopicPartitionList;
 use rdkafka::types::RDKafkaRespErr as Reason;
 
 use super::Settings;
+use super::watch::Counted;
 use crate::clock::{Clock, Timestamp};
 use crate::metrics;
 
@@ -121,6 +123,8 @@ struct Inner {
     rebalances: Vec<Rebalance>,
     /// When each fault was last told; present while it lasts.
     faults: BTreeMap<Fault, Timestamp>,
+    /// The newest that nobody has asked for yet.
+    counted: Option<Vec<Counted>>,
     closing: bool,
 }
 
@@ -138,6 +142,11 @@ impl Context {
         std::mem::take(&mut self.inner().rebalances)
     }
 
+    /// What librdkafka has counted since the last call; it does so every [`COUNT_MILLIS`](super::client::COUNT_MILLIS).
+    pub(super) fn counted(&self) -> Option<Vec<Counted>> {
+        self.inner().counted.take()
+    }
+
     /// From here on the callbacks answer rebalances themselves: nobody polls for the sake of reading any more.
     pub(super) fn close(&self) {
         self.inner().closing = true;
@@ -146,6 +155,11 @@ impl Context {
     /// Does this fault last?
     pub(super) fn has(&self, fault: Fault) -> bool {
         self.inner().faults.contains_key(&fault)
+    }
+
+    /// Does any fault last?
+    pub(super) fn is_troubled(&self) -> bool {
+        !self.inner().faults.is_empty()
     }
 
     /// Tells a fault, at most once a minute, and marks the source as held by it.
@@ -198,7 +212,27 @@ pub(super) fn clean(settings: &Settings, text: &str) -> String {
     text.chars().take(DETAIL).collect()
 }
 
+/// The partitions of our topics that a broker has told of, whoever reads them.
+fn counted(statistics: &Statistics, settings: &Settings) -> Vec<Counted> {
+    let topics = settings.topics.iter().filter_map(|topic| statistics.topics.get(topic));
+    let partitions = topics.flat_map(|topic| {
+        let name: Arc<str> = topic.topic.as_str().into();
+        // Below 0 is librdkafka's place for messages without a partition; unknown is what only we have named.
+        let there = topic.partitions.values().filter(|partition| partition.partition >= 0 && !partition.unknown);
+        there.map(move |partition| {
+            // Below 0 is "none". Behind the last stable offset nothing is given to us, unless all is.
+            let end = [partition.ls_offset, partition.hi_offset].into_iter().find(|offset| *offset >= 0);
+            Counted { key: (name.clone(), partition.partition), end }
+        })
+    });
+    partitions.collect()
+}
+
 impl ClientContext for Context {
+    fn stats(&self, statistics: Statistics) {
+        self.inner().counted = Some(counted(&statistics, &self.settings));
+    }
+
     /// All of it at debug: what matters arrives in [`Self::error`] as well, with a code.
     fn log(&self, _level: RDKafkaLogLevel, facility: &str, line: &str) {
         tracing::debug!(target: "librdkafka", source = %self.settings.name, facility, "{}", clean(&self.settings, line));
@@ -310,6 +344,31 @@ mod tests {
         assert_eq!(told(&down), 1, "after a minute");
         context.well();
         assert_eq!(told(&down), 1, "a new outage is news");
+    }
+
+    #[test]
+    fn what_is_counted_are_the_partitions_of_our_topics_that_are_there_and_where_they_end() {
+        use rdkafka::statistics::{Partition, Topic};
+        let partition = |partition, ls_offset, hi_offset, unknown| {
+            (partition, Partition { partition, ls_offset, hi_offset, unknown, ..Partition::default() })
+        };
+        let partitions = [
+            partition(-1, -1001, -1001, false),
+            partition(0, 7, 9, false),
+            partition(1, -1, 9, false),
+            partition(2, -1001, -1001, false),
+            partition(3, -1001, -1001, true),
+        ];
+        let topic =
+            |name: &str| Topic { topic: name.into(), partitions: partitions.clone().into(), ..Topic::default() };
+        let topics = ["audit", "not ours"].map(|name| (name.to_owned(), topic(name))).into();
+        let context = Context::new(settings(), Clock::manual(Timestamp::from_millis(0)));
+        context.stats(Statistics { topics, ..Statistics::default() });
+        let mut counted = context.counted().unwrap();
+        counted.sort_by(|a, b| a.key.cmp(&b.key));
+        let expected = [(0, Some(7)), (1, Some(9)), (2, None)];
+        assert_eq!(counted, expected.map(|(partition, end)| Counted { key: ("audit".into(), partition), end }));
+        assert_eq!(context.counted(), None, "each count is taken once");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use super::context::{Context, Fault};
 use super::offsets::{Key, list_offsets};
 use crate::metrics as meters;
 
-/// Between two looks at the ends of the partitions, and how long one may take: nothing is read meanwhile.
+/// Between two looks, and how long one question to a broker may take: nothing is read meanwhile.
 const LOOK: Duration = Duration::from_secs(10);
 const LIMIT: Duration = Duration::from_secs(1);
 
@@ -48,39 +48,50 @@ impl Partition {
     }
 }
 
-/// Looks every ten seconds.
-pub(super) struct Watch(Instant);
+/// What librdkafka counted by itself of a partition that is there.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Counted {
+    pub key: Key,
+    /// Where it ends, as the last fetch said; `None` where nothing was fetched.
+    pub end: Option<i64>,
+}
+
+/// Looks every ten seconds. Reading goes on meanwhile: librdkafka counts beside it. A broker is asked, and waited for, only
+/// when nothing is read that could be late: after an assignment, while the source is held, while something is wrong outside.
+pub(super) struct Watch {
+    next: Instant,
+    /// An assignment is new: where its partitions end is not counted yet.
+    ask: bool,
+}
 
 impl Watch {
     pub(super) fn new() -> Self {
-        Self(Instant::now() + LOOK)
+        Self { next: Instant::now() + LOOK, ask: false }
     }
 
-    /// Looks at the next opportunity.
+    /// Asks at the next opportunity.
     pub(super) fn soon(&mut self) {
-        self.0 = Instant::now();
+        *self = Self { next: Instant::now(), ask: true };
     }
 
-    /// How far behind are we, and does what was wrong still last? Whether it was time to look.
+    /// How far behind are we, and does what was wrong still last? Asks a broker if it must.
     pub(super) fn look(
         &mut self,
         consumer: &BaseConsumer<Context>,
         settings: &Settings,
         assigned: &BTreeMap<Key, Partition>,
-    ) -> bool {
-        if Instant::now() < self.0 {
-            return false;
+        held: bool,
+    ) {
+        if Instant::now() < self.next {
+            return;
         }
-        self.0 = Instant::now() + LOOK;
-        if !assigned.is_empty() {
+        self.next = Instant::now() + LOOK;
+        let ask = std::mem::take(&mut self.ask) || held || consumer.context().is_troubled();
+        if ask && !assigned.is_empty() {
             match list_offsets(consumer, assigned.keys().map(|key| (&key.0, key.1)), Offset::End, LIMIT) {
                 Ok(ends) => {
                     consumer.context().well();
-                    for (key, end) in ends {
-                        if let (Some(partition), Some(end)) = (assigned.get(&key), end) {
-                            partition.lag.set(gauge((end - partition.next).max(0)));
-                        }
-                    }
+                    ends.iter().for_each(|(key, end)| lag(assigned, key, *end));
                 }
                 Err(error) => tracing::debug!(source = %settings.name, %error, "the lag is not known"),
             }
@@ -92,7 +103,17 @@ impl Watch {
                 None => consumer.context().over(Fault::Topic),
             }
         }
-        true
+    }
+
+    /// Takes over what librdkafka counted.
+    pub(super) fn counted(counted: &[Counted], assigned: &BTreeMap<Key, Partition>) {
+        counted.iter().for_each(|partition| lag(assigned, &partition.key, partition.end));
+    }
+}
+
+fn lag(assigned: &BTreeMap<Key, Partition>, key: &Key, end: Option<i64>) {
+    if let (Some(partition), Some(end)) = (assigned.get(key), end) {
+        partition.lag.set(gauge((end - partition.next).max(0)));
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use auditbell::clock::Clock;
 use auditbell::secret::Secret;
@@ -203,15 +203,36 @@ async fn a_partition_that_is_added_is_read_from_its_first_record() {
     let kafka = Kafka::new("grown", 1).await;
     let store = store(kafka.folder.path());
     kafka.write(&["a"]);
-    // New partitions are found when the topic's metadata is refreshed.
-    let mut settings = Settings { start: Start::Latest, ..kafka.settings() };
-    settings.kafka.insert("topic.metadata.refresh.interval.ms".to_owned(), "1000".to_owned());
-    let mut reader = Reader::start(settings, &store);
+    let mut reader = Reader::start(Settings { start: Start::Latest, ..kafka.settings() }, &store);
     assert_eq!(reader.assigned(1).await, kafka.begins(1));
     kafka.admin.grow(2).await;
     // A feeder of its own: the other one has the topic's old metadata.
     Feeder::new(&kafka.brokers).write(&kafka.topic, 1, &["first"]);
     assert_eq!(reader.read(1).await, ["first"], "although new groups start at the end");
+    reader.stop().await;
+}
+
+/// A fetch waits at the broker for up to five seconds here, and whatever else is asked on its connection waits behind it. Of
+/// what is asked every ten seconds, twice in this time, no record may hear anything.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a real Kafka: see tests/kafka"]
+async fn no_record_waits_while_the_lag_and_the_partitions_are_looked_at() {
+    let kafka = Kafka::new("looked-at", 2).await;
+    let mut settings = kafka.settings();
+    settings.kafka.insert("fetch.wait.max.ms".to_owned(), "5000".to_owned());
+    let mut reader = Reader::start(settings, &store(kafka.folder.path()));
+    kafka.write(&["first"]);
+    assert_eq!(reader.read(1).await, ["first"]);
+    let (begun, mut slowest) = (Instant::now(), Duration::ZERO);
+    while begun.elapsed() < Duration::from_secs(25) {
+        let written = Instant::now();
+        kafka.write(&["next"]);
+        reader.read(1).await;
+        slowest = slowest.max(written.elapsed());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // One question may take a second.
+    assert!(slowest < Duration::from_millis(800), "one record was read after {slowest:?}");
     reader.stop().await;
 }
 
