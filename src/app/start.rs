@@ -43,6 +43,10 @@ impl App {
         let since = rules_active_since(&config, store_empty, now);
         let known = reload::known(&store, &config, now, since).await.map_err(failed)?;
         let worker = store.register(&host(), now).await.map_err(failed)?;
+        // What a channel was left alone for is known no more: whatever was held for it is tried now.
+        for channel in &config.channels {
+            store.held_are_due(&channel.name, now).await.map_err(failed)?;
+        }
         let (permission, permitted) = watch::channel(Permission::Go);
         let parts = dispatch::Parts {
             store: store.clone(),

@@ -59,7 +59,7 @@ impl Lane {
             return self.settle(&message, over, None, None).await;
         }
         let mut attempt = self.attempt(&message, &ready).await;
-        if let Some(compact) = self.compact(&message, &ready, &attempt) {
+        if let Some(compact) = self.compact(&message, &ready, &attempt.verdict) {
             ready = compact;
             attempt = self.attempt(&message, &ready).await;
         }
@@ -100,10 +100,10 @@ impl Lane {
         self.sender.as_ref().is_some_and(|sender| sender.redirect_to.is_some())
     }
 
-    /// The plain form of a message that was too big, to be tried at once in its place; `None` where it is no smaller, or where
+    /// The plain form of a message that is too big, to be tried at once in its place; `None` where it is no smaller, or where
     /// the bytes are frozen, since other bytes would be a second mail to whoever has got the first.
-    fn compact(&self, message: &Loaded, ready: &Ready, attempt: &Attempt) -> Option<Ready> {
-        let too_big = matches!(attempt.verdict, Verdict::Never { reason: state::TOO_BIG });
+    fn compact(&self, message: &Loaded, ready: &Ready, verdict: &Verdict) -> Option<Ready> {
+        let too_big = state::is_too_big(verdict, message, self.parts.clock.now());
         if !too_big || message.frozen.is_some() {
             return None;
         }

@@ -186,7 +186,7 @@ impl Lane {
                 let urgent = messages.iter().filter(|message| message.claim.is_urgent()).count();
                 // Less than there was room for: the lane is empty until something wakes us.
                 look.urgent &= urgent >= room.urgent;
-                look.ordinary &= messages.len() - urgent >= room.ordinary;
+                look.ordinary &= messages.len() - urgent >= room.ordinary.min(room.most - urgent);
                 for message in messages {
                     let hand = in_hand.take(message.claim.is_urgent());
                     let guarded = self.clone().guard(message);
@@ -274,7 +274,8 @@ impl Lane {
     }
 
     /// How many may be claimed: what the windows have room for (a window is refilled when half of it is done), and what the
-    /// channel lets through. The claimed ones that have not gone yet will use up their part of a ration.
+    /// channel lets through. The claimed ones that have not gone yet will use up their part of a ration; what either lane claims
+    /// is gone for the other, and an ordinary message goes while there is more left than the urgent ones' share.
     fn room(&self, look: ByLane<bool>, in_hand: ByLane<usize>) -> Room {
         let now = self.parts.clock.now();
         let window = (WINDOW * self.channel.connections(usize::MAX)).max(LEAST_WINDOW);
@@ -284,7 +285,13 @@ impl Lane {
             let free = if look && held <= window / 2 { window - held } else { 0 };
             match self.channel.gate(urgent, now) {
                 Gate::Open => free,
-                Gate::Few(left) => free.min(left.saturating_sub(all)),
+                Gate::Few(left) => {
+                    let free = free.min(left.saturating_sub(all));
+                    if free > 0 {
+                        most = most.min(left - all);
+                    }
+                    free
+                }
                 Gate::Probe => {
                     most = 1_usize.saturating_sub(all);
                     free.min(1)
@@ -294,7 +301,7 @@ impl Lane {
         };
         let urgent = of_lane(true, look.urgent, in_hand.urgent);
         let ordinary = of_lane(false, look.ordinary, in_hand.ordinary);
-        Room { urgent, ordinary, most }
+        Room { urgent: urgent.min(most), ordinary: ordinary.min(most), most }
     }
 
     /// Whether ordinary messages, or none at all, have no chance now: then they are not claimed, and maintenance looks after

@@ -32,8 +32,11 @@ const LATE: Duration = Duration::from_hours(1);
 pub const MAILBOX_REFUSED: &str = "mailbox-refused";
 /// How long such a mailbox is not tried again: relays count what is sent to nobody against whoever sends it.
 pub const REFUSED_FOR: Duration = Duration::from_hours(7 * 24);
-/// The reason of a `Never` that a smaller form of the message may avoid.
+/// The reason of a `Never`, or of a `Hold` while not every relay has been asked, that a smaller form of the message may avoid.
 pub const TOO_BIG: &str = "too-big";
+/// How long a message that is too big for the relays that work waits for another one, before its plain form goes. A broken
+/// relay is tried again after twelve minutes at the latest (`channels::breaker`), so each had its chance.
+const TOO_BIG_PATIENCE: Duration = Duration::from_mins(15);
 /// An escalation has as long as the usual `max_age` to be told.
 const ESCALATION_LIFE: Duration = Duration::from_hours(3 * 24);
 
@@ -113,6 +116,19 @@ pub fn falls_back(message: &Loaded, template_failed: bool, now: Timestamp) -> bo
     message.claim.suspect >= SUSPECT_FALLBACK || template_failed && now >= message.created_at.plus(TEMPLATE_PATIENCE)
 }
 
+/// Whether the plain form is to be tried in the place of a message that came to `verdict`: it is too big for every relay, or
+/// has waited long enough, or until its end, for one that cannot be reached.
+#[must_use]
+pub fn is_too_big(verdict: &Verdict, message: &Loaded, now: Timestamp) -> bool {
+    match verdict {
+        Verdict::Never { reason } => *reason == TOO_BIG,
+        Verdict::Hold { until, why } => {
+            *why == TOO_BIG && (now >= message.created_at.plus(TOO_BIG_PATIENCE) || *until >= message.expires_at)
+        }
+        _ => false,
+    }
+}
+
 /// The row of the table for `event`.
 #[must_use]
 pub fn settled(policy: &Policy, message: &Loaded, event: Event, now: Timestamp, jitter: f64) -> Settled {
@@ -134,6 +150,10 @@ pub fn settled(policy: &Policy, message: &Loaded, event: Event, now: Timestamp, 
         }
         Event::Attempted { verdict: Verdict::Never { reason }, .. } => {
             policy.given_up(message, FinalState::Failed, reason, now)
+        }
+        Event::Attempted { verdict: Verdict::Hold { until, why: TOO_BIG }, .. } => {
+            let plain_at = message.created_at.plus(TOO_BIG_PATIENCE);
+            hold(if now < plain_at { until.min(plain_at) } else { until })
         }
         Event::Attempted { verdict: Verdict::Hold { until, .. }, .. } => hold(until),
         Event::Unknown if now < message.created_at.plus(policy.wait) => {

@@ -14,10 +14,10 @@ mod backlog;
 #[path = "../crash/books.rs"]
 mod books;
 mod clock;
-mod damage;
-mod disk;
 #[path = "../it/cluster.rs"]
 mod cluster;
+mod damage;
+mod disk;
 #[path = "../it/harness.rs"]
 mod harness;
 mod large;

@@ -144,6 +144,8 @@ impl Bench {
         self.directory.path().join(name)
     }
 
+    /// The mock cluster knows no static members: whoever starts again waits until the group has missed the one before, so
+    /// sessions are short.
     fn config(&self) -> String {
         let mut text = format!(
             r#"
@@ -152,7 +154,7 @@ brokers = "{brokers}"
 topics = ["{topic}"]
 group_id = "auditbell"
 start = "earliest"
-kafka = {{ "session.timeout.ms" = "6000", "heartbeat.interval.ms" = "500" }}
+kafka = {{ "session.timeout.ms" = "2500", "heartbeat.interval.ms" = "500" }}
 
 [store]
 url = "sqlite:{store}"
@@ -329,6 +331,11 @@ level = "debug"
             (now >= value).then_some(now)
         })
         .await
+    }
+
+    /// Waits until the daemon is a member of its group: what a test then gives a short life begins to live when it is published.
+    pub async fn reading(&self) {
+        self.metric_at_least("auditbell_kafka_assigned_partitions", &[], 1).await;
     }
 
     /// Waits until everything up to `offset` of partition 0 is in the store.

@@ -63,13 +63,10 @@ async fn a_mail_that_one_relay_cannot_take_goes_by_the_next_that_can_or_waits_fo
 
     let client = Client::new(Settings { relays: vec![small_first.clone(), nowhere()], ..settings(&first) });
     let attempt = client.send("m2").await;
-    assert_eq!(
-        (held(&attempt), until(&attempt).since(NOW).as_secs()),
-        ("connect", 1),
-        "until the second is tried again"
-    );
+    let waits = ("too-big", 1);
+    assert_eq!((held(&attempt), until(&attempt).since(NOW).as_secs()), waits, "until the second is tried again");
     let attempt = client.send("m2").await;
-    assert_eq!((held(&attempt), until(&attempt).since(NOW).as_secs()), ("connect", 1), "also while it is left alone");
+    assert_eq!((held(&attempt), until(&attempt).since(NOW).as_secs()), waits, "also while it is left alone");
 
     let third = Relay::start_with(small()).await;
     let attempt = Client::new(over(small_first, &third)).send("m3").await;
@@ -253,6 +250,20 @@ async fn a_ration_holds_and_leaves_a_share_to_urgent_messages() {
     let later = NOW.plus(seconds(62));
     assert_eq!(held(&client.send_at("m7", ALICE, later).await), "rate");
     assert!(is_sent(&client.channel.attempt(&urgent, later).await));
+}
+
+/// T37: a relay that hangs up on a kept connection and takes no new one has heard nothing of the mail: it is counted once.
+#[tokio::test]
+async fn a_mail_that_goes_by_the_next_relay_uses_its_part_of_the_ration_once() {
+    let (first, second) = (Relay::start().await, Relay::start().await);
+    let rates = vec![Rate { count: 8, span: seconds(60) }];
+    let client = Client::new(Settings { rates, ..over(settings(&first).relays[0].clone(), &second) });
+    assert!(is_sent(&client.send("m1").await));
+    first.on(Command::Mail, Close);
+    first.on(Command::Connect, Close);
+    assert!(is_sent(&client.send("m2").await));
+    assert_eq!((first.count("MAIL"), second.accepted().len()), (2, 1), "both relays saw it begin");
+    assert_eq!(client.channel.gate(true, NOW), Gate::Few(6));
 }
 
 /// T38, through the channel.

@@ -1,5 +1,6 @@
 //! T25, T27: how long each phase may take, to the second, on a clock that jumps when everybody waits.
 
+use std::future::Future;
 use std::time::Duration;
 
 use auditbell::channels::Channel as _;
@@ -10,9 +11,23 @@ use crate::smtp::{ALICE, Client, NOW, settings};
 use crate::smtp_server::{Command, Drip, Options, Relay, Sip, Stall, Tls};
 use crate::smtp_verdicts::{large, small_window, word};
 
+/// In real time: longer than any of this takes, and no test hangs.
+const PATIENCE: Duration = Duration::from_mins(2);
+
 /// Our own limits, as `docs/delivery.md` has them.
 fn client(relay: &Relay) -> Client {
     Client::new(Settings { timeouts: Timeouts::default(), ..settings(relay) })
+}
+
+/// Waits for `reached` while the clock stands: it jumps whenever everybody waits, also for a byte that is on its way between the
+/// two sockets, but not while a blocking task runs.
+async fn standing<T>(reached: impl Future<Output = T>) -> T {
+    let (over, waits) = std::sync::mpsc::channel::<()>();
+    let holds = tokio::task::spawn_blocking(move || waits.recv_timeout(PATIENCE));
+    let value = reached.await;
+    drop(over);
+    let _disconnected = holds.await.unwrap();
+    value
 }
 
 /// T25.
@@ -34,14 +49,16 @@ async fn each_phase_is_given_up_when_its_time_is_over_and_not_before() {
                     Relay::start_with(Options { capabilities: capabilities.clone(), ..Options::default() }).await;
                 relay.on(command, action);
                 let began = Instant::now();
-                let attempt = client(&relay).send("m1").await;
+                let sending = client(&relay).spawn("m1");
+                standing(relay.wait_stalled(command, 1)).await;
+                let attempt = sending.await.unwrap();
                 let what = format!("{command:?} {action:?} {capabilities:?}: {attempt:?}");
                 assert_eq!(word(&attempt.verdict), expected, "{what}");
                 let took = began.elapsed();
                 let limit = Duration::from_secs(seconds);
                 assert!((limit..limit + Duration::from_secs(1)).contains(&took), "{what}: {took:?}");
                 if matches!(action, Stall) {
-                    relay.wait_closed().await; // one that drips notices only at its next byte
+                    standing(relay.wait_closed()).await; // one that drips notices only at its next byte
                 }
             }
         }
@@ -57,7 +74,9 @@ async fn a_handshake_and_a_login_have_limits_of_their_own() {
     let mut settings = Settings { timeouts: Timeouts::default(), ..settings(&trusted) };
     settings.relays[0].port = mute.address().port();
     let began = Instant::now();
-    assert_eq!(word(&Client::new(settings).send("m1").await.verdict), "hold tls");
+    let sending = Client::new(settings).spawn("m1");
+    standing(mute.wait_stalled(Command::Connect, 1)).await;
+    assert_eq!(word(&sending.await.unwrap().verdict), "hold tls");
     assert_eq!(began.elapsed().as_secs(), 10);
 
     let account = Some(("bell", "secret"));
@@ -65,10 +84,11 @@ async fn a_handshake_and_a_login_have_limits_of_their_own() {
     relay.on(Command::Auth, Stall);
     let settings = crate::smtp_tls::with_password(&relay, "bell", "secret");
     let began = Instant::now();
-    let attempt = Client::new(Settings { timeouts: Timeouts::default(), ..settings }).send("m1").await;
-    assert_eq!(word(&attempt.verdict), "hold auth");
+    let sending = Client::new(Settings { timeouts: Timeouts::default(), ..settings }).spawn("m1");
+    standing(relay.wait_stalled(Command::Auth, 1)).await;
+    assert_eq!(word(&sending.await.unwrap().verdict), "hold auth");
     assert_eq!(began.elapsed().as_secs(), 30);
-    relay.wait_closed().await;
+    standing(relay.wait_closed()).await;
 }
 
 /// T27: a relay that takes nothing of a large mail is given up after a minute.
@@ -78,7 +98,11 @@ async fn a_body_that_makes_no_progress_is_given_up() {
     relay.on(Command::Body, Stall);
     let client = client(&relay);
     let began = Instant::now();
-    let attempt = client.channel.attempt(&client.outgoing_bytes("large", ALICE, large()), NOW).await;
+    let outgoing = client.outgoing_bytes("large", ALICE, large());
+    let channel = client.channel.clone();
+    let sending = tokio::spawn(async move { channel.attempt(&outgoing, NOW).await });
+    standing(relay.wait_stalled(Command::Body, 1)).await;
+    let attempt = sending.await.unwrap();
     assert_eq!(word(&attempt.verdict), "later", "the dot was not written: {attempt:?}");
     // After the time is over there is a second for the relay's last words.
     assert!((60..=62).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());

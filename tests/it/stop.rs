@@ -214,7 +214,7 @@ async fn a_store_cut_short_is_named_with_its_remedy() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_property_that_kafkas_client_refuses_stops_run_before_anything_is_made() {
     let mut bench = Bench::new().await;
-    bench.replace("\"session.timeout.ms\" = \"6000\"", "\"sesion.timeout.ms\" = \"6000\"");
+    bench.replace("\"session.timeout.ms\" = \"2500\"", "\"sesion.timeout.ms\" = \"6000\"");
     let (code, log) = refusal(&bench).await;
     assert_eq!(code, Some(78), "{log}");
     assert!(log.contains("source.entra.kafka.sesion.timeout.ms: No such configuration property"), "{log}");

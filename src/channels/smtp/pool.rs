@@ -90,23 +90,14 @@ impl Pool {
             return never("bad-address", "the recipient's address cannot stand in a command");
         };
         match body::on_the_wire(&outgoing.bytes, !to.is_ascii()) {
-            Ok(wire_form) => {
-                let mail = Mail {
-                    key: &outgoing.key,
-                    to,
-                    body: &wire_form,
-                    size: outgoing.bytes.len(),
-                    handover: &outgoing.handover,
-                };
-                self.send(&mail, outgoing, now).await
-            }
+            Ok(wire_form) => self.send(&Mail { outgoing, to, body: &wire_form }, now).await,
             Err(bad) => never("bad-bytes", &bad.to_string()),
         }
     }
 
     /// By the first relay that can be reached and announces what the mail needs. Any other has heard nothing of the mail, so
     /// the next one may: this is still one attempt. While one that might take it cannot be reached, the mail waits for it.
-    async fn send(&self, mail: &Mail<'_>, outgoing: &Outgoing, now: Timestamp) -> Attempt {
+    async fn send(&self, mail: &Mail<'_>, now: Timestamp) -> Attempt {
         let began = Instant::now();
         let at = || now.plus(began.elapsed());
         let receipt = timeout(UNSETTLED_WAIT, self.unsettled.clone().acquire_owned()).await;
@@ -114,7 +105,7 @@ impl Pool {
             let reply = "eight deliveries of each connection are not on disk yet";
             return hold(at().plus(UNSETTLED_PAUSE), "unsettled", reply);
         };
-        let (mut unreached, mut unfit) = (None, None);
+        let (mut unreached, mut unfit, mut rationed) = (None, None, false);
         let mut left = Vec::new();
         for (index, way) in self.ways.iter().enumerate() {
             let Some(pass) = way.enter(at()) else {
@@ -122,7 +113,7 @@ impl Pool {
                 continue;
             };
             self.in_use.store(index, Ordering::Relaxed);
-            match self.send_by(way, pass, mail, outgoing, &at).await {
+            match self.send_by(way, pass, mail, &mut rationed, &at).await {
                 Ok(attempt) => {
                     let sent = matches!(attempt.verdict, Verdict::Sent { .. });
                     return Attempt { receipt: sent.then_some(receipt), ..attempt };
@@ -151,19 +142,20 @@ impl Pool {
             Gate::Shut { until, why } => (until, why),
             _ => (at(), unreached.as_ref().map_or("closing", |end| end.phase.name())),
         };
+        let why = unfit.unwrap_or(why);
         let code = unreached.as_ref().and_then(End::code);
         let reply =
             unreached.map_or_else(|| "the channel pauses after an earlier failure".to_owned(), |end| end.to_string());
         Attempt { verdict: Verdict::Hold { until, why }, code, reply, receipt: None }
     }
 
-    /// By this relay.
+    /// By this relay. `rationed`: it has its part of the ration, by another relay that went away before it heard anything.
     async fn send_by(
         &self,
         way: &Arc<Way>,
         pass: Pass,
         mail: &Mail<'_>,
-        outgoing: &Outgoing,
+        rationed: &mut bool,
         at: At<'_>,
     ) -> Result<Attempt, NotSent> {
         // Every holder of a slot is bound by the deadlines of its phases, so the wait is bounded too.
@@ -176,11 +168,12 @@ impl Pool {
             way.put_back(session, &self.slots, slot);
             return Err(NotSent::Unfit(reason));
         }
-        if let Err(until) = self.ration().take(outgoing.urgent, at()) {
+        if !*rationed && let Err(until) = self.ration().take(mail.outgoing.urgent, at()) {
             way.put_back(session, &self.slots, slot);
             return Ok(hold(until, "rate", "the ration is used up"));
         }
-        let mut ending = session.deliver(mail, &outgoing.permission).await;
+        *rationed = true;
+        let mut ending = session.deliver(mail).await;
         if reused && had_gone(&ending) {
             // The relay had closed the idle connection and we could not know: nothing of this message was heard.
             session = way.open(pass, at).await?;
@@ -189,7 +182,7 @@ impl Pool {
                 way.put_back(session, &self.slots, slot);
                 return Err(NotSent::Unfit(reason));
             }
-            ending = session.deliver(mail, &outgoing.permission).await;
+            ending = session.deliver(mail).await;
         }
         way.put_back(session, &self.slots, slot);
         Ok(match ending {

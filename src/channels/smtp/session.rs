@@ -6,7 +6,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
 use super::login::Login;
@@ -16,7 +15,7 @@ use super::verdict::{End, Event, Phase};
 use super::wire::Wire;
 use super::{Relay, Settings};
 use crate::channels::resolve::Resolver;
-use crate::channels::{Handover, Permission};
+use crate::channels::{Outgoing, Permission};
 use crate::clock::Timestamp;
 use crate::{crash, metrics};
 
@@ -42,15 +41,20 @@ pub(super) struct Route {
 
 /// One message on its way: one recipient.
 pub(super) struct Mail<'a> {
-    /// The message's key: what a log line names, and `{id}` in the envelope's sender.
-    pub(super) key: &'a str,
+    /// Its key stands in log lines, and for `{id}` in the envelope's sender; its handover begins directly before the body,
+    /// and the dot with it, is written.
+    pub(super) outgoing: &'a Outgoing,
+    /// Fit for a path.
     pub(super) to: &'a str,
     /// Dot-stuffed, with the final dot.
     pub(super) body: &'a [u8],
-    /// The message's size before dot-stuffing, in bytes.
-    pub(super) size: usize,
-    /// Begun directly before the body, and the dot with it, is written.
-    pub(super) handover: &'a Handover,
+}
+
+impl Mail<'_> {
+    /// Before dot-stuffing, in bytes.
+    fn size(&self) -> usize {
+        self.outgoing.bytes.len()
+    }
 }
 
 /// What became of one transaction.
@@ -99,7 +103,7 @@ impl Session {
 
     /// Whether the relay announced that it can take `mail`; else the reason of a `Never`.
     pub(super) fn takes(&self, mail: &Mail<'_>) -> Result<(), &'static str> {
-        if self.capabilities.size().is_some_and(|limit| limit < mail.size) {
+        if self.capabilities.size().is_some_and(|limit| limit < mail.size()) {
             return Err("too-big");
         }
         let international = self.capabilities.announce("SMTPUTF8") && self.capabilities.announce("8BITMIME");
@@ -107,7 +111,7 @@ impl Session {
     }
 
     /// One transaction, with a mail that the relay [takes](Self::takes).
-    pub(super) async fn deliver(&mut self, mail: &Mail<'_>, permission: &watch::Receiver<Permission>) -> Ending {
+    pub(super) async fn deliver(&mut self, mail: &Mail<'_>) -> Ending {
         self.usable = false;
         self.transactions += 1;
         let written_by = Instant::now() + self.route.settings.timeouts.until_written();
@@ -115,11 +119,11 @@ impl Session {
             return Ending::Judged(end);
         }
         // After 354 nothing but the end of the connection takes a mail back: RSET would be a line of it.
-        let permission = *permission.borrow();
+        let permission = *mail.outgoing.permission.borrow();
         if permission != Permission::Go {
             return Ending::Withdrawn(permission);
         }
-        mail.handover.begin();
+        mail.outgoing.handover.begin();
         Ending::Judged(self.body(mail, written_by).await)
     }
 
@@ -188,7 +192,7 @@ impl Session {
         }
         if let Some(end) = first.as_ref().filter(|end| end.is_our_bug()) {
             let (said, announced) = (transcript(&steps, end), self.capabilities.to_string());
-            tracing::error!(message = mail.key, channel = %self.route.name, said, announced, "the relay does not understand us; please report it");
+            tracing::error!(message = mail.outgoing.key.as_ref(), channel = %self.route.name, said, announced, "the relay does not understand us; please report it");
         }
         match first {
             None if self.wire.has_surplus() => Err(End { phase: Phase::Data, event: Event::Surplus }),
@@ -203,8 +207,8 @@ impl Session {
     }
 
     fn mail_from(&self, mail: &Mail<'_>) -> String {
-        let from = self.route.settings.envelope_from.replace("{id}", mail.key);
-        let size = if self.capabilities.announce("SIZE") { format!(" SIZE={}", mail.size) } else { String::new() };
+        let from = self.route.settings.envelope_from.replace("{id}", &mail.outgoing.key);
+        let size = if self.capabilities.announce("SIZE") { format!(" SIZE={}", mail.size()) } else { String::new() };
         let international = if mail.to.is_ascii() { "" } else { " BODY=8BITMIME SMTPUTF8" };
         format!("MAIL FROM:<{from}>{size}{international}\r\n")
     }

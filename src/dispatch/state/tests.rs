@@ -75,11 +75,30 @@ fn said(settled: &Settled) -> String {
     }
 }
 
+/// T34.
+#[test]
+fn the_plain_form_is_for_what_is_too_big_everywhere_or_has_waited_for_the_rest() {
+    let hold = |until, why| Verdict::Hold { until, why };
+    let (early, late) = (CREATED.plus(15 * MINUTE).minus(MINUTE), CREATED.plus(15 * MINUTE));
+    for (what, verdict, now, expected) in [
+        ("no relay takes it", Verdict::Never { reason: "too-big" }, CREATED, true),
+        ("refused for another reason", Verdict::Never { reason: "content-refused" }, late, false),
+        ("another relay may take it", hold(late, "too-big"), early, false),
+        ("it has not come back", hold(late.plus(MINUTE), "too-big"), late, true),
+        ("it will not come back before the end", hold(CREATED.plus(72 * HOUR), "too-big"), early, true),
+        ("held for another reason", hold(late, "connect"), late, false),
+        ("not now", Verdict::Later, late, false),
+    ] {
+        assert_eq!(is_too_big(&verdict, &message(Kind::Normal, 1, 0), now), expected, "{what}");
+    }
+}
+
 #[test]
 #[expect(clippy::too_many_lines, reason = "a table: a row a line")]
 fn every_row_of_the_state_table() {
     let never = || attempted(Verdict::Never { reason: "recipient-refused" });
     let hold = |until| attempted(Verdict::Hold { until, why: "auth" });
+    let too_big = |until| attempted(Verdict::Hold { until, why: "too-big" });
     let normal = |attempt| message(Kind::Normal, attempt, 0);
     let early = CREATED.plus(10 * MINUTE);
     let late = CREATED.plus(72 * HOUR).minus(MINUTE / 2);
@@ -134,6 +153,9 @@ fn every_row_of_the_state_table() {
         ),
         ("and a test mail", message(Kind::Test, 1, 0), never(), early, "Failed recipient-refused []"),
         ("a hold waits as long as it says", normal(1), hold(early.plus(MINUTE)), early, "hold 660"),
+        ("one that is too big waits for another relay", normal(1), too_big(early.plus(MINUTE)), early, "hold 660"),
+        ("for a quarter of an hour", normal(1), too_big(early.plus(HOUR)), early, "hold 900"),
+        ("after that the plain form waits, too", normal(1), too_big(early.plus(HOUR)), early.plus(HOUR), "hold 4200"),
         ("a hold in the past is a second", normal(1), hold(CREATED), early, "hold 601"),
         (
             "a hold past the end is looked at once more at the end",

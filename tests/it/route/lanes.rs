@@ -1,7 +1,11 @@
 //! Whole lanes over a store: an outage of two hours, and who goes first.
 
+use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
+use auditbell::channels::Outgoing;
 use auditbell::clock::Clock;
 use auditbell::compose::{Brand, Composer, Sender};
 use auditbell::dispatch::{Lane, Opened, Parts, schedule::Schedule, state::Policy};
@@ -15,15 +19,59 @@ use bytes::Bytes;
 use tokio::sync::Notify;
 
 use super::*;
+use crate::harness::{reset, text};
 
 const DAY: Duration = Duration::from_hours(24);
+
+/// The channel, and how many of its messages waited for their turn when that was last of interest.
+struct Watched {
+    channel: Smtp,
+    waiting: AtomicUsize,
+}
+
+impl Channel for Watched {
+    fn attempt<'a>(
+        &'a self,
+        outgoing: &'a Outgoing,
+        now: Timestamp,
+    ) -> Pin<Box<dyn Future<Output = Attempt> + Send + 'a>> {
+        self.channel.attempt(outgoing, now)
+    }
+
+    fn connections(&self, waiting: usize) -> usize {
+        if waiting < usize::MAX {
+            self.waiting.store(waiting, Ordering::Relaxed);
+        }
+        self.channel.connections(waiting)
+    }
+
+    fn gate(&self, urgent: bool, now: Timestamp) -> Gate {
+        self.channel.gate(urgent, now)
+    }
+
+    fn broken(&self) -> Option<&'static str> {
+        self.channel.broken()
+    }
+
+    fn probe(&self) -> Pin<Box<dyn Future<Output = anyhow::Result<()>> + Send + '_>> {
+        self.channel.probe()
+    }
+
+    fn close(&self) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
+        self.channel.close()
+    }
+}
 
 /// A store and a lane that sends from it over SMTP, by a clock that stands.
 struct Scene {
     directory: tempfile::TempDir,
     store: Store,
     clock: Clock,
-    channel: Smtp,
+    channel: Arc<Watched>,
+    /// In every mail but the plain form.
+    logo: Option<PathBuf>,
+    /// Of every record.
+    body: Bytes,
     permission: watch::Sender<Permission>,
     wake: Arc<Notify>,
 }
@@ -34,8 +82,19 @@ impl Scene {
         let path = directory.path().join("a.db");
         let store = Store::open(&store::Settings { path, ledger: 90 * DAY, content: 14 * DAY }, true).unwrap();
         let channel = Smtp::new(&"email".into(), settings).unwrap();
+        let channel = Arc::new(Watched { channel, waiting: AtomicUsize::new(0) });
         let permission = watch::Sender::new(Permission::Go);
-        Self { directory, store, clock: Clock::manual(NOW), channel, permission, wake: Arc::default() }
+        let body = Bytes::from_static(b"\xff");
+        Self {
+            directory,
+            store,
+            clock: Clock::manual(NOW),
+            channel,
+            logo: None,
+            body,
+            permission,
+            wake: Arc::default(),
+        }
     }
 
     /// Accepts a message for each of `keys`, due now.
@@ -60,7 +119,7 @@ impl Scene {
             at: now,
             dialect: "other",
             position: Position { source: "s".into(), topic: None, partition: None, offset: None, index: 0 },
-            body: Bytes::from_static(b"\xff"),
+            body: self.body.clone(),
             broker_time: None,
             intents: vec![intent(n)],
         };
@@ -78,7 +137,7 @@ impl Scene {
             name: Some("Example".into()),
             security_contact: Some("https://security.example.com".into()),
             address: None,
-            logo_file: None,
+            logo_file: self.logo.clone(),
             helpdesk_url: None,
             report_url: None,
             review_url: None,
@@ -103,13 +162,30 @@ impl Scene {
             fallback: Vec::new().into(),
         };
         let sender = Sender { from: "Bell <bell@example.com>".into(), reply_to: None, redirect_to: None };
-        let opened = Opened::new("email".into(), Arc::new(self.channel.clone()), self.wake.clone());
+        let opened = Opened::new("email".into(), self.channel.clone(), self.wake.clone());
         Arc::new(Lane::new(parts, opened, Some(sender), policy))
     }
 
     async fn claimed(&self) -> u64 {
         let upkeep = self.store.maintain(self.clock.now()).await.unwrap();
         upkeep.messages.iter().filter(|(_, state, _)| *state == "claimed").map(|(_, _, count)| count).sum()
+    }
+
+    /// How many messages a hold has put off.
+    fn held(&self) -> i64 {
+        let file = rusqlite::Connection::open(self.directory.path().join("a.db")).unwrap();
+        file.busy_timeout(seconds(5)).unwrap();
+        file.query_row("SELECT count(*) FROM due WHERE hold=1", [], |row| row.get(0)).unwrap()
+    }
+
+    /// Moves the clock until the lane has looked around by a time that is new to it.
+    async fn turn(&self, lane: &Lane) {
+        let next = self.clock.now().plus(seconds(2));
+        until_true("a turn", async || {
+            self.clock.advance(seconds(1));
+            lane.turned_at() >= next
+        })
+        .await;
     }
 
     async fn stop(self, running: tokio::task::JoinHandle<()>) {
@@ -178,31 +254,23 @@ async fn a_break_that_the_store_does_not_take_is_told_when_it_does() {
     scene.accept(0..1, Severity::Medium).await;
     let lane = scene.lane().await;
     let running = tokio::spawn(lane.clone().run());
-    let turns = async || {
-        let next = scene.clock.now().plus(seconds(2));
-        until_true("a turn", async || {
-            scene.clock.advance(seconds(1));
-            lane.turned_at() >= next
-        })
-        .await;
-    };
     until_true("the break", async || {
-        turns().await;
+        scene.turn(&lane).await;
         scene.channel.broken().is_some()
     })
     .await;
     // The look that finds it, and the one after: each asks the store in vain.
-    turns().await;
-    turns().await;
+    scene.turn(&lane).await;
+    scene.turn(&lane).await;
     file.execute("DROP TRIGGER away", []).unwrap();
     let told = || file.query_row("SELECT count(*) FROM internal", [], |row| row.get::<_, i64>(0)).unwrap();
     assert_eq!(told(), 0);
     until_true("the record", async || {
-        turns().await;
+        scene.turn(&lane).await;
         told() == 1
     })
     .await;
-    turns().await;
+    scene.turn(&lane).await;
     assert_eq!(told(), 1);
     scene.stop(running).await;
 }
@@ -218,6 +286,8 @@ async fn an_urgent_message_overtakes_the_ordinary_ones_that_are_claimed_and_wait
     assert_eq!(scene.claimed().await, 64, "a window of ordinary ones is claimed");
     scene.accept(1_000..1_001, Severity::Critical).await;
     until_true("the claim beside a full window", async || scene.claimed().await == 65).await;
+    until_true("all but the one at the dot in the queue", async || scene.channel.waiting.load(Ordering::Relaxed) == 64)
+        .await;
     // Each dot waits for its release, so that the order is seen one by one.
     let urgent = NotificationId(std::array::from_fn(|at| 1_000_u32.to_be_bytes()[at % 4])).to_string();
     relay.release();
@@ -229,5 +299,52 @@ async fn an_urgent_message_overtakes_the_ordinary_ones_that_are_claimed_and_wait
         relay.accepted().len() == 201
     })
     .await;
+    scene.stop(running).await;
+}
+
+/// Of a ration no lane claims what the other one will use up: nothing is claimed to be put off at once.
+#[tokio::test]
+async fn what_the_urgent_use_up_of_a_ration_is_not_claimed_for_the_ordinary_ones() {
+    let relay = Relay::start().await;
+    let rates = vec![Rate { count: 8, span: seconds(60) }];
+    let scene = Scene::begin(&Settings { rates, ..settings(&relay) });
+    scene.accept(0..20, Severity::Medium).await;
+    scene.accept(1_000..1_020, Severity::Critical).await;
+    let running = scene.run().await;
+    until_true("the ration used up", async || relay.accepted().len() == 8 && scene.claimed().await == 0).await;
+    assert_eq!(scene.held(), 0);
+    scene.stop(running).await;
+}
+
+/// T34, T37: a mail that is too big for the relay that works waits a quarter of an hour for the other one, and then goes in
+/// the plain form.
+#[tokio::test]
+async fn a_mail_too_big_for_the_relay_that_works_waits_a_quarter_of_an_hour_for_the_other_one() {
+    let sized = Options { capabilities: vec!["PIPELINING", "SIZE 20000"], ..Options::default() };
+    let small = Relay::start_with(sized).await;
+    let relays = vec![settings(&small).relays[0].clone(), nowhere()];
+    let mut scene = Scene::begin(&Settings { relays, ..settings(&small) });
+    let logo = scene.directory.path().join("logo.png");
+    std::fs::write(&logo, [b"\x89PNG\r\n\x1a\n".to_vec(), vec![7; 40_000]].concat()).unwrap();
+    scene.logo = Some(logo);
+    scene.body = reset("large", crate::harness::ALICE).to_string().into();
+    scene.accept(0..1, Severity::Medium).await;
+    let began = scene.clock.now();
+    let lane = scene.lane().await;
+    let running = tokio::spawn(lane.clone().run());
+    until_true("the first try", async || scene.held() == 1).await;
+    while scene.clock.now().since(began) < seconds(14 * 60) {
+        scene.turn(&lane).await;
+    }
+    assert_eq!((small.count("MAIL"), scene.held()), (0, 1), "it is not offered, and waits");
+    until_true("the plain form", async || {
+        scene.turn(&lane).await;
+        !small.accepted().is_empty()
+    })
+    .await;
+    let waited = scene.clock.now().since(began);
+    assert!(waited < seconds(30 * 60), "{waited:?}: the clock runs fast beside a busy machine");
+    let mail = small.accepted().remove(0);
+    assert!(text(&mail).contains("This is the plain form of the message"), "{}", text(&mail));
     scene.stop(running).await;
 }

@@ -29,7 +29,7 @@ use tokio_rustls::TlsAcceptor;
 pub use Action::{Bytes, Close, Delay, Drip, Endless, Reply, ReplyThenClose, Reset, Sip, Stall};
 
 /// How long `wait_for` and its like wait before they fail the test.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A moment in the dialogue at which a script may step in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -279,7 +279,7 @@ impl Relay {
         self.accepted()
     }
 
-    /// Waits until `n` connections stand still at `command`.
+    /// Waits until `n` connections stand still, or drip, at `command`.
     pub async fn wait_stalled(&self, command: Command, n: usize) {
         self.wait_until(&format!("{n} stalled at {command:?}"), |relay| {
             relay.shared.state.lock().unwrap().stalled.get(&command).is_some_and(|count| *count >= n)

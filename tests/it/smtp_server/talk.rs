@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
@@ -234,10 +234,10 @@ impl Talk {
                 Ok(first(bytes))
             }
             Some(Drip(bytes, pause)) => {
-                for byte in bytes {
-                    tokio::time::sleep(pause).await;
-                    self.say(&[*byte]).await?;
-                }
+                self.stands(command, 1);
+                let outcome = self.drip(bytes, pause).await;
+                self.stands(command, -1);
+                outcome?;
                 Ok(first(bytes))
             }
             Some(Endless(bytes)) => loop {
@@ -255,14 +255,14 @@ impl Talk {
             }
             Some(Stall) => {
                 let mut released = self.shared.released.subscribe();
-                self.shared.note(|state| *state.stalled.entry(command).or_default() += 1);
+                self.stands(command, 1);
                 let outcome = if command == Command::Body {
                     // Reading on would take the whole body off the client's hands.
                     released.changed().await.map_err(|_| over())
                 } else {
                     self.hang_or(released.changed()).await
                 };
-                self.shared.note(|state| *state.stalled.entry(command).or_default() -= 1);
+                self.stands(command, -1);
                 outcome?;
                 self.reply(usual).await
             }
@@ -271,6 +271,22 @@ impl Talk {
                 self.reply(usual).await
             }
         }
+    }
+
+    /// One connection more or less stands still at `command`.
+    fn stands(&self, command: Command, change: isize) {
+        self.shared.note(|state| {
+            let count = state.stalled.entry(command).or_default();
+            *count = count.saturating_add_signed(change);
+        });
+    }
+
+    async fn drip(&mut self, bytes: &[u8], pause: Duration) -> io::Result<()> {
+        for byte in bytes {
+            tokio::time::sleep(pause).await;
+            self.say(&[*byte]).await?;
+        }
+        Ok(())
     }
 
     /// Waits for `release`, or ends with the connection when the client leaves.
