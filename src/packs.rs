@@ -1,6 +1,10 @@
 //! Owns the packs: rules for one purpose, shipped inside the program, which a configuration includes by name. Each is a folder
 //! below `src/packs/`.
 
+/// What the rules of every pack call the channel that they write through. Where no channel is called so and only one writes to
+/// people, it is meant.
+pub const CHANNEL: &str = "email";
+
 /// One pack.
 #[derive(Debug)]
 pub struct Pack {

@@ -13,6 +13,8 @@ pub const SHORT: usize = 64;
 pub const PARAGRAPH: usize = 600;
 /// Longest user agent, reason and record id: these are of no use when cut at 64.
 pub const LONG: usize = 120;
+/// Longest id of a resource: of a path the end says what it is. Azure's are seldom longer.
+pub const PATH: usize = 300;
 /// Longest value in a document for a room: it is compared, not read.
 pub const MACHINE: usize = 1_024;
 /// More marks than two on one letter are there to paint over the neighbouring lines.

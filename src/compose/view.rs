@@ -165,7 +165,7 @@ impl<'a> Seen<'a> {
             "service": short(&record.service),
             "tenant": short(&record.tenant),
             "subscription": short(&record.subscription),
-            "resource": self.unless_about_others(record.resource.as_deref(), text::LONG),
+            "resource": self.unless_about_others(record.resource.as_deref(), text::PATH),
             "correlation_id": short(&record.correlation_id),
             "actor": self.actor(),
             "targets": self.targets(),

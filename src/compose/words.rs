@@ -37,7 +37,7 @@ pub fn is_follow_up(operation: &str) -> bool {
         )
 }
 
-/// A property's name as a label. Unknown names are shown as they are.
+/// A property's name, or a sort of thing, as a label. Unknown ones are shown as they are.
 pub fn label(property: &str) -> &str {
     match property {
         "StrongAuthenticationMethod" => "Sign-in methods",
@@ -50,6 +50,23 @@ pub fn label(property: &str) -> &str {
         "UserType" => "Kind of account",
         "PasswordPolicies" => "Password policies",
         "SearchableDeviceKey" => "Security keys",
+        "user" => "User",
+        "group" => "Group",
+        "device" => "Device",
+        "app" => "Application",
+        "role" => "Role",
+        "policy" => "Policy",
+        "directory" => "Directory",
+        "domain" => "Domain",
+        "host" => "Host",
+        "ip" => "Address",
+        "file" => "File",
+        "process" => "Process",
+        "url" => "Link",
+        "mailbox" => "Mailbox",
+        "resource" => "Resource",
+        "system" => "System",
+        "other" => "Other",
         other => other,
     }
 }

@@ -19,7 +19,7 @@ const MAX_BYTES: u64 = 4 << 20;
 const MAX_FILES: usize = 1_000;
 
 /// What an entry of `include` that names a pack begins with.
-const PACK: &str = "pack:";
+pub(super) const PACK: &str = "pack:";
 
 /// What one entry of `include` brings.
 enum Included {

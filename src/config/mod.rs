@@ -284,6 +284,7 @@ fn build(
         windows,
         policies,
         channels: channel::names(reading),
+        also_called: None,
         rooms: channel::rooms(reading),
         dialects: dialects.iter().collect(),
         templates: templates_of_rules,

@@ -141,6 +141,11 @@ impl<'a> One<'a> {
         (place, self.written.iter().find_map(|one| one.file.pack()))
     }
 
+    /// Whether a pack says through which channels it tells.
+    pub fn tells_as_a_pack(&self) -> bool {
+        self.holder("channels").is_some_and(|holder| holder.file.pack().is_some())
+    }
+
     /// Its tests.
     pub fn tests(&self, faults: &mut Vec<Fault>) -> Vec<RuleTest> {
         let Some(holder) = self.holder("test") else { return Vec::new() };

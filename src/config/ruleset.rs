@@ -11,10 +11,11 @@ use toml::de::DeTable;
 use super::Listed;
 use super::build;
 use super::fault::Fault;
-use super::files::File;
+use super::files::{File, PACK};
 use super::one::{self, One};
 use super::reading::Reading;
 use super::used::Used;
+use crate::packs;
 use crate::people::{self, address};
 use crate::rules::parse::Scope;
 use crate::rules::{ListEntry, Rule, Tell, To};
@@ -44,12 +45,15 @@ pub(super) fn read(
 ) -> Vec<Listed> {
     let mut listed = Vec::new();
     let mut used = Used::default();
+    let of_packs = of_packs(&around.scope);
+    let before = reading.faults.len();
     for one in one::all(files, tables, &mut reading.faults) {
+        let scope = if one.tells_as_a_pack() { &of_packs } else { &around.scope };
         let mut tests = one.tests(&mut reading.faults);
-        let Some(rule) = one.parse(&around.scope, &mut reading.faults) else { continue };
+        let Some(rule) = one.parse(scope, &mut reading.faults) else { continue };
         used.rule(&one, &rule);
         for test in tests.iter_mut().filter(|test| !test.lists.is_empty()) {
-            test.rule = one.parse(&with_lists(&around.scope, &test.lists), &mut reading.faults);
+            test.rule = one.parse(&with_lists(scope, &test.lists), &mut reading.faults);
         }
         let faults = one.beside(&rule, around);
         reading.faults.extend(faults);
@@ -62,11 +66,42 @@ pub(super) fn read(
         let (place, pack) = one.origin();
         listed.push(Listed { rule, enabled: one.enabled(), place, pack: pack.map(Arc::from), tests });
     }
+    let found = reading.faults.split_off(before);
+    reading.faults.extend(once_for_a_pack(found));
     let enabled: Vec<&Rule> = listed.iter().filter(|listed| listed.enabled).map(|listed| &listed.rule).collect();
     between(reading, &enabled, around.people);
     told_lists(reading, &enabled, around);
     used.unused(reading, around);
     listed
+}
+
+/// `scope` as the rules of packs see it, which cannot know how the channels of a configuration are called.
+fn of_packs(scope: &Scope) -> Scope {
+    let personal: Vec<&Arc<str>> = scope.channels.iter().filter(|channel| !scope.rooms.contains(channel)).collect();
+    let only = if let [only] = personal[..] { Some((packs::CHANNEL, only.clone())) } else { None };
+    Scope { also_called: only, ..scope.clone() }
+}
+
+/// What a pack lacks, it lacks in most of its rules: said once, with the remedy that is right for a pack.
+fn once_for_a_pack(faults: Vec<Fault>) -> Vec<Fault> {
+    let mut said: Vec<(Fault, usize)> = Vec::new();
+    for fault in faults {
+        let of_a_pack = fault.file.starts_with(PACK);
+        let same = |one: &&mut (Fault, usize)| one.0.file == fault.file && one.0.message == fault.message;
+        match said.iter_mut().find(same).filter(|_| of_a_pack) {
+            Some((_, more)) => *more += 1,
+            None => said.push((fault, 0)),
+        }
+    }
+    let whole = |(mut fault, more): (Fault, usize)| {
+        if fault.file.starts_with(PACK) {
+            let others = if more > 0 { format!(" (and in {more} more of its rules)") } else { String::new() };
+            let remedy = "add what the pack needs, or change its rules by their ids (docs/commands.md, Packs)";
+            fault.message = format!("{}{others}; {remedy}", fault.message);
+        }
+        fault
+    };
+    said.into_iter().map(whole).collect()
 }
 
 /// `scope` with the lists that a test gives in the place of those of the same names.

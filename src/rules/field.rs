@@ -33,7 +33,7 @@ pub enum Subject {
         /// `KEY`, folded.
         key: Box<str>,
     },
-    /// `raw.PATH`, `element.PATH`, or within a quantifier a path into its element.
+    /// `raw`, `raw.PATH`, `element.PATH`, or within a quantifier a path into its element.
     Path {
         /// As written.
         name: Box<str>,
@@ -60,6 +60,9 @@ pub enum Subject {
         by: Box<Self>,
     },
 }
+
+/// The record as it came, as a whole; with a dot and a path behind it a place in it.
+pub const RAW: &str = "raw";
 
 /// As a rule names it.
 impl PartialEq for Subject {
@@ -94,10 +97,11 @@ impl Subject {
         match name.to_ascii_lowercase().as_str() {
             "time" => return Some(Self::Time),
             "now" => return Some(Self::Now),
+            RAW => return Some(Self::Path { name: name.into(), path: Path::itself(), root: Root::Record }),
             _ => {}
         }
         let (table, key) = name.split_once('.')?;
-        let roots = [("raw", Root::Record), ("element", Root::Each)];
+        let roots = [(RAW, Root::Record), ("element", Root::Each)];
         if let Some((_, root)) = roots.into_iter().find(|(word, _)| table.eq_ignore_ascii_case(word)) {
             return Some(Self::Path { name: name.into(), path: Path::parse(key).ok()?, root });
         }

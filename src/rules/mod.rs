@@ -25,7 +25,7 @@ pub use crate::record::fold::fold;
 pub use crate::record::path::Path;
 pub use condition::{Check, Condition, FailedLeaf, List, Place, Quantifier, Side, Test};
 pub use decision::{Decision, Element, Known, Match, Part};
-pub use field::{FIELDS, Field, GROUP_BY, Root, Subject};
+pub use field::{FIELDS, Field, GROUP_BY, RAW, Root, Subject};
 pub use implied::Never;
 pub use once::OncePer;
 pub use operator::{Op, Order, Wanted};

@@ -57,6 +57,8 @@ pub struct Scope {
     pub policies: BTreeMap<Arc<str>, Policy>,
     /// `[channel.*]`.
     pub channels: Vec<Arc<str>>,
+    /// Another name of one of them.
+    pub also_called: Option<(&'static str, Arc<str>)>,
     /// Those of them that are rooms.
     pub rooms: Vec<Arc<str>>,
     /// The dialects of mapping tables.

@@ -35,7 +35,22 @@ fn the_smallest_file_of_the_readme_loads() {
     let path = directory.path().join("config.toml");
     fs::write(&path, block).unwrap();
     fs::write(directory.path().join("smtp-password"), "not-a-real-password\n").unwrap();
-    assert_eq!(examine(&path).faults, []);
+    let report = examine(&path);
+    assert_eq!((report.faults, report.warnings), (vec![], vec![]));
+}
+
+#[test]
+fn what_the_deployment_for_kubernetes_holds_passes_without_a_warning() {
+    let manifest = fs::read_to_string(shipped("deploy/kubernetes.yaml")).unwrap();
+    let (_, after) = manifest.split_once("  auditbell.toml: |\n").unwrap();
+    let (block, _) = after.split_once("\n---").unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("auditbell.toml");
+    // The Secret is mounted there.
+    fs::write(&path, block.replace("/run/secrets/auditbell/", "")).unwrap();
+    fs::write(directory.path().join("smtp-password"), "not-a-real-password\n").unwrap();
+    let report = examine(&path);
+    assert_eq!((report.faults, report.warnings), (vec![], vec![]));
 }
 
 #[test]

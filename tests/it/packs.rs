@@ -109,3 +109,54 @@ fn one_human_act_is_one_mail_by_one_name() {
         assert_eq!(groups.len(), 1, "{act}: {groups:?}");
     }
 }
+
+#[test]
+fn a_pack_writes_through_the_only_channel_to_people_whatever_its_name() {
+    let (_directory, config) = written(&(CONFIG.replace("channel.email", "channel.post") + ROOM));
+    let (code, said) = auditbell(&["check"], &config);
+    assert!(code == 0 && said.ends_with("ok, warnings: 1\n"), "one relay is the warning: {said}");
+    let record = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/packs/defender-alerts/fixtures/alert-medium.json");
+    let (code, said) = auditbell(&["explain", "-o", "json", record.to_str().unwrap()], &config);
+    let explained: Value = serde_json::from_str(&said).unwrap();
+    let told: Vec<&str> =
+        explained["notifications"].as_array().unwrap().iter().map(|told| told["channel"].as_str().unwrap()).collect();
+    assert_eq!((code, told), (0, vec!["post", "post"]), "{said}");
+}
+
+const ROOM: &str = "\n[channel.room]\ntype = \"webhook\"\nurl = \"https://hooks.contoso.com/x\"\n";
+
+#[test]
+fn what_a_pack_lacks_is_said_once_with_the_remedy() {
+    let (another, relay) = ("[channel.second]\ntype = \"smtp\"\n", "relay = [\"smtps://smtp.contoso.com:465\"]\n");
+    let second = format!("{another}{relay}from = \"security@contoso.com\"\n\n[people]");
+    for (what, config, expected) in [
+        (
+            "two channels, and none by the name",
+            CONFIG.replace("channel.email", "channel.post").replace("[people]", &second),
+            "unknown channel `email`; known: post, second",
+        ),
+        (
+            "no list",
+            CONFIG.replace("soc = [", "team = [").replace("list:soc", "list:team"),
+            "unknown list `soc`; known: break-glass, team",
+        ),
+    ] {
+        let (_directory, config) = written(&config);
+        let (code, said) = auditbell(&["check"], &config);
+        let lines: Vec<&str> = said.lines().filter(|line| line.contains(expected)).collect();
+        assert_eq!(code, 78, "{what}: {said}");
+        assert!(
+            (2..=3).contains(&lines.len()) && said.contains(&format!("faults: {}, ", lines.len())),
+            "{what}: one for each pack: {said}"
+        );
+        for line in lines {
+            assert!(line.starts_with("pack:") && line.contains("(docs/commands.md, Packs)"), "{what}: {line}");
+            assert!(line.contains("more of its rules"), "{what}: {line}");
+        }
+    }
+    // A rule of one's own that names a channel which is not there is a slip, whatever channels there are.
+    let own = "\n[[rule]]\nid = \"risk-high\"\nchannels = [\"email\"]\n";
+    let (_directory, config) = written(&(CONFIG.replace("channel.email", "channel.post") + own));
+    let (code, said) = auditbell(&["check"], &config);
+    assert!(code == 78 && said.contains("rule.risk-high.channels: unknown channel `email`"), "{said}");
+}

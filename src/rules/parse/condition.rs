@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
-use crate::rules::{Condition, FIELDS, List, Path, Quantifier, Root, Subject};
+use crate::rules::{Condition, FIELDS, List, Path, Quantifier, RAW, Root, Subject};
 
 use super::operand::{OPERATORS, is_operators};
 use super::{Reader, Value, shown};
@@ -138,6 +138,12 @@ impl Reader<'_, '_> {
                 self.fault(span, &path, "is tested twice; put all values into one list".into());
                 continue;
             }
+            if subject.name().eq_ignore_ascii_case(RAW) && !value.get_ref().is_table() {
+                let message =
+                    "is the whole record: write raw = { contains = … } for a text anywhere in it, or \"raw.PATH\"";
+                self.fault(span, &path, message.into());
+                continue;
+            }
             parts.extend(self.tests(&path, &subject, value));
         }
     }
@@ -180,7 +186,7 @@ impl Reader<'_, '_> {
             return None;
         }
         if subject.is_none() {
-            let forms = ["details.KEY", "raw.PATH", "element.PATH", "lookup.NAME.COLUMN", "time", "now"];
+            let forms = ["details.KEY", "raw", "raw.PATH", "element.PATH", "lookup.NAME.COLUMN", "time", "now"];
             let known: Vec<_> = FIELDS.iter().map(|field| field.name).chain(forms).collect();
             self.unknown(span, path, "field", name, &known);
         }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use toml::de::DeValue;
 
-use crate::rules::{List, To};
+use crate::rules::{List, RAW, To};
 
 use super::{MAX_LIST, Reader, Value};
 
@@ -70,6 +70,10 @@ impl Reader<'_, '_> {
             return self.list_of_people(key, span, name);
         }
         if let Some(path) = text.strip_prefix("field:") {
+            if path.eq_ignore_ascii_case(RAW) {
+                self.fault(span, key, format!("`{text}` is the whole record: name a place in it, field:raw.PATH"));
+                return None;
+            }
             let subject = self.subject_named(key, path, span)?;
             return Some(To::Reference(text.into(), subject));
         }

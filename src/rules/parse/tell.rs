@@ -59,7 +59,8 @@ impl Reader<'_, '_> {
         let mut channels: Vec<Arc<str>> = Vec::new();
         for (span, name) in self.texts("channels").unwrap_or_default() {
             let scope = self.scope;
-            match scope.channels.iter().find(|channel| &***channel == name) {
+            let another = || scope.also_called.as_ref().filter(|(also, _)| *also == name).map(|(_, channel)| channel);
+            match scope.channels.iter().find(|channel| &***channel == name).or_else(another) {
                 Some(channel) if !channels.contains(channel) => channels.push(Arc::clone(channel)),
                 Some(_) => self.fault(span, "channels", format!("`{}` is named twice; once is enough", shown(name))),
                 None => {

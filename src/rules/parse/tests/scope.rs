@@ -54,6 +54,7 @@ pub(super) fn scope() -> Scope {
             ("plain".into(), Policy::default()),
             ("braked".into(), Policy { group: None, throttle: Some(BRAKE) }),
         ]),
+        also_called: None,
         channels: vec!["email".into(), "second".into(), "ops-hook".into()],
         rooms: vec!["ops-hook".into()],
         dialects: Vec::new(),
