@@ -79,7 +79,12 @@ impl File {
 ///
 /// With `rules` the files of that directory stand in place of every file that is included; packs stay.
 pub(super) fn read(main: &Path, rules: Option<&Path>, faults: &mut Vec<Fault>) -> Vec<File> {
-    let Some(first) = read_one(main, faults) else { return Vec::new() };
+    let Some(first) = read_one(main, faults) else {
+        if let Some(fault) = faults.last_mut() {
+            fault.message.push_str("; another file is named with -c FILE");
+        }
+        return Vec::new();
+    };
     let mut found = Vec::new();
     if let Some(table) = first.parse(&mut Vec::new()) {
         for (span, pattern) in patterns(&first, table.get_ref(), faults) {

@@ -52,3 +52,37 @@ fn a_pack_that_there_is_not_is_a_usage_error_and_nothing_is_written() {
     assert_eq!((code, said.as_str()), (2, "`entra-admim` is no pack; did you mean `entra-admin`?\n"));
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
 }
+
+/// Whoever begins replaces `example.com`, in one of the files or in all of them.
+#[test]
+fn with_another_domain_in_its_place_all_tests_still_hold() {
+    for files in [
+        &["auditbell.toml"][..],
+        &["auditbell.toml", "people.csv"],
+        &["auditbell.toml", "people.csv", "rules.d/records/guest-invited.json"],
+    ] {
+        let directory = TempDir::new().unwrap();
+        let packs = ["init", "--pack", "entra-user-safety", "--pack", "entra-admin", "--pack", "defender-alerts"];
+        assert_eq!(auditbell(directory.path(), &packs).0, 0);
+        for file in files {
+            let path = directory.path().join(file);
+            let text = fs::read_to_string(&path).unwrap();
+            assert!(text.contains("example.com"), "{file}");
+            fs::write(path, text.replace("example.com", "contoso.com")).unwrap();
+        }
+        let (code, found, _) = auditbell(directory.path(), &["check", "--strict", "-c", "auditbell.toml"]);
+        assert_eq!((code, found.as_str()), (0, "ok\n"), "{files:?}");
+        let (code, found, _) = auditbell(directory.path(), &["test", "-c", "auditbell.toml"]);
+        assert!(code == 0 && found.contains("failed: 0"), "{files:?}: {found}");
+    }
+}
+
+#[test]
+fn a_configuration_that_is_not_there_says_how_another_is_named() {
+    let directory = TempDir::new().unwrap();
+    for command in [&["check", "nowhere.toml"][..], &["rules", "-c", "nowhere.toml"]] {
+        let (code, out, said) = auditbell(directory.path(), command);
+        assert_eq!(code, 78, "{command:?}");
+        assert!((out + &said).contains("another file is named with -c FILE"), "{command:?}");
+    }
+}

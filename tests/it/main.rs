@@ -36,6 +36,7 @@ mod kafka_real_operators;
 mod layers;
 mod lookup;
 mod mails;
+mod mapped_rules;
 mod memory;
 mod news;
 mod operations;

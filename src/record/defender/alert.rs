@@ -37,8 +37,11 @@ pub(in crate::record) fn read<'a>(
     properties: Fields<'a>,
 ) -> (Option<String>, Moment) {
     // Of Resource Manager all fields of the alert stand in the properties, and around them where it is kept.
-    let kept = is_resource(outer, properties).then_some(outer).unwrap_or_default();
-    let (outer, properties) = if kept.is_empty() { (outer, properties) } else { (properties, Fields::default()) };
+    let (kept, outer, properties) = if is_resource(outer, properties) {
+        (outer, properties, Fields::default())
+    } else {
+        (Fields::default(), outer, properties)
+    };
     (record.operation, record.activity) = names(outer, properties);
     record.activity = record.activity.take().filter(|activity| Some(activity) != record.operation.as_ref());
     let either = |names: &[&str]| outer.first_text(names).or_else(|| properties.first_text(names));

@@ -219,3 +219,32 @@ proptest! {
         prop_assert_eq!(head.activity.as_deref(), record.activity.as_deref());
     }
 }
+
+#[test]
+fn numbers_for_who_did_it_are_read_as_their_producers_mean_them() {
+    let intune = |actor: Value| json!({"category": "AuditLogs", "operationName": "Wipe ManagedDevice", "properties": {"AuditEventId": "1", "ActivityType": 3, "Actor": actor}});
+    let o365 = |kind: Value| json!({"Workload": "SharePoint", "Operation": "FileAccessed", "RecordType": 6, "CreationTime": "2026-01-22T18:15:02", "Id": "1", "UserId": "a@example.com", "UserType": kind});
+    for (what, record, expected) in [
+        ("Intune: a person by any number", intune(json!({"ActorType": 99, "UPN": "a@example.com"})), "user"),
+        ("Intune: an application", intune(json!({"ActorType": 5, "UPN": null, "ApplicationName": "script"})), "app"),
+        (
+            "Intune: an application by its word",
+            intune(json!({"ActorType": "Application", "ApplicationName": "script"})),
+            "app",
+        ),
+        ("Intune: nothing but an application's name", intune(json!({"ApplicationName": "script"})), "app"),
+        ("Intune: itself", intune(json!({"ActorType": 3, "Name": "Intune"})), "system"),
+        ("Microsoft 365: somebody without a type, as SharePoint has them", o365(json!(-1)), "user"),
+        ("Microsoft 365: no word of it", o365(Value::Null), "user"),
+        ("Microsoft 365: a regular user", o365(json!(0)), "user"),
+        ("Microsoft 365: an administrator", o365(json!(2)), "user"),
+        ("Microsoft 365: an operator of Microsoft's", o365(json!(3)), "system"),
+        ("Microsoft 365: an application", o365(json!(5)), "app"),
+        ("Microsoft 365: a policy", o365(json!(8)), "system"),
+        ("Microsoft 365: a partner's technician", o365(json!(9)), "user"),
+        ("Microsoft 365: a guest", o365(json!("Guest")), "user"),
+    ] {
+        let read = Record::read(&record.to_string(), position(), None);
+        assert_eq!(read.actor.map(|actor| actor.kind.as_str()), Some(expected), "{what}");
+    }
+}

@@ -20,7 +20,7 @@ fn resource() -> Value {
 }
 
 /// An exported alert that is about whatever `identifiers` name.
-fn identified(identifiers: Value) -> Value {
+fn identified(identifiers: &Value) -> Value {
     json!({"SystemAlertId": "2517_a", "AlertType": "VM_x", "ResourceIdentifiers": identifiers})
 }
 
@@ -75,20 +75,20 @@ fn an_alert_belongs_to_what_its_resource_identifiers_name() {
     let azure = json!({"$id": "1", "Type": "AzureResource", "AzureResourceId": vm, "AzureResourceTenantId": "ABC"});
     let aad = json!({"$id": "2", "Type": "AAD", "AadTenantId": "DEF"});
     let agent = json!({"$id": "3", "Type": "LogAnalytics", "WorkspaceSubscriptionId": WORKSPACE});
-    let mut own = identified(json!([azure]));
+    let mut own = identified(&json!([azure]));
     own["AzureResourceId"] = json!("/subscriptions/7/x");
     holds([
-        ("the resource, wherever it stands", identified(json!([aad, agent, azure])), "/resource", json!(vm)),
-        ("its subscription, not the workspace's", identified(json!([agent, azure])), "/subscription", json!("5AB")),
-        ("its tenant", identified(json!([azure])), "/tenant", json!("abc")),
-        ("a list as text", identified(json!(json!([azure]).to_string())), "/resource", json!(vm)),
-        ("every key in lower case", forms::lower(&identified(json!([azure]))), "/subscription", json!("5AB")),
+        ("the resource, wherever it stands", identified(&json!([aad, agent, azure])), "/resource", json!(vm)),
+        ("its subscription, not the workspace's", identified(&json!([agent, azure])), "/subscription", json!("5AB")),
+        ("its tenant", identified(&json!([azure])), "/tenant", json!("abc")),
+        ("a list as text", identified(&json!(json!([azure]).to_string())), "/resource", json!(vm)),
+        ("every key in lower case", forms::lower(&identified(&json!([azure]))), "/subscription", json!("5AB")),
         ("the alert's own resource before it", own, "/resource", json!("/subscriptions/7/x")),
-        ("a machine outside of Azure has none", identified(json!([agent])), "/resource", Value::Null),
-        ("and is shown where it reports to", identified(json!([agent])), "/subscription", json!(WORKSPACE)),
-        ("an alert about a directory", identified(json!([aad])), "/tenant", json!("def")),
-        ("belongs to no subscription", identified(json!([aad])), "/subscription", Value::Null),
-        ("none at all", identified(json!([])), "/resource", Value::Null),
+        ("a machine outside of Azure has none", identified(&json!([agent])), "/resource", Value::Null),
+        ("and is shown where it reports to", identified(&json!([agent])), "/subscription", json!(WORKSPACE)),
+        ("an alert about a directory", identified(&json!([aad])), "/tenant", json!("def")),
+        ("belongs to no subscription", identified(&json!([aad])), "/subscription", Value::Null),
+        ("none at all", identified(&json!([])), "/resource", Value::Null),
         (
             "in the Activity log",
             json!({"category": "Security", "operationName": "Microsoft.Security/locations/alerts/activate/action", "resourceId": "/subscriptions/9/x", "properties": {"systemAlertId": "1", "resourceIdentifiers": [azure]}}),
