@@ -7,9 +7,29 @@ use rdkafka::ClientConfig;
 use rdkafka::bindings::{rd_kafka_handle_mock_cluster, rd_kafka_mock_group_initial_rebalance_delay_ms};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::{BaseProducer, DefaultProducerContext, Producer as _};
+use rdkafka::types::RDKafkaApiKey as Request;
+use rdkafka::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR__TRANSPORT as HANGS_UP;
 
 /// As long as the mock itself waits once it knows that every member is there.
 const DELAY_MS: i32 = 100;
+
+/// What a producer and a member of a group ask for.
+const REQUESTS: [Request; 12] = [
+    Request::ApiVersion,
+    Request::Metadata,
+    Request::Produce,
+    Request::Fetch,
+    Request::ListOffsets,
+    Request::FindCoordinator,
+    Request::OffsetFetch,
+    Request::OffsetCommit,
+    Request::JoinGroup,
+    Request::SyncGroup,
+    Request::Heartbeat,
+    Request::LeaveGroup,
+];
+/// More requests than come while a test has its broker down.
+const MANY: usize = 10_000;
 
 /// One broker, which ends with this.
 pub struct Cluster(BaseProducer);
@@ -35,5 +55,19 @@ impl Cluster {
 
     pub fn brokers(&self) -> String {
         self.mock().bootstrap_servers()
+    }
+
+    /// Nobody is answered any more: each request ends its connection. (The mock's own way is to close its port and bind it again,
+    /// and it ends this whole process where that fails, since another test's child has it between fork and exec.)
+    pub fn down(&self) {
+        for request in REQUESTS {
+            self.mock().request_errors(request, &[HANGS_UP; MANY]);
+        }
+    }
+
+    pub fn up(&self) {
+        for request in REQUESTS {
+            self.mock().clear_request_errors(request);
+        }
     }
 }

@@ -94,11 +94,11 @@ impl Kafka {
     }
 
     pub fn down(&self) {
-        self.cluster.as_ref().unwrap().mock().broker_down(1).unwrap();
+        self.cluster.as_ref().unwrap().down();
     }
 
     pub fn up(&self) {
-        self.cluster.as_ref().unwrap().mock().broker_up(1).unwrap();
+        self.cluster.as_ref().unwrap().up();
     }
 
     /// Writes one message; it is in the log when this returns.

@@ -159,15 +159,15 @@ async fn a_broker_that_is_away_at_the_start_and_later_costs_nothing_but_time() {
     let kafka = Kafka::new(1);
     let store = store(kafka.folder.path());
     kafka.write(&["a"]);
-    kafka.cluster.mock().broker_down(1).unwrap();
+    kafka.cluster.down();
     let mut reader = Reader::start(kafka.settings(), &store);
     reader.silent().await;
-    kafka.cluster.mock().broker_up(1).unwrap();
+    kafka.cluster.up();
     reader.assigned(1).await;
     assert_eq!(reader.read(1).await, ["a"]);
-    kafka.cluster.mock().broker_down(1).unwrap();
+    kafka.cluster.down();
     reader.silent().await;
-    kafka.cluster.mock().broker_up(1).unwrap();
+    kafka.cluster.up();
     kafka.write(&["b"]);
     assert_eq!(reader.read(1).await, ["b"]);
     reader.stop().await;
@@ -181,7 +181,7 @@ async fn a_source_stops_in_time_while_its_broker_is_away() {
     let mut reader = Reader::start(kafka.settings(), &store);
     reader.assigned(1).await;
     assert_eq!(reader.read(1).await, ["a"]);
-    kafka.cluster.mock().broker_down(1).unwrap();
+    kafka.cluster.down();
     let stopping = std::time::Instant::now();
     reader.stop().await;
     assert!(stopping.elapsed().as_secs() <= 11, "{:?}", stopping.elapsed());

@@ -22,9 +22,12 @@ const fn seconds(seconds: u64) -> Duration {
     Duration::from_secs(seconds)
 }
 
-/// Where nobody listens: a port that was free a moment ago.
+/// Where nobody listens, and nobody else can while the tests run: the socket is bound, and left so.
 fn nowhere() -> smtp::Relay {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    std::mem::forget(socket);
     smtp::Relay { security: Security::Plain, host: "127.0.0.1".into(), port }
 }
 

@@ -155,7 +155,13 @@ fn every_row_of_the_state_table() {
         ("a hold waits as long as it says", normal(1), hold(early.plus(MINUTE)), early, "hold 660"),
         ("one that is too big waits for another relay", normal(1), too_big(early.plus(MINUTE)), early, "hold 660"),
         ("for a quarter of an hour", normal(1), too_big(early.plus(HOUR)), early, "hold 900"),
-        ("after that the plain form waits, too", normal(1), too_big(early.plus(HOUR)), early.plus(HOUR), "hold 4200"),
+        (
+            "after that the plain form waits, too",
+            normal(1),
+            too_big(early.plus(2 * HOUR)),
+            early.plus(HOUR),
+            "hold 7800",
+        ),
         ("a hold in the past is a second", normal(1), hold(CREATED), early, "hold 601"),
         (
             "a hold past the end is looked at once more at the end",
