@@ -11,6 +11,11 @@ pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
+/// Whether one slip of a letter, or none, makes one word of the other.
+pub fn nearly_equal(one: &str, other: &str) -> bool {
+    strsim::osa_distance(one, other) <= 1
+}
+
 #[cfg(test)]
 mod tests {
     use super::nearest;

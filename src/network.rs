@@ -37,6 +37,9 @@ impl FromStr for Network {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         const FORM: &str = "must be a network such as \"10.1.0.0/16\" or \"fd00:1::/64\", or one address";
+        if text.contains('%') {
+            return Err("has a zone (`%…`), which is of one machine only: leave it out");
+        }
         let (address, length) = text.split_once('/').map_or((text, None), |(address, length)| (address, Some(length)));
         let address: IpAddr = address.parse().map_err(|_| FORM)?;
         if address.to_canonical() != address {

@@ -57,7 +57,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "DIR")]
     rules: Option<PathBuf>,
     /// Decide as of this moment (RFC 3339); without it, as of each record's own
-    #[arg(long, value_name = "TIME", value_parser = moment)]
+    #[arg(long, value_name = "TIME", value_parser = now)]
     now: Option<Timestamp>,
     /// Look for addresses as far as a delivery would: also ask the store which mailboxes are not tried, because they were
     /// refused
@@ -84,8 +84,12 @@ fn moment(text: &str) -> Result<Timestamp, jiff::Error> {
     text.parse::<jiff::Timestamp>().map(|at| Timestamp::from_millis(at.as_millisecond()))
 }
 
+fn now(text: &str) -> Result<Timestamp, String> {
+    moment(text).map_err(|_| "no time of RFC 3339, as 2026-01-22T18:00:00Z".to_owned())
+}
+
 /// Runs the command: 1 if anything could not be read or found, 2 if the file could not, 75 if the brokers could not be asked,
-/// 78 for a bad configuration.
+/// 78 for a bad configuration. A store that is not there knows nothing.
 pub(crate) fn run(args: Args) -> ExitCode {
     explain(args).unwrap_or_else(|code| code)
 }
@@ -99,13 +103,25 @@ fn explain(args: Args) -> Result<ExitCode, ExitCode> {
     })?;
     let clock = Clock::system();
     let asked = id.is_some() || person.is_some();
-    // Only what did happen needs a store; a file is explained without one.
-    let store = if asked || config.store.path.exists() { Some(Opened::new(&config, false)?) } else { None };
+    // Only what did happen needs a store; a file, and what the topics hold, is explained without one.
+    let path = &config.store.path;
+    let store = if path.exists() { Some(Opened::new(&config, false)?) } else { None };
+    if asked && store.is_none() {
+        let path = path.display();
+        let what = match since {
+            Some(_) => "only the topics are searched",
+            None => "nothing is known; with --since WHEN the topics are searched",
+        };
+        eprintln!(
+            "{path}: there is no store: {what}. `auditbell run` makes it; is this the daemon's configuration and directory?"
+        );
+    }
     let explainer = Explainer {
         rules: config.rules.clone(),
         lookups: config.lookups.clone(),
         people,
         directory: config.people.clone(),
+        fallbacks: config.channels.iter().map(|channel| (channel.name.clone(), channel.fallback.clone())).collect(),
         now,
     };
     let desk = Desk { config, explainer, store, resolve, redact, form: options.output, clock };

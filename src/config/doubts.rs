@@ -2,8 +2,10 @@
 
 use super::fault::Fault;
 use super::one::One;
+use super::rule_test::{Given, RuleTest};
 use super::tables::Lists;
 use crate::clock::Timestamp;
+use crate::nearest::nearly_equal;
 use crate::record::Dialect;
 use crate::rules::{Check, Condition, Never, Op, Root, Rule, Subject, Tell, Test, To, catalogue};
 
@@ -31,6 +33,7 @@ impl One<'_> {
         doubts.extend(self.never_reached(rule));
         doubts.extend(self.operations_never_seen(rule, lists));
         doubts.extend(self.rows_mixed(rule));
+        doubts.extend(self.operators_misspelt(rule));
         doubts
     }
 
@@ -55,6 +58,20 @@ impl One<'_> {
         nothing.into_iter().chain(routes).collect()
     }
 
+    /// Files that a test names and that are not there. The daemon needs none of them, so that is no fault.
+    pub fn records_missing(&self, tests: &[RuleTest]) -> Vec<Fault> {
+        let files = tests.iter().flat_map(|test| test.messages.iter().map(move |message| (test, message)));
+        let missing = files.filter_map(|(test, message)| match message {
+            Given::File(path) if !path.is_file() => {
+                let message =
+                    format!("names `{}`, which is no file: correct the path, or add the file", path.display());
+                Some(self.fault_of_test(test, message))
+            }
+            _ => None,
+        });
+        missing.collect()
+    }
+
     /// Names of operations, wherever a condition has them, that no record ever bore.
     fn operations_never_seen(&self, rule: &Rule, lists: &Lists) -> Vec<Fault> {
         let of_rule = [("when", &rule.when), ("unless", &rule.unless)].map(|(key, condition)| (None, key, condition));
@@ -67,6 +84,25 @@ impl One<'_> {
             messages.map(move |message| match route {
                 Some(place) => self.route_fault(place, Some(key), message),
                 None => self.fault(key, message),
+            })
+        });
+        doubts.collect()
+    }
+
+    /// Keys of `details` and names of paths that were probably meant to be operators.
+    fn operators_misspelt(&self, rule: &Rule) -> Vec<Fault> {
+        let of_routes = rule.routes.iter().flat_map(|route| [("route", &route.when), ("route", &route.unless)]);
+        let all = [("when", &rule.when), ("unless", &rule.unless)].into_iter().chain(of_routes);
+        let doubts = all.flat_map(|(key, condition)| {
+            let names = condition.tests().into_iter().filter_map(|test| match &test.subject {
+                Subject::Detail { name, .. } | Subject::Path { name, .. } => misspelt(name).map(|meant| (name, meant)),
+                _ => None,
+            });
+            names.map(move |(name, meant)| {
+                self.fault(
+                    key,
+                    format!("`{name}` is taken for the name of a field; did you mean the operator `{meant}`?"),
+                )
             })
         });
         doubts.collect()
@@ -99,6 +135,16 @@ impl One<'_> {
         );
         Some(self.fault("when", message))
     }
+}
+
+/// Operators whose names are too long to be one letter away from another word.
+const LONG: [&str; 7] = ["contains", "starts_with", "ends_with", "matches", "at_least", "same_as", "same_domain_as"];
+
+/// The operator that the last name of a path is a slip of, or another spelling.
+fn misspelt(name: &str) -> Option<&'static str> {
+    let plain = |text: &str| text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
+    let (_, last) = name.rsplit_once('.')?;
+    LONG.into_iter().find(|operator| nearly_equal(&plain(operator), &plain(last)))
 }
 
 /// Fields whose values are names of operations; of a path its last name.

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use config::{Environment, Map, Source, Value, ValueKind};
 
 use super::fault::{Fault, Place};
+use super::laid::kind_of;
 use super::schema::{self, Form, Key, Kind, Need, Shape};
-use super::walk::kind_of;
 
 /// What our variables begin with.
 pub(super) const PREFIX: &str = "AUDITBELL__";

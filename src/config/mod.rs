@@ -1,7 +1,7 @@
 //! Owns the configuration: files and environment to one valid `Config`, or every fault with its place and remedy.
 //!
 //! `files` reads the main file and what it includes; `walk` holds each table against `schema` and keeps the good values;
-//! `layers` lays defaults, files and environment over each other; `build` makes each part's settings of the result;
+//! `layers` lays defaults, files and environment over each other; `laid` finds what is then still missing; `build` makes each part's settings of the result;
 //! `ruleset` reads the rules. Faults are collected all the way and the configuration exists only if there is none.
 
 use std::collections::{BTreeMap, HashSet};
@@ -24,6 +24,7 @@ mod doubts;
 mod fallback;
 mod fault;
 mod files;
+mod laid;
 mod layers;
 mod one;
 mod reading;
@@ -235,6 +236,7 @@ fn read(
         places: &places,
         environment: variables,
         faults: Vec::new(),
+        faulty_files: !faults.is_empty(),
         warnings: Vec::new(),
         now: Clock::system().now(),
     };
@@ -253,7 +255,7 @@ fn build(
     (rules, dialects): (&[(usize, toml::Spanned<toml::de::DeTable<'_>>)], &[dialects::Found<'_>]),
 ) -> Option<Config> {
     let mut absent = Vec::new();
-    walk::missing(&reading.root, &|path| reading.is_set(path), &mut |path, message| {
+    laid::missing(&reading.root, &|path| reading.is_set(path), &mut |path, message| {
         absent.push((path.to_owned(), message));
     });
     for (path, message) in absent {

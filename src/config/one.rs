@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::fault::{Fault, Place};
 use super::files::File;
 use super::rule_test::{self, RuleTest};
+use crate::nearest::nearest;
 use crate::rules::Rule;
 use crate::rules::parse::{self, Scope};
 
@@ -62,6 +63,13 @@ pub(super) fn all<'a>(
     let rules = written.filter_map(|one| match (one.id(), one.file.pack()) {
         (Some(id), Some(_)) => Some(One::new(own.get(id).into_iter().chain([&one]).copied().collect())),
         (Some(id), None) if of_packs.contains_key(id) => None,
+        (Some(id), None) if !one.table.get_ref().contains_key("on") => {
+            // Without `on` it is no rule of its own: it was to change one of a pack.
+            let near = nearest(id, of_packs.keys().copied());
+            let message = |near| format!("changes no rule: no pack has one of this id; did you mean `{near}`?");
+            faults.extend(near.map(|near| One::new(vec![one]).fault("id", message(near))));
+            near.is_none().then(|| One::new(vec![one]))
+        }
         _ => Some(One::new(vec![one])),
     });
     rules.collect()
@@ -116,6 +124,11 @@ impl<'a> One<'a> {
         let below = key.map(|key| format!(".{key}")).unwrap_or_default();
         let key = format!("route[{place}]{below}");
         Fault::at(&self.place(&key, &span), self.key(&key), message)
+    }
+
+    /// A fault of one of its tests.
+    pub fn fault_of_test(&self, test: &RuleTest, message: impl Into<String>) -> Fault {
+        Fault::at(&test.place, self.key("test"), message)
     }
 
     /// Whether it is on.

@@ -20,6 +20,8 @@ pub(super) struct Reading<'a> {
     /// All variables of the environment: some that are not ours say what need not be written.
     pub environment: &'a BTreeMap<String, String>,
     pub faults: Vec<Fault>,
+    /// Whether the files had faults before they were laid out: what is not there may have been meant to be.
+    pub faulty_files: bool,
     pub warnings: Vec<Fault>,
     /// The time of reading, for what is off by now.
     pub now: Timestamp,
@@ -29,6 +31,11 @@ impl Reading<'_> {
     pub fn fault(&mut self, path: &str, message: impl Into<String>) {
         let fault = Fault::at(&self.places.of(path), path, message);
         self.faults.push(fault);
+    }
+
+    /// Whether anything is wrong so far.
+    pub fn faulty(&self) -> bool {
+        self.faulty_files || !self.faults.is_empty()
     }
 
     pub fn warn(&mut self, path: &str, message: impl Into<String>) {

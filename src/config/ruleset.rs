@@ -60,6 +60,7 @@ pub(super) fn read(
         if one.enabled() {
             let doubts = one.doubts(&rule, &around.scope.lists, reading.now);
             reading.warnings.extend(doubts);
+            reading.warnings.extend(one.records_missing(&tests));
         } else {
             reading.warnings.push(one.fault("enabled", "is false: the rule tells nobody"));
         }
@@ -116,7 +117,7 @@ fn with_lists(scope: &Scope, lists: &BTreeMap<Arc<str>, Vec<Arc<str>>>) -> Scope
 
 /// What must hold between the rules and the rest.
 fn between(reading: &mut Reading<'_>, rules: &[&Rule], people: Option<&people::Settings>) {
-    if rules.is_empty() && reading.faults.is_empty() {
+    if rules.is_empty() && !reading.faulty() {
         reading.warn("rule", "is missing: without [[rule]] tables nobody is told anything");
     }
     let tells_people = rules.iter().any(|rule| tells_people(rule));

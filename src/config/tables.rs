@@ -163,8 +163,10 @@ fn by(reading: &mut Reading<'_>, name: &str, key: &str) -> Option<String> {
         None if reading.is_set(&at) => None,
         None if is_field(key) => Some(key.to_owned()),
         None => {
-            let message =
-                format!("is missing: `{key}` is no field of a record; say which one's values stand in that column");
+            let message = format!(
+                "is missing: `{key}` is no field of a record; say which one's values stand in that column, e.g. by = \
+                 \"target.upn\""
+            );
             reading.fault(&at, message);
             None
         }
@@ -178,7 +180,7 @@ fn inline(reading: &mut Reading<'_>, path: &str, max_rows: usize) -> Option<look
         return None; // a fault has been told
     }
     if tables.len() > max_rows {
-        reading.fault(path, format!("has more than max_rows = {max_rows} rows"));
+        reading.fault(path, format!("has more than max_rows = {max_rows} rows: raise max_rows"));
         return None;
     }
     let names: BTreeSet<&String> = tables.iter().flat_map(BTreeMap::keys).collect();

@@ -69,7 +69,7 @@ impl Used {
 
     /// Warns of what nothing refers to. With faults about, what would refer to it may not have been read.
     pub fn unused(mut self, reading: &mut Reading<'_>, around: &Around<'_>) {
-        if !reading.faults.is_empty() {
+        if reading.faulty() {
             return;
         }
         self.fallbacks(reading);
@@ -79,18 +79,25 @@ impl Used {
         let templates = around.templates.map(|dir| texts(dir, DEPTH)).unwrap_or_default();
         let in_templates = |name: &str| templates.iter().any(|text| text.contains(&format!("lookup.{name}.")));
         for name in scope.lists.keys().filter(|name| !self.lists.contains(&***name)) {
-            reading.warn(&format!("list.{name}"), "is used by no rule and by no fallback");
+            reading.warn(
+                &format!("list.{name}"),
+                "is used by no rule and by no fallback; name it (`list:NAME`, in_list), or take it out",
+            );
         }
         for name in scope.lookups.iter().map(|lookup| lookup.name()) {
             if !self.lookups.contains(&**name) && !in_templates(name) {
-                reading.warn(&format!("lookup.{name}"), "is used by no rule and by no template");
+                reading.warn(
+                    &format!("lookup.{name}"),
+                    "is used by no rule and by no template; name one of its columns, or take it out",
+                );
             }
         }
         for name in scope.windows.keys().filter(|name| !self.windows.contains(&***name)) {
-            reading.warn(&format!("window.{name}"), "is used by no rule and by no list");
+            reading
+                .warn(&format!("window.{name}"), "is used by no rule and by no list; name it (during), or take it out");
         }
         for name in scope.policies.keys().filter(|name| !self.policies.contains(&***name)) {
-            reading.warn(&format!("policy.{name}"), "is used by no rule");
+            reading.warn(&format!("policy.{name}"), "is used by no rule; name it there, or take it out");
         }
     }
 

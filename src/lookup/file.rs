@@ -42,17 +42,21 @@ fn parse(input: impl Read, max_rows: usize) -> anyhow::Result<Table> {
         ensure!(more, "line {line}: the file ends inside a quote; is it half written?");
         line = record.position().map_or(line, csv::Position::line);
         if record.iter().eq([END]) {
-            ensure!(!next(&mut reader, &mut record)?, "line {line}: holds a control character alone");
+            ensure!(!next(&mut reader, &mut record)?, "line {line}: holds a control character alone: take it out");
             return Ok(Table { columns, rows });
         }
         let width = columns.len();
-        ensure!(record.len() == width, "line {line}: {} columns where the header has {width}", record.len());
-        ensure!(rows.len() < max_rows, "line {line}: more than max_rows = {max_rows} rows");
+        ensure!(
+            record.len() == width,
+            "line {line}: {} columns where the header has {width}; a cell with a comma in it stands in quotes",
+            record.len()
+        );
+        ensure!(rows.len() < max_rows, "line {line}: more than max_rows = {max_rows} rows: raise max_rows");
         let cells: Vec<Box<str>> = record.iter().map(Box::from).collect();
         if cells.iter().any(|cell| cell.chars().any(char::is_control)) {
             // Our own mark at the file's end is what an open quote swallows.
             ensure!(next(&mut reader, &mut record)?, "line {line}: the file ends inside a quote; is it half written?");
-            bail!("line {line}: holds a control character");
+            bail!("line {line}: holds a control character: take it out");
         }
         rows.push((line, cells));
     }
@@ -64,8 +68,9 @@ fn columns(header: &csv::StringRecord) -> anyhow::Result<Vec<Arc<str>>> {
     ensure!(header.len() <= MAX_COLUMNS, "line 1: more than {MAX_COLUMNS} columns");
     for (at, title) in header.iter().enumerate() {
         let title = title.trim_start_matches('\u{feff}');
+        ensure!(!title.contains(';'), "line 1: has `;` between its columns: write commas");
         ensure!(super::is_column(title), "line 1: column {} {}", at + 1, super::COLUMN_FORM);
-        ensure!(known.insert(title), "line 1: column {title} stands there twice");
+        ensure!(known.insert(title), "line 1: column {title} stands there twice: give one another name");
         columns.push(title.into());
     }
     Ok(columns)
@@ -76,7 +81,7 @@ fn next(reader: &mut csv::Reader<impl Read>, record: &mut csv::StringRecord) -> 
     reader.read_record(record).map_err(|error| {
         let line = error.position().map_or(0, csv::Position::line);
         match error.kind() {
-            csv::ErrorKind::Utf8 { .. } => anyhow::anyhow!("line {line}: not UTF-8"),
+            csv::ErrorKind::Utf8 { .. } => anyhow::anyhow!("line {line}: not UTF-8: save the file as UTF-8"),
             csv::ErrorKind::Io(error) => anyhow::anyhow!("line {line}: {error}"),
             _ => anyhow::anyhow!("line {line}: not CSV"),
         }

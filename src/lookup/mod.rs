@@ -59,7 +59,7 @@ pub fn is_column(text: &str) -> bool {
 }
 
 /// What to say of a text that cannot.
-pub const COLUMN_FORM: &str = "is no name of a column: use letters of ASCII, digits, `_` and `-`";
+pub const COLUMN_FORM: &str = "is no name of a column: use letters of ASCII, digits, `_` and `-`; the field that it is compared with is said by `by`";
 
 /// Columns and rows, as wide as the columns.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -97,7 +97,11 @@ impl Lookup {
     pub fn new(settings: Settings, table: Table, fold: fn(&str) -> String) -> Result<Self, Wrong> {
         let Settings { name, key, by, repeats } = settings;
         let Some(place) = table.columns.iter().position(|column| *column == key) else {
-            let message = format!("no column `{key}`, which is its key; there are: {}", table.columns.join(", "));
+            let message = format!(
+                "no column `{key}`, which is its key: make `key` one of {}, and say by = \"FIELD\" if no field of a record is \
+                 called so",
+                table.columns.join(", ")
+            );
             return Err(Wrong { line: None, message });
         };
         let mut index: HashMap<Box<str>, Vec<usize>> = HashMap::with_capacity(table.rows.len());

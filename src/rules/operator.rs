@@ -82,7 +82,13 @@ impl Wanted {
             let built = RegexBuilder::new(text).case_insensitive(true).size_limit(PATTERN_BYTES).build();
             built.map_err(|error| match error {
                 regex::Error::CompiledTooBig(_) => "is a pattern that grows too large; make it simpler".to_owned(),
-                error => format!("is no pattern: {}", error.to_string().lines().last().unwrap_or_default().trim()),
+                error => {
+                    let error = error.to_string();
+                    let what = error.lines().last().unwrap_or_default().trim().trim_start_matches("error: ");
+                    format!(
+                        "is no pattern: {what}; write a regular expression, without look-around and back-references"
+                    )
+                }
             })
         };
         texts.iter().map(|text| compile(text)).collect::<Result<_, _>>().map(Self::Matches)

@@ -139,7 +139,7 @@ impl<'a> Reader<'a, '_> {
         let word = shown(word);
         let remedy = match nearest(&word, known.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
-            None if known.is_empty() => "there is none".to_owned(),
+            None if known.is_empty() => "there is none: add it".to_owned(),
             None => format!("known: {}", known.join(", ")),
         };
         self.fault(span, key, format!("unknown {what} `{word}`; {remedy}"));
@@ -175,7 +175,7 @@ impl<'a> Reader<'a, '_> {
         if let Some(value) = self.table.get(key)
             && !value.get_ref().is_bool()
         {
-            self.fault(value.span(), key, "must be true or false".into());
+            self.fault(value.span(), key, "must be true or false, without quotes".into());
         }
     }
 

@@ -51,6 +51,16 @@ fn a_rule_that_tells_nobody_or_not_as_meant_is_doubted() {
         ),
         ("everybody is excepted", "except = \"target\"", "rule.r.to: tells nobody: `except` names everybody"),
         (
+            "an operator in another spelling",
+            "when = { details.reason = { startswith = \"x\" } }",
+            "rule.r.when: `details.reason.startswith` is taken for the name of a field; did you mean the operator `starts_with`?",
+        ),
+        (
+            "a test of a record that is nowhere",
+            "[[rule.test]]\nname = \"x\"\nrecord = \"nowhere.json\"\nexpect = []",
+            "rule.r.test: names `",
+        ),
+        (
             "its own exclusion takes everything",
             "when = { result = \"failure\" }\nunless = { result = [\"failure\", \"timeout\"] }",
             "rule.r.unless: holds wherever `when` does, so the rule matches nothing: take out",
@@ -103,6 +113,7 @@ fn a_rule_that_tells_nobody_or_not_as_meant_is_doubted() {
             "each = \"targets\"\nwhen = { lookup.staff.role = \"admin\", lookup.staff.site = \"x\" }\n[lookup.staff]\n\
              key = \"upn\"\nby = \"target.upn\"\nrows = [{ upn = \"a\", role = \"admin\", site = \"y\" }]",
         ),
+        ("a detail whose name is near an operator's", "when = { details.container = \"x\", raw.from_name = \"x\" }"),
         ("a mute route with a condition", "[[rule.route]]\nwhen = { by_self = true }\nmute = true"),
         (
             "a severity that the rule sets is another than the record's",
@@ -198,11 +209,11 @@ fn what_nothing_uses_is_doubted_and_what_anything_uses_is_not() {
                   [policy.other]\ngroup = { by = \"id\", wait = \"1s\" }\n";
     let unused = warnings(&format!("{tables}{}", rule("mode = \"live\"")), &[]);
     let expected = [
-        "list.oncall: is used by no rule and by no fallback",
-        "list.vips: is used by no rule and by no fallback",
-        "lookup.owners: is used by no rule and by no template",
-        "policy.other: is used by no rule",
-        "window.late: is used by no rule and by no list",
+        "list.oncall: is used by no rule and by no fallback; name it (`list:NAME`, in_list), or take it out",
+        "list.vips: is used by no rule and by no fallback; name it (`list:NAME`, in_list), or take it out",
+        "lookup.owners: is used by no rule and by no template; name one of its columns, or take it out",
+        "policy.other: is used by no rule; name it there, or take it out",
+        "window.late: is used by no rule and by no list; name it (during), or take it out",
     ];
     let mut sorted = unused;
     sorted.sort();
@@ -260,7 +271,7 @@ fn what_is_wrong_with_a_window_a_list_or_a_lookup_is_said_once_with_its_remedy()
             "no such key column",
             "csv = \"owners.csv\"\nkey = \"subscription\"",
             Some("sub,mail\n1,a@example.com\n"),
-            "lookup.owners.csv: `DIR/owners.csv`: no column `subscription`, which is its key; there are: sub, mail",
+            "lookup.owners.csv: `DIR/owners.csv`: no column `subscription`, which is its key: make `key` one of sub, mail",
         ),
         (
             "one key twice",

@@ -96,6 +96,13 @@ fn a_fault_stands_in_the_file_that_holds_its_key() {
     let found = faults(pack, own, &[]);
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].starts_with("auditbell.toml:23: rule.password-reset.severity: unknown value `hgih`"), "{found:?}");
+    let off = "[[rule]]\nid = \"pasword-reset\"\nenabled = false\n";
+    assert_eq!(
+        faults(pack, off, &[]),
+        [
+            "auditbell.toml:21: rule.pasword-reset.id: changes no rule: no pack has one of this id; did you mean `password-reset`?"
+        ]
+    );
     // The pack writes through `email`, and here it has another name.
     let (directory, path) = directory(pack, "", &[]);
     let text = fs::read_to_string(&path).unwrap().replace("[channel.email]", "[channel.mail]");

@@ -68,19 +68,25 @@ struct Explained {
 }
 
 fn explain(arguments: &[&str]) -> Explained {
+    explain_with(CONFIG, PEOPLE, arguments)
+}
+
+fn explain_with(config: &str, people: &str, arguments: &[&str]) -> Explained {
     let dir = TempDir::new().unwrap();
-    fs::write(dir.path().join("auditbell.toml"), CONFIG).unwrap();
-    fs::write(dir.path().join("people.csv"), PEOPLE).unwrap();
+    fs::write(dir.path().join("auditbell.toml"), config).unwrap();
+    fs::write(dir.path().join("people.csv"), people).unwrap();
     let output = Command::new(env!("CARGO_BIN_EXE_auditbell"))
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/records"))
-        .args(["explain", "-o", "json"])
+        .env("STATE_DIRECTORY", dir.path())
+        .arg("explain")
+        .args(if arguments.contains(&"-o") { &[][..] } else { &["-o", "json"] })
         .arg("--config")
         .arg(dir.path().join("auditbell.toml"))
         .args(arguments)
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout.clone()).unwrap();
-    let lines = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
     Explained { output, lines }
 }
 
@@ -236,6 +242,75 @@ fn a_bad_configuration_is_said_with_its_place() {
         .unwrap();
     assert_eq!(output.status.code(), Some(78));
     assert!(String::from_utf8(output.stderr).unwrap().contains("/nowhere/auditbell.toml"));
+}
+
+/// A store that is not there is not the configuration's fault: it knows nothing, and the answer says what to do.
+#[test]
+fn without_a_store_an_id_is_not_found_and_the_topics_are_asked() {
+    let none = explain(&["--id", "Directory_1"]);
+    let said = String::from_utf8_lossy(&none.output.stderr).into_owned();
+    assert_eq!((none.output.status.code(), none.lines.len()), (Some(1), 0), "{said}");
+    assert!(said.contains("auditbell.db: there is no store: nothing is known; with --since WHEN the topics"), "{said}");
+    let dead = CONFIG.replace("localhost:9092", "127.0.0.1:1");
+    for arguments in [["--id", "Directory_1"], ["--person", "alice@example.com"]] {
+        let asked = explain_with(&dead, PEOPLE, &[&arguments[..], &["--since", "1h", "--within", "1s"]].concat());
+        let said = String::from_utf8_lossy(&asked.output.stderr).into_owned();
+        assert_eq!(asked.output.status.code(), Some(75), "the brokers are asked: {said}");
+        assert!(said.contains("there is no store: only the topics are searched"), "{said}");
+    }
+}
+
+#[test]
+fn who_hears_if_the_channel_gives_up_is_shown() {
+    let hook = "fallback = [\"ops-hook\", \"email\", \"list:soc\"]\n\n[list]\nsoc = [\"soc@example.com\"]\n\n\
+                [channel.ops-hook]\ntype = \"webhook\"\nurl = \"https://hooks.example.com/x\"\n\n[people]";
+    let config = CONFIG.replace("\n[people]", hook).replace("\"ops-hook\", \"email\"", "\"ops-hook\"");
+    let first = |explained: &Explained| -> Value {
+        let all =
+            explained.lines.iter().find_map(|line| line["notifications"].as_array().filter(|all| !all.is_empty()));
+        all.unwrap()[0].clone()
+    };
+    let explained = explain_with(&config, PEOPLE, &["admin-password-reset.json"]);
+    let one = first(&explained);
+    assert_eq!(
+        one["fallback"],
+        serde_json::json!([{"channel": "email", "address": "soc@example.com"}, {"channel": "ops-hook", "address": null}]),
+        "{}",
+        String::from_utf8_lossy(&explained.output.stderr)
+    );
+    let own = first(&explain(&["admin-password-reset.json"]));
+    assert_eq!(own["fallback"], serde_json::json!([{"channel": "email", "address": "soc@example.com"}]));
+    let over = explain(&["admin-password-reset.json", "--now", "2030-01-01T00:00:00Z"]);
+    assert_eq!(
+        first(&over)["fallback"],
+        serde_json::json!([]),
+        "what ends at once is not given up"
+    );
+    let text = explain_with(&config, PEOPLE, &["admin-password-reset.json", "-o", "text"]);
+    let text = String::from_utf8_lossy(&text.output.stdout).into_owned();
+    assert!(text.contains("if it is given up: soc@example.com through email, ops-hook"), "{text}");
+}
+
+/// Of two targets one has a manager: `first_of` is decided for the record, with `each` for each target.
+#[test]
+fn the_first_of_several_is_chosen_once_for_a_record_and_once_for_each_element() {
+    let people = "id,upn,mail,manager\na11ce000-0000-4000-8000-000000000001,alice@example.com,,mona@example.com\n\
+                  ,mona@example.com,,\n";
+    let told = |each: &str| -> Vec<String> {
+        let rule = format!(
+            "[[rule]]\nid = \"one\"\non = \"entra.audit\"\n{each}to = [{{ first_of = [\"target.manager\", \
+             \"soc@example.com\"] }}]\nchannels = [\"email\"]\ntemplate = \"password-reset\"\n"
+        );
+        let (around, _) = CONFIG.split_once("[[rule]]").unwrap();
+        let explained = explain_with(&format!("{around}{rule}"), people, &["two-users-in-one-record.json"]);
+        let all = explained.lines[0]["notifications"].as_array().unwrap();
+        let address = |one: &Value| one["addresses"].as_array().unwrap().last().unwrap()["address"].clone();
+        let mut told: Vec<String> = all.iter().map(address).filter_map(|one| Some(one.as_str()?.to_owned())).collect();
+        told.sort();
+        told
+    };
+    assert_eq!(told(""), ["mona@example.com"], "the entry that names anybody stands for the whole record");
+    assert_eq!(told("each = \"targets\"\n"), ["mona@example.com", "soc@example.com"]);
 }
 
 /// A room needs no address, so nothing is looked up for it.

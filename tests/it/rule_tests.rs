@@ -277,6 +277,29 @@ fn files_choose_and_results_go_to_a_build_server_too() {
     assert_eq!(made.run(&["test", "--junit", "no/such/folder.xml"]).0, 2);
 }
 
+/// Read by a parser that is not ours: names and differences may hold anything.
+#[test]
+fn the_results_for_a_build_server_are_xml_whatever_names_hold() {
+    let name = r#"a\u0000\u0007\u001b\u007f\u0085\uFFFE ]]> <b> & ' \" \n\t"#;
+    let message = reset("1", "a", 1, "success");
+    let test =
+        test_of(&message, "expect = [{ to = \"\\u0007]]>@example.com\" }]").replace("it holds", &format!("it {name}"));
+    let made = Made::new(&[("a.toml", &test)]);
+    let (code, said, talk) = made.run(&["test", "--junit", "out.xml"]);
+    assert_eq!(code, 1, "{said}{talk}");
+    let program = "import sys, xml.etree.ElementTree as e\n\
+                   case = e.parse(sys.argv[1]).find('.//testcase')\n\
+                   sys.stdout.buffer.write((case.get('name') + '\\0' + case.find('failure').text).encode())";
+    let parsed =
+        std::process::Command::new("python3").args(["-c", program]).arg(made.0.path().join("out.xml")).output();
+    let parsed = parsed.expect("python3 reads the document");
+    assert!(parsed.status.success(), "{}", String::from_utf8_lossy(&parsed.stderr));
+    let parsed = String::from_utf8(parsed.stdout).unwrap();
+    let (read, failure) = parsed.split_once('\0').unwrap();
+    assert_eq!(read, "it a\u{fffd}\u{fffd}\u{fffd}\u{7f}\u{85}\u{fffd} ]]> <b> & ' \" \n\t");
+    assert!(failure.contains("\u{fffd}]]>@example.com"), "{failure}");
+}
+
 #[test]
 fn what_a_test_gets_wrong_is_a_fault_with_its_place() {
     let message = reset("1", "a", 1, "success");

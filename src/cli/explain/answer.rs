@@ -1,6 +1,8 @@
 //! The object that `explain` prints of each record (`schema explain`). Every key is always there, in this order; new ones come
 //! at the end.
 
+use std::fmt;
+
 use schemars::JsonSchema;
 use serde::{Serialize, Serializer};
 
@@ -112,6 +114,27 @@ pub(super) struct Notification {
     pub element: Option<String>,
     /// As in `rules`.
     pub route: Option<usize>,
+    /// Who hears of it if the channel gives it up; none of what ends at once.
+    pub fallback: Vec<Instead>,
+}
+
+/// Who hears in the place of the recipient.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Instead {
+    /// Through which channel.
+    pub channel: String,
+    /// Null: the channel is a room.
+    pub address: Option<String>,
+}
+
+/// `soc@example.com through email`, or the room.
+impl fmt::Display for Instead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.address {
+            Some(address) => write!(f, "{address} through {}", self.channel),
+            None => f.write_str(&self.channel),
+        }
+    }
 }
 
 /// Who a recipient is, and by which entry of `to`.

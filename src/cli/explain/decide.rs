@@ -2,9 +2,12 @@
 //! configuration, record and moment give an equal answer.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use super::answer::{Considered, Explanation, Named, Notification, Outcome, Step, Subject};
+use super::answer::{Considered, Explanation, Instead, Named, Notification, Outcome, Step, Subject};
 use crate::clock::Timestamp;
+use crate::config;
+use crate::dispatch::state::MAILBOX_REFUSED;
 use crate::lookup::Lookups;
 use crate::people::{self, People, Resolution};
 use crate::plan::{self, Fate, Intent, Party, Recipient, Verdict};
@@ -23,6 +26,8 @@ pub(super) struct Explainer {
     pub people: People,
     /// What `people` was loaded with.
     pub directory: people::Settings,
+    /// Who hears of what each channel gives up.
+    pub fallbacks: HashMap<Arc<str>, Vec<config::Instead>>,
     /// `None`: each record's own time.
     pub now: Option<Timestamp>,
 }
@@ -98,13 +103,26 @@ impl Of<'_> {
     fn notification(&self, intent: &Intent, one: &Match<'_>) -> Notification {
         let (decision, reason, due) = decision(intent, one.tell());
         let recipient = intent.recipient.as_ref();
+        let fallback = match (&intent.fate, recipient) {
+            (Fate::Send { .. }, Some(recipient)) => self.fallback(recipient, &intent.channel),
+            _ => Vec::new(),
+        };
         let (mut addresses, lost) = recipient.map_or_else(Default::default, |who| self.reach(who, &intent.channel));
         let mut reasons: Vec<String> = reason.into_iter().collect();
         if let (Fate::Send { .. }, Some(recipient), Some(why)) = (&intent.fate, recipient, lost) {
-            let instead = self.fallback(recipient);
-            let told: Vec<&str> = instead.iter().filter_map(|step| step.address.as_deref()).collect();
+            let (what, instead, told) = match why {
+                Lost::Unresolved(why) => {
+                    let instead = self.stand_ins(recipient);
+                    let told = instead.iter().filter_map(|step| step.address.clone()).collect();
+                    (format!("unresolved: {why}"), instead, told)
+                }
+                Lost::Refused => {
+                    let told = fallback.iter().map(Instead::to_string).collect::<Vec<_>>();
+                    (format!("given up: {MAILBOX_REFUSED}"), Vec::new(), told)
+                }
+            };
             let told = if told.is_empty() { "nobody".to_owned() } else { told.join(", ") };
-            reasons.push(format!("unresolved: {why}; told instead: {told}"));
+            reasons.push(format!("{what}; told instead: {told}"));
             addresses.extend(instead);
         }
         Notification {
@@ -122,6 +140,7 @@ impl Of<'_> {
             case: None,
             element: one.element.as_ref().map(|element| element.place.to_string()),
             route: one.route,
+            fallback,
         }
     }
 
@@ -173,7 +192,7 @@ impl Of<'_> {
     }
 
     /// Where the directory looked for an address and what it found; why nobody can be mailed there, if so.
-    fn reach(&self, recipient: &Recipient, channel: &str) -> (Vec<Step>, Option<String>) {
+    fn reach(&self, recipient: &Recipient, channel: &str) -> (Vec<Step>, Option<Lost>) {
         if matches!(recipient, Recipient::Room(_)) {
             return (Vec::new(), None); // it needs none
         }
@@ -181,8 +200,8 @@ impl Of<'_> {
         let resolution = people.resolve(recipient, std::slice::from_ref(self.record));
         let mut lost = match &resolution {
             Resolution::Found(_) => None,
-            Resolution::Unknown => Some(format!("unknown for {:?}", directory.wait)),
-            Resolution::Refused(refusal) => Some(refusal.as_str().to_owned()),
+            Resolution::Unknown => Some(Lost::Unresolved(format!("unknown for {:?}", directory.wait))),
+            Resolution::Refused(refusal) => Some(Lost::Unresolved(refusal.as_str().to_owned())),
         };
         let filed = people.lists(recipient);
         let place = match recipient {
@@ -197,20 +216,42 @@ impl Of<'_> {
         let mut steps: Vec<Step> = file.into_iter().chain([step(place, resolution)]).collect();
         let address = steps.last().and_then(|step| step.address.clone());
         if let Some(address) = address.filter(|address| (self.refused)(channel, address)) {
-            steps.push(Step { asked: "mailbox", result: "mailbox-refused", address: Some(address) });
-            lost = Some("mailbox-refused".to_owned());
+            steps.push(Step { asked: "mailbox", result: MAILBOX_REFUSED, address: Some(address) });
+            lost = Some(Lost::Refused);
         }
         (steps, lost)
     }
 
-    /// Who hears of what cannot be told to `recipient`: the fallback list but for `recipient`, as dispatch has it.
-    fn fallback(&self, recipient: &Recipient) -> Vec<Step> {
+    /// Who hears of what `channel` gives up of the messages for `recipient`, as dispatch has it.
+    fn fallback(&self, recipient: &Recipient, channel: &str) -> Vec<Instead> {
+        let all = self.explainer.fallbacks.get(channel).into_iter().flatten();
+        let same = |instead: &&config::Instead| {
+            let address = instead.address.as_ref().map(|address| Recipient::Address(address.clone()));
+            *instead.channel == *channel && address.as_ref() == Some(recipient)
+        };
+        let instead = all.filter(|instead| !same(instead)).map(|instead| Instead {
+            channel: instead.channel.to_string(),
+            address: instead.address.as_ref().map(ToString::to_string),
+        });
+        instead.collect()
+    }
+
+    /// Who hears of what cannot be told to `recipient`: `people.fallback` but for `recipient`, as dispatch has it.
+    fn stand_ins(&self, recipient: &Recipient) -> Vec<Step> {
         let Explainer { people, directory, .. } = self.explainer;
         let list = directory.fallback.iter().cloned().map(Recipient::Address);
         list.filter(|other| other != recipient)
             .map(|other| step("fallback", people.resolve(&other, std::slice::from_ref(self.record))))
             .collect()
     }
+}
+
+/// Why a message would end without an attempt.
+enum Lost {
+    /// There is no address for the recipient: in these words.
+    Unresolved(String),
+    /// The mailbox is not tried: the channel gives the message up.
+    Refused,
 }
 
 fn step(asked: &'static str, resolution: Resolution) -> Step {

@@ -13,6 +13,7 @@ use super::answer::{Explanation, Subject};
 use crate::cli::exit;
 use crate::cli::input::Output;
 use crate::cli::messages::key;
+use crate::cli::store::Opened;
 use crate::clock::Timestamp;
 use crate::people::People;
 use crate::record::envelope::{self, Item};
@@ -32,15 +33,39 @@ impl Desk {
         most: u32,
         within: Duration,
     ) -> Result<ExitCode, ExitCode> {
-        let Some(store) = &self.store else { return Ok(ExitCode::from(exit::FAILED)) };
         let mut search = Search::new(most);
+        let is_it = |record: &Record| record.id.eq_ignore_ascii_case(id);
+        let shown = self.store.as_ref().map_or(Ok(Ok(())), |store| self.of_store(store, id, &is_it, &mut search))?;
+        if let Some(since) = since.filter(|_| search.found.is_empty() && shown.is_ok()) {
+            let filter = finds([id.to_owned()].iter())?;
+            return Ok(self.topics(since, within, search, &filter, &is_it));
+        }
+        let code = if search.found.is_empty() {
+            if self.store.is_some() {
+                eprintln!(
+                    "{id}: the store keeps no such record, notification or message; --since looks into the topics too"
+                );
+            }
+            ExitCode::from(exit::FAILED)
+        } else {
+            ExitCode::SUCCESS
+        };
+        Ok(search.output.end(shown, code))
+    }
+
+    /// Explains what the store has of `id`: the record of a notification or a message, else the records that are it.
+    fn of_store(
+        &self,
+        store: &Opened,
+        id: &str,
+        is_it: &dyn Fn(&Record) -> bool,
+        search: &mut Search,
+    ) -> Result<io::Result<()>, ExitCode> {
         if let Ok(key) = key(id)
             && let Some(told) = store.ask(|store| async move { store.told_by(key).await })?
         {
-            let shown = self.told(told, &mut search);
-            return Ok(search.output.end(shown, ExitCode::SUCCESS));
+            return Ok(self.told(told, search));
         }
-        let is_it = |record: &Record| record.id.eq_ignore_ascii_case(id);
         // A record without an id of its own has one that its content does not hold.
         let text = if id.starts_with("sha256:") { String::new() } else { id.to_owned() };
         let mut before = Some(i64::MAX);
@@ -49,22 +74,10 @@ impl Desk {
             let text = text.clone();
             let (found, next) = store.ask(|store| async move { store.holding(text, from).await })?;
             let found = found.into_iter().filter(|told| self.read(told).as_ref().is_some_and(is_it));
-            shown = shown.and_then(|()| found.into_iter().try_for_each(|told| self.told(told, &mut search)));
+            shown = shown.and_then(|()| found.into_iter().try_for_each(|told| self.told(told, search)));
             before = next;
         }
-        if let Some(since) = since.filter(|_| search.found.is_empty() && shown.is_ok()) {
-            let filter = finds([id.to_owned()].iter())?;
-            return Ok(self.topics(since, within, search, &filter, &is_it));
-        }
-        let code = if search.found.is_empty() {
-            eprintln!(
-                "{id}: the store keeps no such record, notification or message; --since looks into the topics too"
-            );
-            ExitCode::from(exit::FAILED)
-        } else {
-            ExitCode::SUCCESS
-        };
-        Ok(search.output.end(shown, code))
+        Ok(shown)
     }
 
     /// Explains every record since `since` that is about `person`.
@@ -75,12 +88,14 @@ impl Desk {
         most: u32,
         within: Duration,
     ) -> Result<ExitCode, ExitCode> {
-        let Some(store) = &self.store else { return Ok(ExitCode::from(exit::FAILED)) };
         let people = &self.explainer.people;
         let known = people.names(person);
         let wanted = ledger_names(people, known.iter());
         let mut search = Search::new(most);
-        let told = store.ask(|store| async move { store.told_of(wanted, since, most).await })?;
+        let told = match &self.store {
+            Some(store) => store.ask(|store| async move { store.told_of(wanted, since, most).await })?,
+            None => Vec::new(),
+        };
         let shown = told.into_iter().try_for_each(|told| self.told(told, &mut search));
         if shown.is_err() {
             return Ok(search.output.end(shown, ExitCode::SUCCESS));

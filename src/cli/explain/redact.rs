@@ -47,6 +47,7 @@ fn notification(one: &mut Notification) {
         [id, upn].into_iter().for_each(hide);
     }
     one.addresses.iter_mut().for_each(|step| hide(&mut step.address));
+    one.fallback.iter_mut().for_each(|instead| hide(&mut instead.address));
     one.reason.iter_mut().for_each(clean);
 }
 

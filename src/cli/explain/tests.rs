@@ -291,6 +291,7 @@ proptest! {
             lookups: config.lookups.clone(),
             people: People::load(config.people.clone()).unwrap(),
             directory: config.people.clone(),
+            fallbacks: HashMap::new(),
             now: Some(now),
         };
         let position = crate::record::Position {

@@ -106,6 +106,10 @@ impl Text {
             let address = address.as_deref().unwrap_or("no address");
             self.line(3, &format!("{asked}: {result}: {address}"));
         }
+        if !one.fallback.is_empty() {
+            let instead: Vec<String> = one.fallback.iter().map(ToString::to_string).collect();
+            self.line(3, &format!("if it is given up: {}", instead.join(", ")));
+        }
     }
 
     /// The rules that do not match. Those that are about other operations are named together: of hundreds of rules they are

@@ -13,6 +13,16 @@ use super::{Reader, Value, shown};
 /// How deep `all`, `any`, `not`, `some` and `every` may stand in one another.
 const DEEPEST: usize = 16;
 
+/// Words that a field begins with and that are none alone, with what follows them.
+const PREFIXES: [(&str, &str); 6] = [
+    ("actor", "actor.upn, .id, .name, .ip, .app or .type"),
+    ("target", "target.upn, .id, .name or .type"),
+    ("details", "details.KEY, e.g. details.userAgent"),
+    ("raw", "raw.PATH, e.g. raw.properties.result"),
+    ("element", "element.PATH, with each = \"raw.PATH\" in the rule"),
+    ("lookup", "lookup.NAME.COLUMN"),
+];
+
 /// Where in the tree a condition is read.
 #[derive(Clone)]
 pub(super) struct At {
@@ -151,14 +161,9 @@ impl Reader<'_, '_> {
     fn subject(&mut self, at: &At, path: &str, name: &str, span: Range<usize>) -> Option<Subject> {
         if at.element {
             let into = Path::parse(name).map(|path| Subject::Path { name: name.into(), path, root: Root::Quantified });
-            return into.map_err(|message| self.fault(span, path, format!("is no path: {message}"))).ok();
-        }
-        if let Some((table, rest)) = name.split_once('.')
-            && ["raw", "element"].iter().any(|root| table.eq_ignore_ascii_case(root))
-            && let Err(message) = Path::parse(rest)
-        {
-            self.fault(span, path, format!("is no path: {message}"));
-            return None;
+            return into
+                .map_err(|message| self.fault(span, path, format!("`{}` is no path: {message}", shown(name))))
+                .ok();
         }
         // `details.KEY` would take an operator for a part of its key, and such a rule would match nothing without a word.
         if let Some((field, word)) = name.rsplit_once('.')
@@ -167,6 +172,13 @@ impl Reader<'_, '_> {
         {
             let message = format!("is an operator among fields; write {} = {{ {word} = … }}", shown(field));
             self.fault(span, path, message);
+            return None;
+        }
+        if let Some((field, word)) = name.rsplit_once('.')
+            && Subject::named(name).is_none()
+            && Subject::named(field).is_some()
+        {
+            self.unknown(span, path, "operator", word, OPERATORS);
             return None;
         }
         self.subject_named(path, name, span)
@@ -179,10 +191,21 @@ impl Reader<'_, '_> {
         {
             return self.looked_up(path, name, rest, span);
         }
+        if let Some((table, rest)) = name.split_once('.')
+            && ["raw", "element"].iter().any(|root| table.eq_ignore_ascii_case(root))
+            && let Err(message) = Path::parse(rest)
+        {
+            self.fault(span, path, format!("`{}` is no path: {message}", shown(name)));
+            return None;
+        }
         let subject = Subject::named(name);
         if matches!(subject, Some(Subject::Path { root: Root::Each, .. })) && !matches!(self.each, Some(List::Raw(_))) {
             let message = "there is no element: `element.PATH` goes with each = \"raw.PATH\"";
             self.fault(span, path, message.into());
+            return None;
+        }
+        if let (None, Some((_, form))) = (&subject, PREFIXES.iter().find(|(word, _)| name.eq_ignore_ascii_case(word))) {
+            self.fault(span, path, format!("`{}` is no field by itself; write {form}", shown(name)));
             return None;
         }
         if subject.is_none() {
@@ -197,7 +220,7 @@ impl Reader<'_, '_> {
     fn looked_up(&mut self, path: &str, name: &str, rest: &str, span: Range<usize>) -> Option<Subject> {
         let lookups = &self.scope.lookups;
         let Some((table, column)) = rest.split_once('.') else {
-            self.fault(span, path, "must be lookup.NAME.COLUMN".into());
+            self.fault(span, path, "names no column; write lookup.NAME.COLUMN".into());
             return None;
         };
         if self.scope.broken.contains(&format!("lookup.{table}")) {

@@ -12,8 +12,13 @@ impl Reader<'_, '_> {
             "targets" => Ok(List::Targets),
             "changes" => Ok(List::Changes),
             _ => match text.split_once('.') {
-                Some((table, path)) if table.eq_ignore_ascii_case("raw") => Path::parse(path).map(List::Raw),
-                _ => Err("is no list: \"targets\", \"changes\" or a path, e.g. \"raw.properties.targetResources\""),
+                Some((table, path)) if table.eq_ignore_ascii_case("raw") => {
+                    Path::parse(path).map(List::Raw).map_err(|message| format!("is no path: {message}"))
+                }
+                _ => {
+                    Err("is no list; write \"targets\", \"changes\" or a path, e.g. \"raw.properties.targetResources\""
+                        .into())
+                }
             },
         };
         let span = self.span_of("each");

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use toml::de::{DeTable, DeValue};
 
+use crate::nearest::nearest;
 use crate::network::Network;
-use crate::record::Dialect;
+use crate::record::{Dialect, Severity};
 use crate::rules::operator::severity;
 use crate::rules::{Check, Condition, Op, Order, Side, Subject, Test, Wanted, Window, fold};
 
@@ -79,7 +80,7 @@ impl Reader<'_, '_> {
             }
             "exists" => match value.get_ref().as_bool() {
                 Some(wanted) => test(Op::Exists, vec![wanted.to_string().into()], Check::Exists(wanted)),
-                None => self.refuse(value, &path, "must be true or false"),
+                None => self.refuse(value, &path, "must be true or false, without quotes"),
             },
             "same_as" | "same_domain_as" => {
                 let Some(name) = value.get_ref().as_str() else {
@@ -109,7 +110,9 @@ impl Reader<'_, '_> {
         let folded = || want.iter().map(|text| fold(text).into()).collect::<Vec<Box<str>>>();
         let number = |order| {
             let number = want.first().filter(|_| want.len() == 1).and_then(|text| text.parse().ok());
-            number.map(|number| Wanted::Number(order, number)).ok_or_else(|| "must be one number".to_owned())
+            number
+                .map(|number| Wanted::Number(order, number))
+                .ok_or_else(|| "must be one number, e.g. gt = 5".to_owned())
         };
         let made = match word {
             "contains" => Ok((Op::Contains, Wanted::Contains(folded()))),
@@ -124,7 +127,11 @@ impl Reader<'_, '_> {
                 [one] => severity(one).map(|least| (Op::AtLeast, Wanted::AtLeast(least))),
                 _ => None,
             }
-            .ok_or_else(|| "must be one of informational, low, medium, high, critical".to_owned()),
+            .ok_or_else(|| {
+                let near = want.iter().find_map(|text| nearest(text, Severity::ALL.iter().map(|known| known.as_str())));
+                let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+                format!("must be one of informational, low, medium, high, critical{near}")
+            }),
             "cidr" => {
                 let networks = want.iter().map(|text| text.parse::<Network>()).collect::<Result<Vec<_>, _>>();
                 networks.map(|networks| (Op::Cidr, Wanted::Cidr(networks))).map_err(str::to_owned)
@@ -149,7 +156,11 @@ impl Reader<'_, '_> {
     /// The named windows.
     fn windows(&self, names: &[Box<str>]) -> Result<Vec<Arc<Window>>, String> {
         let find = |name: &str| self.scope.windows.get(name).cloned();
-        let missing = |name: &str| format!("names `{}`, and there is no such [window.NAME]", shown(name));
+        let missing = |name: &str| {
+            let near = nearest(name, self.scope.windows.keys().map(|known| &**known));
+            let remedy = near.map_or_else(|| "add it".to_owned(), |near| format!("did you mean `{near}`?"));
+            format!("names `{0}`, and there is no [window.{0}]; {remedy}", shown(name))
+        };
         names.iter().map(|name| find(name).ok_or_else(|| missing(name))).collect()
     }
 
@@ -157,11 +168,13 @@ impl Reader<'_, '_> {
     fn listed(&self, names: &[Box<str>]) -> Result<Vec<Box<str>>, String> {
         let mut values = Vec::new();
         for name in names {
-            let list = self
-                .scope
-                .lists
-                .get(&**name)
-                .ok_or_else(|| format!("names `{}`, and there is no such [list]", shown(name)))?;
+            let list = self.scope.lists.get(&**name).ok_or_else(|| {
+                let near = nearest(name, self.scope.lists.keys().map(|known| &**known));
+                let name = shown(name);
+                let add = || format!("add {name} = [\"…\"] to [list]");
+                let remedy = near.map_or_else(add, |near| format!("did you mean `{near}`?"));
+                format!("names `{name}`, and there is no such list; {remedy}")
+            })?;
             values.extend(list.iter().map(|entry| fold(&entry.text).into()));
         }
         Ok(values)
@@ -214,7 +227,7 @@ impl Reader<'_, '_> {
                     (want, Side::Any(wanted)) => {
                         Some((want.iter().map(|text| format!("not {text}").into()).collect(), Side::None(wanted)))
                     }
-                    _ => self.refuse(value, path, "a negation of a negation or of `exists`; say it without"),
+                    _ => self.refuse(value, path, "is a negation of a negation or of `exists`; say it without"),
                 },
                 ("exists", DeValue::Boolean(wanted)) => {
                     Some((vec![if *wanted { "anything" } else { "nothing" }.into()], Side::Exists(*wanted)))
@@ -254,6 +267,10 @@ impl Reader<'_, '_> {
         let mut texts = Vec::with_capacity(items.len());
         for item in items {
             match scalar(item.get_ref()) {
+                None if item.get_ref().is_integer() => {
+                    let message = "is a number beyond 64 bits; write it as a text in quotes";
+                    self.fault(item.span(), path, message.into());
+                }
                 None => {
                     self.fault(item.span(), path, "must be a text, a number, true or false, or a list of them".into());
                 }

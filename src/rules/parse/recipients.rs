@@ -52,6 +52,10 @@ impl Reader<'_, '_> {
                     None
                 }
             },
+            DeValue::Table(_) => {
+                self.fault(item.span(), key, "holds no other `first_of`; name its entries here".into());
+                None
+            }
             _ => {
                 self.fault(item.span(), key, "must be a text in quotes, or a list of them".into());
                 None

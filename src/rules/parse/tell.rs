@@ -80,7 +80,14 @@ impl Reader<'_, '_> {
         let scope = self.scope;
         let known: Option<Vec<&str>> = scope.templates.as_ref().map(|names| names.iter().map(|name| &**name).collect());
         let own = match known {
-            Some(known) => self.word("template", &known),
+            Some(known) => self.text("template").filter(|name| {
+                let is_known = known.contains(name);
+                if !is_known {
+                    let span = self.span_of("template");
+                    self.unknown(span, "template", "template", name, &known);
+                }
+                is_known
+            }),
             None => self.text("template"),
         };
         let name = if self.table.contains_key("template") {

@@ -156,7 +156,11 @@ fn each_fault_names_its_place_and_its_remedy() {
         ),
         ("no number", "when = { details.n = { gt = 'many' } }", "'many' | when.details.n.gt | must be one number"),
         ("no severity", "when = { severity = { at_least = 'hihg' } }", "must be one of informational, low"),
-        ("an unknown list", "when = { actor.upn = { in_list = 'sox' } }", "names `sox`, and there is no such [list]"),
+        (
+            "an unknown list",
+            "when = { actor.upn = { in_list = 'sox' } }",
+            "names `sox`, and there is no such list; did you mean `soc`?",
+        ),
         (
             "another field that is none",
             "when = { actor.upn = { same_as = 'target.upm' } }",
@@ -255,7 +259,7 @@ fn each_fault_names_its_place_and_its_remedy() {
         (
             "an unknown template",
             "template = 'password-rest'",
-            "unknown value `password-rest`; did you mean `password-reset`?",
+            "unknown template `password-rest`; did you mean `password-reset`?",
         ),
         ("an unknown severity", "severity = 'hgih'", "'hgih' | severity | unknown value `hgih`; did you mean `high`?"),
         ("an unknown mode", "mode = 'dry'", "'dry' | mode | unknown value `dry`; known: live, shadow"),
