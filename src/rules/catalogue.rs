@@ -186,10 +186,9 @@ pub fn did_you_mean(near: &[&str]) -> String {
 #[must_use]
 pub fn none_is(dialects: &[Dialect], wanted: &Wanted) -> bool {
     let seen = |known: &&Operation| dialects.contains(&known.dialect);
-    !dialects.is_empty()
-        && dialects.iter().all(|dialect| LISTED.contains(dialect))
-        && !OPERATIONS.iter().filter(seen).any(|known| wanted.is_met_by(known.name))
-        && !(dialects.contains(&Dialect::EntraAudit) && PREFIXES.iter().any(|prefix| wanted.is_met_by(prefix)))
+    let built = || dialects.contains(&Dialect::EntraAudit) && PREFIXES.iter().any(|prefix| wanted.is_met_by(prefix));
+    let any = || OPERATIONS.iter().filter(seen).any(|known| wanted.is_met_by(known.name)) || built();
+    !dialects.is_empty() && dialects.iter().all(|dialect| LISTED.contains(dialect)) && !any()
 }
 
 fn words(name: &str) -> BTreeSet<String> {

@@ -34,6 +34,7 @@ fn rule(change: &str) -> String {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn a_rule_that_tells_nobody_or_not_as_meant_is_doubted() {
     assert_eq!(warnings(&rule("mode = \"live\""), &[]), [""; 0], "a rule that is beyond doubt");
     for (what, change, expected) in [

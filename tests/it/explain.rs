@@ -281,11 +281,7 @@ fn who_hears_if_the_channel_gives_up_is_shown() {
     let own = first(&explain(&["admin-password-reset.json"]));
     assert_eq!(own["fallback"], serde_json::json!([{"channel": "email", "address": "soc@example.com"}]));
     let over = explain(&["admin-password-reset.json", "--now", "2030-01-01T00:00:00Z"]);
-    assert_eq!(
-        first(&over)["fallback"],
-        serde_json::json!([]),
-        "what ends at once is not given up"
-    );
+    assert_eq!(first(&over)["fallback"], serde_json::json!([]), "what ends at once is not given up");
     let text = explain_with(&config, PEOPLE, &["admin-password-reset.json", "-o", "text"]);
     let text = String::from_utf8_lossy(&text.output.stdout).into_owned();
     assert!(text.contains("if it is given up: soc@example.com through email, ops-hook"), "{text}");
