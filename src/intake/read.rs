@@ -14,7 +14,7 @@ use crate::lookup::Lookups;
 use crate::people::People;
 use crate::plan::{self, Directory};
 use crate::record::envelope::{self, Item, Raw};
-use crate::record::{Dialects, Position, Record, own};
+use crate::record::{Dialect, Dialects, Position, Record, own};
 use crate::rules::{Known, Rules};
 use crate::source::Envelope;
 use crate::store::{DeadLetter, Planned};
@@ -140,10 +140,11 @@ impl Reader {
 
     fn record(&self, basis: &Basis, raw: Raw<'_>, at: &At<'_>) -> One {
         let At { envelope, index, now, too_old } = *at;
-        let head = raw.head(&basis.dialects);
-        let mut one = One { dialect: head.dialect.as_str(), too_old, planned: None, matches: Vec::new() };
-        if too_old || !basis.rules.wanted(&head) {
-            return one;
+        let glance = raw.glance(&basis.dialects);
+        if let Some(dialect) = glance.dialect()
+            && (too_old || !basis.rules.may_want(&glance))
+        {
+            return One::unwanted(dialect, too_old);
         }
         let position = Position {
             source: self.source.clone(),
@@ -154,8 +155,11 @@ impl Reader {
         };
         let body = Bytes::copy_from_slice(raw.json.as_bytes());
         let record = raw.read(&basis.dialects, position, envelope.timestamp);
-        (one.matches, one.planned) = basis.decide(&record, body, envelope.timestamp, now);
-        one
+        if too_old {
+            return One::unwanted(record.dialect, too_old);
+        }
+        let (matches, planned) = basis.decide(&record, body, envelope.timestamp, now);
+        One { dialect: record.dialect.as_str(), too_old, planned, matches }
     }
 
     fn dead_letter(&self, envelope: &Envelope, item: i64, error: &'static str, body: Bytes) -> DeadLetter {
@@ -242,6 +246,13 @@ struct One {
     too_old: bool,
     planned: Option<Planned>,
     matches: Vec<Arc<str>>,
+}
+
+impl One {
+    /// Nobody hears of it.
+    fn unwanted(dialect: Dialect, too_old: bool) -> Self {
+        Self { dialect: dialect.as_str(), too_old, planned: None, matches: Vec::new() }
+    }
 }
 
 impl Message {

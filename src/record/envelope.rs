@@ -10,7 +10,7 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
-use super::{Dialects, Head, Position, Problem, Record, head, recover};
+use super::{Dialects, Glance, Head, Position, Problem, Record, head, recover};
 use crate::clock::Timestamp;
 
 /// The largest message that is read. Event Hubs' own limit is 1 MB, on dedicated clusters 20 MB.
@@ -89,13 +89,23 @@ impl<'a> Raw<'a> {
     /// [`Dialects::head`].
     #[must_use]
     pub fn head(&self, dialects: &Dialects) -> Head<'_> {
-        head::refined(dialects, self.first.clone().unwrap_or_else(|| head::first(&self.json)), &self.json)
+        head::refined(dialects, self.first(), &self.json)
+    }
+
+    /// What is known of its head without a tree. Who wants the record after that had better read all of it.
+    #[must_use]
+    pub fn glance(&self, dialects: &Dialects) -> Glance<'_> {
+        head::glance(dialects, self.first(), &self.json)
+    }
+
+    fn first(&self) -> Head<'_> {
+        self.first.clone().unwrap_or_else(|| head::first(&self.json))
     }
 
     /// [`Dialects::read`], with what the envelope mended among its problems.
     #[must_use]
     pub fn read(self, dialects: &Dialects, position: Position, broker_time: Option<Timestamp>) -> Record {
-        let mut record = dialects.read(&self.json, position, broker_time);
+        let mut record = Record::read_with(dialects, &self.json, self.first, position, broker_time);
         record.problems.splice(0..0, self.problems);
         record
     }

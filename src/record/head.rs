@@ -4,7 +4,7 @@ mod scan;
 
 use std::borrow::Cow;
 
-use super::{Dialect, Dialects, Position, Record, azure_activity, defender, entra, field, mend};
+use super::{Dialect, Dialects, Position, Record, azure_activity, defender, entra, field, mend, skim};
 pub(super) use scan::Outer;
 
 /// The first phase of reading: just enough to ask the rule index whether anybody wants this record.
@@ -18,36 +18,69 @@ pub struct Head<'a> {
     pub activity: Option<Cow<'a, str>>,
 }
 
-/// Reads only what the index needs from `raw`, one JSON object. Alerts and assessments are rare and name themselves in many
-/// ways: of those a tree is made.
+/// What is known of a head before a tree is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Glance<'a> {
+    /// All of it.
+    Head(Head<'a>),
+    /// What it is; alerts and assessments name themselves in many ways.
+    Dialect(Dialect),
+    /// Not even that: other documents of Elasticsearch have the fields of its alerts, and may be a mapping table's.
+    Nothing,
+}
+
+impl Glance<'_> {
+    /// Of what is known at all.
+    #[must_use]
+    pub const fn dialect(&self) -> Option<Dialect> {
+        match self {
+            Self::Head(head) => Some(head.dialect),
+            Self::Dialect(dialect) => Some(*dialect),
+            Self::Nothing => None,
+        }
+    }
+}
+
+/// Reads only what the index needs from `raw`, one JSON object, with a tree where there is no other way.
 pub(super) fn head<'a>(dialects: &Dialects, raw: &'a str) -> Head<'a> {
     refined(dialects, first(raw), raw)
 }
 
 /// The head of `raw` that [`first`] began.
 pub(super) fn refined<'a>(dialects: &Dialects, head: Head<'a>, raw: &'a str) -> Head<'a> {
-    match head.dialect {
-        Dialect::EntraAudit
-        | Dialect::EntraSignIn
-        | Dialect::EntraRisk
-        | Dialect::AzureActivity
-        | Dialect::AuditbellDelivery => head,
-        Dialect::Other => dialects.mapped_head(raw).unwrap_or(head),
-        Dialect::DefenderAlert
-        | Dialect::DefenderAssessment
-        | Dialect::DefenderFinding
-        | Dialect::DefenderCompliance
-        | Dialect::ElasticAlert
-        | Dialect::Mapped(_) => {
-            let position = Position { source: "".into(), topic: None, partition: None, offset: None, index: 0 };
-            let Record { dialect, operation, activity, .. } = Record::read_with(dialects, raw, position, None);
+    let position = || Position { source: "".into(), topic: None, partition: None, offset: None, index: 0 };
+    match glance(dialects, head.clone(), raw) {
+        Glance::Head(head) => head,
+        Glance::Dialect(_) | Glance::Nothing => {
+            let record = Record::read_with(dialects, raw, Some(head), position(), None);
+            let Record { dialect, operation, activity, .. } = record;
             Head { dialect, operation: operation.map(Cow::Owned), activity: activity.map(Cow::Owned) }
         }
     }
 }
 
+/// What is known of the head of `raw` that [`first`] began.
+pub(super) fn glance<'a>(dialects: &Dialects, head: Head<'a>, raw: &'a str) -> Glance<'a> {
+    match head.dialect {
+        Dialect::EntraAudit
+        | Dialect::EntraSignIn
+        | Dialect::EntraRisk
+        | Dialect::AzureActivity
+        | Dialect::AuditbellDelivery => Glance::Head(head),
+        Dialect::Other => Glance::Head(dialects.mapped_head(raw).unwrap_or(head)),
+        Dialect::DefenderAlert
+        | Dialect::DefenderAssessment
+        | Dialect::DefenderFinding
+        | Dialect::DefenderCompliance => Glance::Dialect(head.dialect),
+        Dialect::ElasticAlert | Dialect::Mapped(_) => Glance::Nothing,
+    }
+}
+
 /// The dialect, and the names where they stand in fields of their own.
 pub(super) fn first(raw: &str) -> Head<'_> {
+    if let Some(outer) = skim::whole::<Outer<'_>>(raw) {
+        return outer.head();
+    }
     if let Ok(outer) = serde_json::from_str::<Outer<'_>>(raw) {
         return outer.head();
     }

@@ -59,7 +59,7 @@ pub mod view;
 mod words;
 
 pub use dialect::Dialect;
-pub use head::Head;
+pub use head::{Glance, Head};
 pub use identity::Identity;
 pub use mapped::Dialects;
 pub use words::{EntityKind, Flag, ProblemCode, Severity};
@@ -198,8 +198,16 @@ impl Record {
         Dialects::shipped().read(raw, position, broker_time)
     }
 
-    fn read_with(dialects: &Dialects, raw: &str, position: Position, broker_time: Option<Timestamp>) -> Self {
-        let head = if own::is_own(&position) { own::head(raw) } else { head::first(raw) };
+    /// `first`: what [`head::first`] found, where somebody has asked it already.
+    fn read_with(
+        dialects: &Dialects,
+        raw: &str,
+        first: Option<Head<'_>>,
+        position: Position,
+        broker_time: Option<Timestamp>,
+    ) -> Self {
+        let first = || first.unwrap_or_else(|| head::first(raw));
+        let head = if own::is_own(&position) { own::head(raw) } else { first() };
         let mut record = Self::blank(head, position);
         let tree = record.tree(raw);
         let outer = Fields::of(&tree);
@@ -262,6 +270,9 @@ impl Record {
     }
 
     fn tree(&mut self, raw: &str) -> Value {
+        if let Some(tree) = skim::whole(raw) {
+            return tree;
+        }
         serde_json::from_str(raw).unwrap_or_else(|_| {
             self.problems.push(Problem::new(ProblemCode::TextCleaned));
             // Not JSON at all does not come out of an envelope; as text it is at least not lost.

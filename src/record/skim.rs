@@ -6,9 +6,10 @@
 //! promise: what it reads, `serde_json` reads to the same values.
 
 use std::fmt;
+use std::marker::PhantomData;
 
 use serde::de::value::BorrowedStrDeserializer;
-use serde::de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::de::{self, Deserialize, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use wide::u8x16;
 
 /// Deeper is unusual. The path through what is passed over is one bit per level.
@@ -20,6 +21,19 @@ const BLOCK: usize = 64;
 pub(super) struct Unusual;
 
 type Result<T> = std::result::Result<T, Unusual>;
+
+/// The one value that `text` is, if this reader cares to read it.
+pub(super) fn whole<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
+    whole_seed(text, PhantomData)
+}
+
+/// As [`whole`], for who has to know something to read it.
+pub(super) fn whole_seed<'a, S: DeserializeSeed<'a>>(text: &'a str, seed: S) -> Option<S::Value> {
+    let mut skim = Skim::new(text);
+    let value = seed.deserialize(&mut skim).ok()?;
+    skim.peek();
+    skim.is_at_end().then_some(value)
+}
 
 /// A place in a text.
 #[derive(Clone)]
@@ -290,6 +304,18 @@ impl<'a> Skim<'a> {
     }
 }
 
+/// Integers stay what they are; `-0` is none.
+fn visit_number<'a, V: Visitor<'a>>(text: &str, visitor: V) -> Result<V::Value> {
+    if let Ok(number) = text.parse() {
+        return visitor.visit_u64(number);
+    }
+    match text.parse() {
+        Ok(number) if number != 0 => visitor.visit_i64(number),
+        // Its last digit depends on who reads it.
+        _ => visitor.visit_f64(serde_json::from_str(text).map_err(|_| Unusual)?),
+    }
+}
+
 #[inline]
 fn stops(block: &[u8; BLOCK]) -> u64 {
     let (quote, backslash, control) = (u8x16::splat(b'"'), u8x16::splat(b'\\'), u8x16::splat(0x1F));
@@ -336,10 +362,7 @@ impl<'a> Deserializer<'a> for &mut Skim<'a> {
                 visitor.visit_unit()
             }
             b't' | b'f' => visitor.visit_bool(self.passed(Skim::pass_scalar)? == "true"),
-            _ => {
-                let number: f64 = self.passed(Skim::pass_number)?.parse().map_err(|_| Unusual)?;
-                if number.is_finite() { visitor.visit_f64(number) } else { Err(Unusual) }
-            }
+            _ => visit_number(self.passed(Skim::pass_number)?, visitor),
         }
     }
 

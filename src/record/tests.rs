@@ -10,6 +10,7 @@ mod elastic;
 mod forms;
 mod identity;
 mod ours;
+mod quick;
 mod revisions;
 mod schemas;
 mod view;

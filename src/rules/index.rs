@@ -12,7 +12,8 @@ use crate::record::fold::fold;
 /// (dialect, folded operation) → places of rules, in config order.
 #[derive(Debug, Default)]
 pub(super) struct Index {
-    dialects: HashMap<Dialect, Entry>,
+    /// So few that looking through them is faster than hashing.
+    dialects: Vec<(Dialect, Entry)>,
     /// Rules on every dialect but our own.
     any: Entry,
 }
@@ -32,16 +33,31 @@ impl Index {
                 index.any.add(place, rule);
             }
             for dialect in &rule.on {
-                index.dialects.entry(*dialect).or_default().add(place, rule);
+                index.entry(*dialect).add(place, rule);
             }
         }
         index
     }
 
+    fn entry(&mut self, dialect: Dialect) -> &mut Entry {
+        let known = self.dialects.iter().position(|(of, _)| *of == dialect);
+        let place = known.unwrap_or_else(|| {
+            self.dialects.push((dialect, Entry::default()));
+            self.dialects.len() - 1
+        });
+        &mut self.dialects[place].1
+    }
+
+    /// Whether any rule is about `dialect`.
+    pub(super) fn knows(&self, dialect: Dialect) -> bool {
+        self.of(dialect).next().is_some()
+    }
+
     /// The entries that hold the rules of `dialect`.
     fn of(&self, dialect: Dialect) -> impl Iterator<Item = &Entry> {
         let any = (!dialect.is_own()).then_some(&self.any);
-        self.dialects.get(&dialect).into_iter().chain(any).filter(|entry| !entry.is_empty())
+        let own = self.dialects.iter().find(|(of, _)| *of == dialect).map(|(_, entry)| entry);
+        own.into_iter().chain(any).filter(|entry| !entry.is_empty())
     }
 
     /// Whether any rule could match.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::record::{Dialect, Head, Record};
+use crate::record::{Dialect, Glance, Head, Record};
 
 pub mod catalogue;
 mod condition;
@@ -133,6 +133,16 @@ impl Rules {
     #[must_use]
     pub fn wanted(&self, head: &Head<'_>) -> bool {
         self.0.index.wants(head)
+    }
+
+    /// As [`Self::wanted`], of what is known without a tree. Where that does not tell, a rule may.
+    #[must_use]
+    pub fn may_want(&self, glance: &Glance<'_>) -> bool {
+        match glance {
+            Glance::Head(head) => self.wanted(head),
+            Glance::Dialect(dialect) => self.0.index.knows(*dialect),
+            Glance::Nothing => true,
+        }
     }
 
     /// The rules that could match a record with this head, in config order.

@@ -145,7 +145,7 @@ impl Dialects {
     /// The second phase: the whole view of `raw`, one JSON object. Never fails: what cannot be read becomes a problem.
     #[must_use]
     pub fn read(&self, raw: &str, position: Position, broker_time: Option<Timestamp>) -> Record {
-        Record::read_with(self, raw, position, broker_time)
+        Record::read_with(self, raw, None, position, broker_time)
     }
 
     /// The dialect of each table.

@@ -3,17 +3,18 @@
 //!
 //! Invariant: whatever a path that is watched finds in the whole tree, it finds in what is kept.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value};
 
 use super::{Conditions, Table};
-use crate::record::mend;
+use crate::record::{mend, skim};
 
-/// The names that are kept.
+/// The names that are kept, by their first byte in lower case: every key of every record is looked up.
 #[derive(Debug, Default)]
-pub(super) struct Sieve(Vec<Kept>);
+pub(super) struct Sieve(BTreeMap<u8, Vec<Kept>>);
 
 /// A name of the first level.
 #[derive(Debug)]
@@ -42,11 +43,12 @@ impl Sieve {
 
     fn keep(&mut self, path: &[Box<str>]) {
         let [first, rest @ ..] = path else { return };
-        let place = self.0.iter().position(|kept| kept.name.eq_ignore_ascii_case(first)).unwrap_or_else(|| {
-            self.0.push(Kept { name: first.clone(), below: Some(Vec::new()) });
-            self.0.len() - 1
+        let named = self.0.entry(start(first)).or_default();
+        let place = named.iter().position(|kept| kept.name.eq_ignore_ascii_case(first)).unwrap_or_else(|| {
+            named.push(Kept { name: first.clone(), below: Some(Vec::new()) });
+            named.len() - 1
         });
-        match (rest.first(), &mut self.0[place].below) {
+        match (rest.first(), &mut named[place].below) {
             (Some(second), Some(below)) => below.push(second.clone()),
             (_, below) => *below = None,
         }
@@ -58,13 +60,17 @@ impl Sieve {
             let mut deserializer = serde_json::Deserializer::from_str(text);
             Outer(self).deserialize(&mut deserializer)
         };
-        // As the whole tree would be mended.
-        pass(raw).or_else(|_| pass(&mend::clean(raw))).ok()
+        // As the whole tree would be read, and mended.
+        skim::whole_seed(raw, Outer(self)).or_else(|| pass(raw).or_else(|_| pass(&mend::clean(raw))).ok())
     }
 
     fn kept(&self, key: &str) -> Option<&Kept> {
-        self.0.iter().find(|kept| is_meant(key, &kept.name))
+        self.0.get(&start(key))?.iter().find(|kept| is_meant(key, &kept.name))
     }
+}
+
+fn start(name: &str) -> u8 {
+    name.bytes().next().unwrap_or_default().to_ascii_lowercase()
 }
 
 /// Whether `key` is `name`, in any case, or begins with it and a dot: `{"a":{"b":1}}` is also written `{"a.b":1}`.
@@ -92,20 +98,43 @@ impl<'de> Visitor<'de> for Outer<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut kept = Map::new();
-        while let Some(key) = map.next_key::<String>()? {
-            match self.0.kept(&key) {
+        while let Some(key) = map.next_key_seed(Key(|key: &str| Some((key.to_owned(), self.0.kept(key)?))))? {
+            match key {
                 None => drop(map.next_value::<IgnoredAny>()?),
-                Some(Kept { name, below: Some(below) }) if key.len() == name.len() => {
+                Some((key, Kept { name, below: Some(below) })) if key.len() == name.len() => {
                     let value = map.next_value_seed(Below(below))?;
                     kept.insert(key, value);
                 }
-                Some(_) => {
+                Some((key, _)) => {
                     let value = map.next_value()?;
                     kept.insert(key, value);
                 }
             }
         }
         Ok(Value::Object(kept))
+    }
+}
+
+/// A key, and what is to be known of it.
+struct Key<F>(F);
+
+impl<'de, T, F: Fn(&str) -> T> DeserializeSeed<'de> for Key<F> {
+    type Value = T;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<T, D::Error> {
+        deserializer.deserialize_identifier(self)
+    }
+}
+
+impl<T, F: Fn(&str) -> T> Visitor<'_> for Key<F> {
+    type Value = T;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E>(self, key: &str) -> Result<T, E> {
+        Ok((self.0)(key))
     }
 }
 
@@ -129,12 +158,11 @@ impl<'de> Visitor<'de> for Below<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
         let mut kept = Map::new();
-        while let Some(key) = map.next_key::<String>()? {
-            if self.0.iter().any(|name| is_meant(&key, name)) {
-                let value = map.next_value()?;
-                kept.insert(key, value);
-            } else {
-                map.next_value::<IgnoredAny>()?;
+        let name = |key: &str| self.0.iter().any(|name| is_meant(key, name)).then(|| key.to_owned());
+        while let Some(key) = map.next_key_seed(Key(name))? {
+            match key {
+                Some(key) => drop(kept.insert(key, map.next_value()?)),
+                None => drop(map.next_value::<IgnoredAny>()?),
             }
         }
         Ok(Value::Object(kept))

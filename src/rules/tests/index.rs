@@ -65,6 +65,7 @@ proptest! {
             activity: record.activity.as_deref().map(Cow::Borrowed),
         };
         prop_assert!(scan.is_empty() || rules.wanted(&head));
+        prop_assert!(scan.is_empty() || rules.may_want(&Glance::Dialect(record.dialect)));
         prop_assert_eq!(rules.wanted(&head), !rules.candidates(&head).is_empty());
     }
 }
