@@ -172,14 +172,18 @@ impl Lane {
     }
 
     fn compose(&self, message: &Loaded, plain: bool) -> Result<Ready, Event> {
-        let records: Vec<Record> =
-            message.records.iter().filter_map(|stored| read(&self.parts.dialects, stored)).collect();
+        let readable = message.records.iter().filter_map(|stored| Some((read(&self.parts.dialects, stored)?, stored)));
+        let (records, stored): (Vec<Record>, Vec<&LoadedRecord>) = readable.unzip();
         let person = self.sender.as_ref().map(|_| self.person(message, &records)).transpose()?;
         let key = message.key.to_string();
         // Without the records' bodies (content retention) only the built-in template can say anything; and the one of a rule
         // that is gone may now be worded for another.
         let plain = plain || records.is_empty() || !self.parts.rules.contains(&message.rule);
-        self.render(message, &key, plain, person.as_ref(), &records).map_err(|error| {
+        // Whose part of a record is shown: with an escalation that of whom the message it stands for was for.
+        let reader = message.about.as_ref().map_or(&message.recipient, |(recipient, _)| recipient);
+        let shown = records.into_iter().zip(stored).map(|(record, stored)| stored.extent.shown(record, reader));
+        let shown: Vec<Record> = shown.collect();
+        self.render(message, &key, plain, person.as_ref(), &shown).map_err(|error| {
             tracing::error!(message = %message.key, template = %message.template, "the template does not render: {error:#}");
             metrics::template_errors(message.template.clone()).increment(1);
             Event::TemplateFailed

@@ -8,6 +8,7 @@ use crate::clock::Timestamp;
 use crate::record::{Record, Severity};
 use crate::rules::{Group, Known, Match, Subject, Tell, fold};
 
+mod extent;
 mod id;
 mod looked_up;
 mod parties;
@@ -17,6 +18,7 @@ mod recipient;
 mod tests;
 
 pub use crate::rules::Throttle;
+pub use extent::Extent;
 pub use id::NotificationId;
 pub use looked_up::{LookedUp, looked_up};
 pub use parties::{Canonical, Party, parties};

@@ -11,6 +11,7 @@ use crate::rules::parse::tests::lookups;
 use crate::rules::tests::{record, rule};
 use crate::rules::{Rule, To};
 
+mod extent;
 mod once;
 mod recipients;
 

@@ -174,7 +174,7 @@ impl Rule {
 }
 
 /// The elements of `record` in `list`, in its order; equal ones once.
-fn elements(list: &List, record: &Record) -> Vec<Element> {
+pub(crate) fn elements(list: &List, record: &Record) -> Vec<Element> {
     let mut found: Vec<Element> = Vec::new();
     let mut add = |place: usize, identity: String, part: Part| {
         let identity = if identity.len() > MAX_IDENTITY { hash(&identity) } else { identity };

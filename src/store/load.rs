@@ -8,7 +8,7 @@ use rusqlite::{Connection, Result, Row};
 
 use super::message::{self, Claim, Loaded, LoadedRecord, RECORDS, State};
 use super::{origin, sql};
-use crate::plan::{NotificationId, Recipient};
+use crate::plan::{Extent, NotificationId, Recipient};
 
 /// What a window came to.
 pub(super) struct Window {
@@ -44,8 +44,11 @@ pub(super) fn load(conn: &Connection, claims: Vec<Claim>) -> Result<Window> {
         let rule = row.get::<_, Option<Arc<str>>>(20)?.unwrap_or_else(|| partial.message.rule.clone());
         *partial.message.counts.entry(rule).or_default() += 1;
         let Some(record) = row.get::<_, Option<i64>>(13)? else { return Ok(()) };
-        if partial.records.len() < RECORDS && !partial.records.contains_key(&record) {
-            partial.records.insert(record, read_record(row)?);
+        let element = row.get::<_, Option<Arc<str>>>(21)?;
+        if let Some(known) = partial.records.get_mut(&record) {
+            known.extent.add(element);
+        } else if partial.records.len() < RECORDS {
+            partial.records.insert(record, read_record(row, Extent::of(element))?);
         }
         Ok(())
     })?;
@@ -86,12 +89,13 @@ fn about(row: &Row<'_>) -> Result<Option<(Recipient, Arc<str>)>> {
     Ok(Some((recipient, row.get::<_, Option<Arc<str>>>(19)?.unwrap_or_default())))
 }
 
-fn read_record(row: &Row<'_>) -> Result<LoadedRecord> {
+fn read_record(row: &Row<'_>, extent: Extent) -> Result<LoadedRecord> {
     let place: String = row.get(14)?;
     Ok(LoadedRecord {
         position: origin::parse(&place).ok_or_else(|| sql::unreadable(14, "origin"))?,
         at: row.get(15)?,
         broker_time: row.get(16)?,
         body: row.get::<_, Option<Vec<u8>>>(17)?.map(Bytes::from),
+        extent,
     })
 }

@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use crate::clock::Timestamp;
 use crate::compose::Kind;
-use crate::plan::{NotificationId, Recipient};
+use crate::plan::{Extent, NotificationId, Recipient};
 use crate::record::own::GivenUp;
 use crate::record::{Position, Severity};
 
@@ -64,6 +64,8 @@ pub struct LoadedRecord {
     pub broker_time: Option<Timestamp>,
     /// `None` after the content retention.
     pub body: Option<Bytes>,
+    /// What of it the message is about.
+    pub extent: Extent,
 }
 
 /// What dispatch wants written for one claim.

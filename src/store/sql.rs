@@ -98,7 +98,7 @@ pub(super) const OWNERS: &str = "SELECT DISTINCT owner FROM due WHERE owner<>0";
 
 /// A window in one statement: each message once per notification. CROSS JOIN keeps SQLite from reordering the loops.
 pub(super) const LOAD: &str = "SELECT j.key, m.state, m.key, m.recipient, m.rule, m.template, m.kind, m.title, m.severity, \
-      m.address, m.created_at, m.expires_at, m.body, r.id, r.origin, r.at, r.broker_at, r.body, o.recipient, k.reason, n.rule \
+      m.address, m.created_at, m.expires_at, m.body, r.id, r.origin, r.at, r.broker_at, r.body, o.recipient, k.reason, n.rule, n.element \
     FROM json_each($1) j CROSS JOIN message m ON m.id=j.value \
       LEFT JOIN notification n ON n.message=m.id LEFT JOIN record r ON r.id=n.record \
       LEFT JOIN message o ON o.id=m.stands_for LEFT JOIN notification k ON k.id=o.key";

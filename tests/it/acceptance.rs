@@ -247,16 +247,117 @@ severity = "low"
 [[rule.route]]
 when = { lookup.reputation.verdict = "observed" }
 severity = "medium"
-"#;
+[templates]
+dir = "templates"
+"#
+    .replace("template = \"suspicious-activity\"", "template = \"reputation\"");
+    let bench = Bench::new().await;
+    let folder = bench.path("templates/reputation");
+    std::fs::create_dir_all(&folder).unwrap();
+    let said = "{{#> frame}}{{#*inline \"title\"}}A sign-in{{/inline}}\nThe address is {{default lookup.reputation.verdict \
+                'of unknown reputation'}}.\n{{> facts}}{{/frame}}\n";
+    for (part, words) in [("subject", "A sign-in"), ("text", said), ("html", said)] {
+        std::fs::write(folder.join(format!("{part}.hbs")), words).unwrap();
+    }
     let from = |ip: &str| signin(ip, &[("/properties/ipAddress", json!(ip))]);
-    let played = play(rules, &[from("203.0.113.1"), from("203.0.113.2"), from("203.0.113.3")]).await;
+    let records = [from("203.0.113.1"), from("203.0.113.2"), from("203.0.113.3")];
+    let played = play_with(bench, &rules, &records).await;
     assert_eq!(played.to(), ["alice@example.com"; 3]);
-    for (ip, importance) in [("203.0.113.1", "low"), ("203.0.113.2", "normal"), ("203.0.113.3", "high")] {
+    for (ip, importance, mark) in [
+        ("203.0.113.1", "low", "The address is benign."),
+        ("203.0.113.2", "normal", "The address is observed."),
+        ("203.0.113.3", "high", "The address is of unknown reputation."),
+    ] {
         let mail = played.mails.iter().find(|mail| text(mail).contains(ip)).unwrap();
         let headers = String::from_utf8_lossy(&mail.bytes).to_lowercase();
         let said = ["low", "high"].into_iter().find(|word| headers.contains(&format!("\r\nimportance: {word}")));
         assert_eq!(said.unwrap_or("normal"), importance, "{ip}");
+        assert!(text(mail).contains(mark), "{ip}: {}", text(mail));
     }
+}
+
+/// A21, by when it happened: the hour of the shift is the one that the clock of the place shows, before and after the last day on
+/// which that was changed.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_is_on_duty_is_told_by_the_clock_of_the_place_on_a_day_on_which_it_is_changed_too() {
+    let rules = r#"
+[window.night]
+from = "20:00"
+to = "08:00"
+tz = "Europe/Berlin"
+[list]
+night = ["gil@example.com"]
+day = ["hana@example.com"]
+[[rule]]
+id = "oncall"
+on = "entra.signin"
+max_age = "400d"
+to = ["list:day"]
+channels = ["email"]
+template = "suspicious-activity"
+[[rule.route]]
+when = { time = { during = "night" } }
+to = ["list:night"]
+"#;
+    let zone = jiff::tz::TimeZone::get("Europe/Berlin").unwrap();
+    let changed = zone.preceding(jiff::Timestamp::now()).next().unwrap().timestamp().to_zoned(zone.clone()).date();
+    let before = changed.yesterday().unwrap();
+    let mut expected = Vec::new();
+    let mut records = Vec::new();
+    for day in [before, changed] {
+        for (minute, to) in [("07:59", "gil@example.com"), ("08:01", "hana@example.com")] {
+            let local: jiff::civil::DateTime = format!("{day}T{minute}:00").parse().unwrap();
+            let at = local.to_zoned(zone.clone()).unwrap().timestamp().to_string();
+            let ip = format!("203.0.113.{}", records.len() + 1);
+            let when = [("/properties/createdDateTime", json!(at)), ("/properties/ipAddress", json!(ip))];
+            records.push(signin(&ip, &when));
+            expected.push((ip, to));
+        }
+    }
+    let hours: Vec<&str> =
+        records.iter().map(|one| &one["properties"]["createdDateTime"].as_str().unwrap()[11..13]).collect();
+    assert_ne!(hours[0], hours[2], "in UTC the shift changes at another hour");
+    let mut bench = Bench::new().await;
+    bench.replace.push(("[store]".to_owned(), "[store]\nledger = \"500d\"".to_owned()));
+    let played = play_with(bench, rules, &records).await;
+    for (ip, to) in expected {
+        let mail = played.mails.iter().find(|mail| text(mail).contains(&ip)).unwrap();
+        assert_eq!(mail.to, [to], "{ip}");
+    }
+    assert_eq!(played.mails.len(), 4);
+}
+
+/// With `each` a mail to a list shows the one that it is about, and nobody else of the record.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_is_shown_the_element_that_it_is_told_of() {
+    let rules = r#"
+[[rule]]
+id = "each-target"
+on = "entra.audit"
+when = { target.type = "user", id = "Directory_both" }
+each = "targets"
+to = ["soc@example.com"]
+channels = ["email"]
+template = "admin-change"
+[[rule]]
+id = "the-record"
+on = "entra.audit"
+when = { id = "Directory_both" }
+to = ["lead@example.com"]
+channels = ["email"]
+template = "admin-change"
+"#;
+    let mut record = reset("both", ALICE);
+    let bob = reset("both", BOB)["properties"]["targetResources"][0].clone();
+    record["properties"]["targetResources"].as_array_mut().unwrap().push(bob);
+    let played = play(rules, &[record]).await;
+    assert_eq!(played.to(), ["lead@example.com", "soc@example.com", "soc@example.com"]);
+    let names = |mail: &Accepted| ["alice", "bob"].map(|name| text(mail).contains(name));
+    let mut of_soc: Vec<_> = played.mails.iter().filter(|mail| mail.to == ["soc@example.com"]).map(names).collect();
+    of_soc.sort_unstable();
+    assert_eq!(of_soc, [[false, true], [true, false]]);
+    let whole = played.mails.iter().find(|mail| mail.to == ["lead@example.com"]).unwrap();
+    assert_eq!(names(whole), [true, true]);
 }
 
 /// A23.

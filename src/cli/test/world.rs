@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 use crate::compose::{About, Composer, Draft, Kind};
 use crate::config::{Config, Fault, Given, Listed, RuleTest};
 use crate::people::{self, People, Person, Resolution};
-use crate::plan::{self, Fate, Intent, NotificationId, Recipient};
+use crate::plan::{self, Extent, Fate, Intent, NotificationId, Recipient};
 use crate::record::envelope::{self, Item};
 use crate::record::{Dialects, Position, Record, Severity};
 use crate::rules::{Known, Rule, Rules};
@@ -64,8 +64,8 @@ struct Open {
     created_at: Timestamp,
     /// Every rule that takes part.
     rules: BTreeSet<Arc<str>>,
-    /// Places of its records.
-    records: Vec<usize>,
+    /// Places of its records, and what of each it is about.
+    records: Vec<(usize, Extent)>,
 }
 
 impl<'a> World<'a> {
@@ -144,12 +144,15 @@ impl<'a> World<'a> {
 
     /// What a message becomes: one mail or document, or one to each of the fallback.
     fn word(&self, message: &Open, records: &[Record], came: &mut Came) {
-        let records: Vec<Record> = message.records.iter().filter_map(|place| records.get(*place)).cloned().collect();
         let Some(recipient) = &message.first.recipient else { return };
+        let of_it = message.records.iter().filter_map(|(place, extent)| Some((records.get(*place)?.clone(), extent)));
+        let (records, extents): (Vec<Record>, Vec<&Extent>) = of_it.unzip();
         let resolution = match recipient {
             Recipient::Room(_) => None,
             _ => Some(self.people.resolve(recipient, &records)),
         };
+        let shown = records.into_iter().zip(extents).map(|(record, extent)| extent.shown(record, recipient));
+        let records: Vec<Record> = shown.collect();
         let reason = match resolution {
             None => return self.compose(message, (Kind::Normal, recipient, None), None, &records, came),
             Some(Resolution::Found(person)) => {
@@ -277,12 +280,14 @@ fn join(open: &mut Vec<Open>, intent: Intent, place: usize, now: Timestamp) {
     let same = |message: &&mut Open| group.is_some() && message.group == group && now < message.due_at;
     let Some(message) = open.iter_mut().find(same) else {
         let (id, rules) = (intent.id, BTreeSet::from([intent.rule.clone()]));
-        open.push(Open { id, first: intent, due_at, group, created_at: now, rules, records: vec![place] });
+        let records = vec![(place, Extent::of(intent.element.clone()))];
+        open.push(Open { id, first: intent, due_at, group, created_at: now, rules, records });
         return;
     };
     message.rules.insert(intent.rule.clone());
-    if !message.records.contains(&place) {
-        message.records.push(place);
+    match message.records.iter_mut().find(|(known, _)| *known == place) {
+        Some((_, extent)) => extent.add(intent.element.clone()),
+        None => message.records.push((place, Extent::of(intent.element.clone()))),
     }
     let severity = message.first.severity.max(intent.severity);
     if intent.rank < message.first.rank {

@@ -239,7 +239,13 @@ fn nobody_is_told_that_he_was_not_told() {
 
 /// A record of the message, where it stands.
 fn about(position: crate::record::Position) -> crate::store::LoadedRecord {
-    crate::store::LoadedRecord { position, at: CREATED, broker_time: None, body: None }
+    crate::store::LoadedRecord {
+        position,
+        at: CREATED,
+        broker_time: None,
+        body: None,
+        extent: crate::plan::Extent::Whole,
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ CREATE TABLE record(id INTEGER PRIMARY KEY, key BLOB NOT NULL, at INTEGER NOT NU
 CREATE TABLE notification(id BLOB PRIMARY KEY, at INTEGER NOT NULL, record INTEGER NOT NULL, message INTEGER,
   rule TEXT NOT NULL, element TEXT, recipient TEXT, config INTEGER NOT NULL, verdict INTEGER NOT NULL,
   reason TEXT) WITHOUT ROWID;
-CREATE INDEX notification_message ON notification(message, record, rule) WHERE message IS NOT NULL;
+CREATE INDEX notification_message ON notification(message, record, rule, element) WHERE message IS NOT NULL;
 
 -- What is sent. `key` = id of its first notification = left side of the Message-ID. `rank` = place in the config of the
 -- most telling rule that joined. `address` is set at the first attempt and kept for ever.
