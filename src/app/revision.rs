@@ -110,12 +110,12 @@ fn policy(channel: &ChannelSettings, config: &Config) -> state::Policy {
     state::Policy {
         schedule: Schedule::new(channel.retry.clone()),
         wait: config.people.wait,
-        stand_ins: stand_ins.into_iter().map(way).collect(),
-        fallback: channel.fallback.iter().cloned().map(way).collect(),
+        stand_ins: stand_ins.into_iter().map(stand_in).collect(),
+        fallback: channel.fallback.iter().cloned().map(stand_in).collect(),
     }
 }
 
-fn way(Instead { channel, address }: Instead) -> state::Way {
+fn stand_in(Instead { channel, address }: Instead) -> state::StandIn {
     let recipient = address.map_or_else(|| Recipient::Room(channel.clone()), Recipient::Address);
-    state::Way { channel, recipient }
+    state::StandIn { channel, recipient }
 }

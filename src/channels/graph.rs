@@ -20,7 +20,7 @@ use super::outcome::Outcome;
 use super::past::Past;
 use super::ration::Rate;
 use super::token::{self, Service, Token, Tokens};
-use super::web::failure::{Failure, Way};
+use super::web::failure::{Failure, Standing};
 use super::web::{self, Answer, Client, Endpoint, Judged, Request};
 use super::{Attempt, Channel, Gate, Outgoing, Verdict};
 use crate::clock::{Clock, Timestamp};
@@ -153,28 +153,28 @@ impl GraphMail {
     }
 }
 
-/// What a status, and Graph's word for it, mean for the message, and for the way. Total.
+/// What a status, and Graph's word for it, mean for the message, and for the endpoint. Total.
 #[must_use]
-pub fn judge(status: u16, word: &str) -> (Outcome, Way) {
+pub fn judge(status: u16, word: &str) -> (Outcome, Standing) {
     match (status, word) {
-        (202, _) => (Outcome::Sent, Way::Works),
+        (202, _) => (Outcome::Sent, Standing::Works),
         // Somebody said yes to something, and not what Graph says: it may have been sent.
-        (200..=299, _) => (Outcome::Ambiguous, Way::Works),
-        (300..=399, _) => (Outcome::Hold("redirected"), Way::Fails(Lasting)),
+        (200..=299, _) => (Outcome::Ambiguous, Standing::Works),
+        (300..=399, _) => (Outcome::Hold("redirected"), Standing::Fails(Lasting)),
         // Not the token, which is fresh: what it may do.
-        (401, _) => (Outcome::Hold("auth"), Way::Fails(Lasting)),
+        (401, _) => (Outcome::Hold("auth"), Standing::Fails(Lasting)),
         // No such mailbox, none of Exchange Online, or not ours to send from.
-        (403 | 404, _) => (Outcome::Hold("mailbox"), Way::Fails(Lasting)),
-        (400, "ErrorInvalidRecipients") => (Outcome::Never("recipient-refused"), Way::Works),
-        (413, _) | (400, "ErrorMessageSizeExceeded") => (Outcome::Never("too-big"), Way::Works),
-        (400 | 405..=407 | 411..=499, _) if status != 429 => (Outcome::Never("content-refused"), Way::Works),
-        (429, _) => (Outcome::Hold("throttled"), Way::Fails(Passing)),
+        (403 | 404, _) => (Outcome::Hold("mailbox"), Standing::Fails(Lasting)),
+        (400, "ErrorInvalidRecipients") => (Outcome::Never("recipient-refused"), Standing::Works),
+        (413, _) | (400, "ErrorMessageSizeExceeded") => (Outcome::Never("too-big"), Standing::Works),
+        (400 | 405..=407 | 411..=499, _) if status != 429 => (Outcome::Never("content-refused"), Standing::Works),
+        (429, _) => (Outcome::Hold("throttled"), Standing::Fails(Passing)),
         // Graph's front door says so before Exchange has seen anything.
-        (503 | 509, _) => (Outcome::Hold("unavailable"), Way::Fails(Passing)),
+        (503 | 509, _) => (Outcome::Hold("unavailable"), Standing::Fails(Passing)),
         // A gateway that lost sight of what it had passed on (502, 504): the mail may have been sent.
-        (502 | 504, _) => (Outcome::Ambiguous, Way::Fails(Passing)),
+        (502 | 504, _) => (Outcome::Ambiguous, Standing::Fails(Passing)),
         // 408, 409, 500, and what nobody has thought of: it may be this message's fault.
-        _ => (Outcome::Later, Way::Works),
+        _ => (Outcome::Later, Standing::Works),
     }
 }
 

@@ -17,7 +17,7 @@ use super::breaker::Failure::{Lasting, Passing};
 use super::outcome::Outcome;
 use super::past::Past;
 use super::ration::Rate;
-use super::web::failure::Way;
+use super::web::failure::Standing;
 use super::web::{self, Client, Endpoint, Judged, Leave, Request};
 use super::{Attempt, Channel, Gate, Outgoing};
 use crate::clock::Timestamp;
@@ -168,31 +168,31 @@ impl Webhook {
     }
 }
 
-/// What a status means for the message, and for the way. Total.
+/// What a status means for the message, and for the endpoint. Total.
 ///
 /// A webhook has an idempotency key, so whatever may have been a success and may not is sent again: there is nothing
 /// ambiguous about a status.
 #[must_use]
-pub fn judge(status: u16) -> (Outcome, Way) {
+pub fn judge(status: u16) -> (Outcome, Standing) {
     match status {
-        200..=299 => (Outcome::Sent, Way::Works),
+        200..=299 => (Outcome::Sent, Standing::Works),
         // Never followed: whoever moved must be asked where to, and the body not be given to whom somebody else names.
-        300..=399 => (Outcome::Hold("redirected"), Way::Fails(Lasting)),
+        300..=399 => (Outcome::Hold("redirected"), Standing::Fails(Lasting)),
         // Our key, our token: true of every message.
-        401 | 403 | 407 => (Outcome::Hold("auth"), Way::Fails(Lasting)),
+        401 | 403 | 407 => (Outcome::Hold("auth"), Standing::Fails(Lasting)),
         // The URL leads nowhere: true of every message.
-        404 | 405 | 421 => (Outcome::Hold("no-endpoint"), Way::Fails(Lasting)),
+        404 | 405 | 421 => (Outcome::Hold("no-endpoint"), Standing::Fails(Lasting)),
         // "The receiver no longer wants webhooks" (Standard Webhooks): waiting does not help this message.
-        410 => (Outcome::Never("gone"), Way::Works),
+        410 => (Outcome::Never("gone"), Standing::Works),
         // The same bytes would be refused again.
-        400 | 406 | 415 | 422 => (Outcome::Never("content-refused"), Way::Works),
-        413 => (Outcome::Never("too-big"), Way::Works),
+        400 | 406 | 415 | 422 => (Outcome::Never("content-refused"), Standing::Works),
+        413 => (Outcome::Never("too-big"), Standing::Works),
         // Too much, or too early: not this message's fault.
-        429 => (Outcome::Hold("throttled"), Way::Fails(Passing)),
+        429 => (Outcome::Hold("throttled"), Standing::Fails(Passing)),
         // Down, or nobody behind the gateway.
-        502..=504 => (Outcome::Hold("unavailable"), Way::Fails(Passing)),
+        502..=504 => (Outcome::Hold("unavailable"), Standing::Fails(Passing)),
         // 408, 409, 425, 500 and all that nobody has thought of: it may be this message's fault.
-        _ => (Outcome::Later, Way::Works),
+        _ => (Outcome::Later, Standing::Works),
     }
 }
 

@@ -49,14 +49,14 @@ pub struct Policy {
     pub wait: Duration,
     /// Who hears in the place of somebody without an address, and of what a channel left that is there no more:
     /// `people.fallback` through this channel; through a room nobody, since it was for a person.
-    pub stand_ins: Arc<[Way]>,
+    pub stand_ins: Arc<[StandIn]>,
     /// Who hears of what this channel gives up: its `fallback`, else the stand-ins of a personal channel.
-    pub fallback: Arc<[Way]>,
+    pub fallback: Arc<[StandIn]>,
 }
 
 /// Whom to tell, and through which channel.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Way {
+pub struct StandIn {
     /// Its name.
     pub channel: Arc<str>,
     /// Of a person by address, or the room that the channel is.
@@ -181,31 +181,31 @@ impl Policy {
 fn never(
     message: &Loaded,
     (state, reason): (FinalState, &'static str),
-    (kind, ways): (Kind, &[Way]),
+    (kind, stand_ins): (Kind, &[StandIn]),
     now: Timestamp,
 ) -> Settled {
     Settled::Never {
         state,
         reason,
-        escalation: escalate(message, kind, ways, now),
+        escalation: escalate(message, kind, stand_ins, now),
         record: record(message, state, reason),
     }
 }
 
-/// The notifications that stand for `message`, one for each of `ways`; none for an escalation or a test mail.
-fn escalate(message: &Loaded, kind: Kind, ways: &[Way], now: Timestamp) -> Vec<Escalation> {
+/// The notifications that stand for `message`, one for each of `stand_ins`; none for an escalation or a test mail.
+fn escalate(message: &Loaded, kind: Kind, stand_ins: &[StandIn], now: Timestamp) -> Vec<Escalation> {
     if message.kind != Kind::Normal {
         return Vec::new();
     }
-    let escalation = |way: &Way| Escalation {
+    let escalation = |one: &StandIn| Escalation {
         kind,
-        recipient: way.recipient.clone(),
-        channel: way.channel.clone(),
+        recipient: one.recipient.clone(),
+        channel: one.channel.clone(),
         expires_at: now.plus(ESCALATION_LIFE),
     };
     // Who has just not been told this way is not told that way of it.
-    let same = |way: &&Way| way.recipient == message.recipient && way.channel == message.claim.channel;
-    ways.iter().filter(|way| !same(way)).map(escalation).collect()
+    let same = |one: &&StandIn| one.recipient == message.recipient && one.channel == message.claim.channel;
+    stand_ins.iter().filter(|one| !same(one)).map(escalation).collect()
 }
 
 /// What the rules hear of the end of `message`. Nothing of one that itself tells of such a record, or of its escalation: a

@@ -119,8 +119,8 @@ fn parts(store: Store, worker: i64, permission: watch::Receiver<Permission>) -> 
 }
 
 /// Whoever gives up or finds nobody tells these.
-fn policy(instead: Vec<state::Way>) -> state::Policy {
-    let (schedule, instead) = (schedule::Schedule::new(Vec::new()), Arc::<[state::Way]>::from(instead));
+fn policy(instead: Vec<state::StandIn>) -> state::Policy {
+    let (schedule, instead) = (schedule::Schedule::new(Vec::new()), Arc::<[state::StandIn]>::from(instead));
     state::Policy { schedule, wait: HOUR, stand_ins: instead.clone(), fallback: instead }
 }
 
@@ -155,7 +155,7 @@ async fn a_message_of_a_removed_channel_expires_and_another_lane_tells_the_fallb
     let worker = store.register("test", now).await.unwrap();
     let (_permission, permitted) = watch::channel(Permission::Go);
     let soc = Recipient::Address("soc@example.com".into());
-    let policy = policy(vec![state::Way { channel: "other".into(), recipient: soc }]);
+    let policy = policy(vec![state::StandIn { channel: "other".into(), recipient: soc }]);
     let sender = Some(Sender { from: "Bell <bell@example.com>".into(), reply_to: None, redirect_to: None });
     let parts = parts(store.clone(), worker, permitted);
     let lane = Lane::new(parts.clone(), opened("other", Arc::new(Panics)), sender, policy);

@@ -73,23 +73,8 @@ mod tests {
     use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 
     use super::*;
-    use crate::source::{OnLostStore, Start};
 
     const LIMIT: Duration = Duration::from_secs(10);
-
-    fn settings(brokers: String) -> Settings {
-        Settings {
-            name: "entra".into(),
-            brokers,
-            topics: vec!["audit".to_owned()],
-            group_id: "auditbell".into(),
-            start: Start::Earliest,
-            auth: None,
-            tls: None,
-            on_lost_store: OnLostStore::Refuse,
-            kafka: BTreeMap::new(),
-        }
-    }
 
     #[test]
     fn a_partition_that_is_there_has_an_extent() {
@@ -104,7 +89,7 @@ mod tests {
         }
         producer.flush(LIMIT).unwrap();
         let both = [("audit".into(), 0), ("audit".into(), 1)];
-        let extents = extents(&settings(cluster.bootstrap_servers()), &both, LIMIT).unwrap();
+        let extents = extents(&Settings::from_the_start(&cluster.bootstrap_servers(), "audit"), &both, LIMIT).unwrap();
         assert_eq!(extents[&both[0]], Extent { low: 0, high: 0 });
         assert_eq!(extents[&both[1]], Extent { low: 0, high: 3 });
     }
@@ -112,7 +97,9 @@ mod tests {
     #[test]
     fn brokers_that_are_away_are_named() {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let error = extents(&settings(format!("127.0.0.1:{port}")), &[("audit".into(), 0)], LIMIT).unwrap_err();
+        let error =
+            extents(&Settings::from_the_start(&format!("127.0.0.1:{port}"), "audit"), &[("audit".into(), 0)], LIMIT)
+                .unwrap_err();
         assert!(format!("{error:#}").contains("check [source.entra] brokers = "), "{error:#}");
     }
 }

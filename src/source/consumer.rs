@@ -18,7 +18,7 @@ use super::context::{Context, Fault, Rebalance};
 use super::growth::Growth;
 use super::hand::{Given, Hand};
 use super::offsets::{Key, list, store_offset};
-use super::place::{Answer, Finder, Place};
+use super::place::{Answer, Finder, StartPosition};
 use super::watch::{Partition, Watch, gauge};
 use super::{BATCH_BYTES, BATCH_MESSAGES, Command, Envelope, Event, Link, Settings, client};
 use crate::clock::{Clock, Timestamp};
@@ -258,14 +258,14 @@ impl Reader {
             Vec::new()
         } else {
             match self.finder.places(&self.consumer, &self.wanted) {
-                Ok(Answer::Places(places)) => places,
+                Ok(Answer::Found(places)) => places,
                 Ok(Answer::Refused(message)) => return Some(End::Fatal { exit: 78, message }),
                 Err(error) => return self.not_yet(&error),
             }
         };
         let mut offsets = TopicPartitionList::with_capacity(places.len());
         let mut assigned = Ok(());
-        for Place { key, next, .. } in &places {
+        for StartPosition { key, next, .. } in &places {
             assigned = assigned.and_then(|()| offsets.add_partition_offset(&key.0, key.1, Offset::Offset(*next)));
         }
         if let Err(error) = assigned.and_then(|()| self.consumer.incremental_assign(&offsets)) {
@@ -276,7 +276,7 @@ impl Reader {
         self.trying_since = None;
         self.consumer.context().well();
         self.wanted.clear();
-        for Place { key, next, bad } in places {
+        for StartPosition { key, next, bad } in places {
             tracing::debug!(source = %self.settings.name, topic = %key.0, partition = key.1, next, "reading");
             self.hand.push(Event::Assigned { topic: key.0.clone(), partition: key.1, next, bad });
             let partition = Partition::new(&self.settings.name, &key, next);

@@ -152,6 +152,24 @@ pub enum Event {
     },
 }
 
+#[cfg(test)]
+impl Settings {
+    /// `entra`, from the first record of `topic` on.
+    fn from_the_start(brokers: &str, topic: &str) -> Self {
+        Self {
+            name: "entra".into(),
+            brokers: brokers.to_owned(),
+            topics: vec![topic.to_owned()],
+            group_id: "auditbell".into(),
+            start: Start::Earliest,
+            auth: None,
+            tls: None,
+            on_lost_store: OnLostStore::Refuse,
+            kafka: BTreeMap::new(),
+        }
+    }
+}
+
 /// What intake tells the Kafka thread.
 #[derive(Debug)]
 pub enum Command {

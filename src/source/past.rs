@@ -134,7 +134,6 @@ mod tests {
     use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 
     use super::*;
-    use crate::source::{OnLostStore, Start};
 
     const LIMIT: Duration = Duration::from_secs(20);
 
@@ -152,17 +151,7 @@ mod tests {
             producer.send(record.timestamp(AT + n * 1_000).payload(&text)).unwrap();
             producer.flush(LIMIT).unwrap();
         }
-        let settings = Settings {
-            name: "entra".into(),
-            brokers: cluster.bootstrap_servers(),
-            topics: vec!["audit".to_owned()],
-            group_id: "auditbell".into(),
-            start: Start::Earliest,
-            auth: None,
-            tls: None,
-            on_lost_store: OnLostStore::Refuse,
-            kafka: BTreeMap::new(),
-        };
+        let settings = Settings::from_the_start(&cluster.bootstrap_servers(), "audit");
         (cluster, settings)
     }
 

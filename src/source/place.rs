@@ -27,7 +27,7 @@ const ROUNDS: usize = 3;
 
 /// Where a partition is to be read from.
 #[derive(Debug)]
-pub(super) struct Place {
+pub(super) struct StartPosition {
     pub key: Key,
     /// The store's position.
     pub next: i64,
@@ -38,8 +38,8 @@ pub(super) struct Place {
 /// The answer for a set of partitions.
 #[derive(Debug)]
 pub(super) enum Answer {
-    /// One place for each.
-    Places(Vec<Place>),
+    /// One for each.
+    Found(Vec<StartPosition>),
     /// Do not start; the text holds the remedy.
     Refused(String),
 }
@@ -126,9 +126,9 @@ impl Finder {
             {
                 self.tell(key, *next, *say, *lost);
             }
-            places.push(Place { key: key.clone(), next: row.next, bad: row.bad });
+            places.push(StartPosition { key: key.clone(), next: row.next, bad: row.bad });
         }
-        Ok(Answer::Places(places))
+        Ok(Answer::Found(places))
     }
 
     fn tell(&self, key: &Key, next: i64, say: Say, lost: i64) {

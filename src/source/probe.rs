@@ -100,45 +100,30 @@ pub(super) fn metadata(consumer: &Asker, settings: &Settings, topic: &str, end: 
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use rdkafka::mocking::MockCluster;
 
     use super::*;
-    use crate::source::{OnLostStore, Start};
-
-    fn settings(brokers: String, topic: &str) -> Settings {
-        Settings {
-            name: "entra".into(),
-            brokers,
-            topics: vec![topic.to_owned()],
-            group_id: "auditbell".into(),
-            start: Start::Earliest,
-            auth: None,
-            tls: None,
-            on_lost_store: OnLostStore::Refuse,
-            kafka: BTreeMap::new(),
-        }
-    }
 
     #[test]
     fn a_source_can_be_used_if_its_brokers_answer_and_its_topics_exist() {
         let cluster = MockCluster::new(1).unwrap();
         cluster.create_topic("audit", 1, 1).unwrap();
-        probe(&settings(cluster.bootstrap_servers(), "audit"), Duration::from_secs(10)).unwrap();
+        probe(&Settings::from_the_start(&cluster.bootstrap_servers(), "audit"), Duration::from_secs(10)).unwrap();
     }
 
     #[test]
     fn a_topic_that_is_missing_is_named() {
         let cluster = MockCluster::new(1).unwrap();
-        let error = probe(&settings(cluster.bootstrap_servers(), "audti"), Duration::from_secs(10)).unwrap_err();
+        let error = probe(&Settings::from_the_start(&cluster.bootstrap_servers(), "audti"), Duration::from_secs(10))
+            .unwrap_err();
         assert!(format!("{error:#}").contains("`audti` does not exist"), "{error:#}");
     }
 
     #[test]
     fn a_broker_that_is_away_is_said_with_the_reason_long_before_the_limit() {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let error = probe(&settings(format!("127.0.0.1:{port}"), "audit"), Duration::from_mins(1)).unwrap_err();
+        let error = probe(&Settings::from_the_start(&format!("127.0.0.1:{port}"), "audit"), Duration::from_mins(1))
+            .unwrap_err();
         let error = format!("{error:#}");
         assert!(error.contains("check [source.entra] brokers = ") && error.contains("refused"), "{error}");
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use rusqlite::{Result, Row, ToSql};
 
 use super::message::{Claim, ORDINARY, URGENT};
-use super::upkeep::Place;
+use super::upkeep::DueKey;
 use super::writer::Writer;
 use super::{StoreError, sql, upkeep};
 use crate::clock::{SET_BACK, Timestamp};
@@ -141,7 +141,7 @@ pub(super) fn claim_rows(
     w: &mut Writer,
     worker: i64,
     now: Timestamp,
-    rows: &[Place],
+    rows: &[DueKey],
 ) -> Result<Vec<Claim>, StoreError> {
     let mut claims = Vec::new();
     for (channel, lane, due_at, message) in rows {

@@ -32,10 +32,10 @@ pub(super) const STATES: [&str; 4] = ["free", "claimed", "suspect", HELD];
 const HELD: &str = "held";
 
 /// The place in `due` after which the next search goes on.
-pub(super) type Cursor = Option<Place>;
+pub(super) type Cursor = Option<DueKey>;
 
 /// The key of a due row: channel, lane, due time, message.
-pub(super) type Place = (Arc<str>, i64, Timestamp, i64);
+pub(super) type DueKey = (Arc<str>, i64, Timestamp, i64);
 
 /// Counts what is due.
 pub(super) fn gauges(conn: &Connection) -> Result<Upkeep> {
@@ -69,7 +69,7 @@ pub(super) fn expired(
     claimed: &[Arc<str>],
     now: Timestamp,
     limit: usize,
-) -> Result<(Vec<Place>, Cursor)> {
+) -> Result<(Vec<DueKey>, Cursor)> {
     let (channel, lane, due_at, message) = cursor.clone().unwrap_or_default();
     let params: [&dyn ToSql; 5] = [&channel, &lane, &due_at, &message, &EXPIRED_SLICE];
     let walk = "SELECT d.channel, d.lane, d.due_at, d.message, d.owner, m.expires_at FROM due d \
@@ -84,7 +84,7 @@ pub(super) fn expired(
         if full {
             return Ok(());
         }
-        let place: Place = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
+        let place: DueKey = (row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?);
         if row.get::<_, i64>(4)? == 0 && row.get::<_, Timestamp>(5)? < now && !claimed.contains(&place.0) {
             found.push(place.clone());
             full = found.len() >= limit;

@@ -205,9 +205,8 @@ async fn rows_of_a_removed_rule_go_out_with_their_snapshot_in_the_built_in_wordi
     bench.books_balance();
 }
 
-/// The relay's password was wrong: nothing leaves, nothing is lost, and the reload after the file's change logs in at once.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_password_file_is_read_again() {
+/// A daemon whose relay knows another password than its file holds.
+async fn with_a_wrong_password() -> Bench {
     let options = Options { tls: Tls::StartTls, account: Some(("bell", "right")), ..Options::default() };
     let mut bench = Bench::with(1, options).await;
     let settings = format!(
@@ -217,6 +216,13 @@ async fn a_password_file_is_read_again() {
     bench.replace("from = \"Example", &settings);
     fs::write(bench.path("password"), "wrong").unwrap();
     bench.start().await;
+    bench
+}
+
+/// The relay's password was wrong: nothing leaves, nothing is lost, and the reload after the file's change logs in at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_file_is_read_again() {
+    let mut bench = with_a_wrong_password().await;
     // The certificates of the test's relay outlive this century.
     let authority = ["name=\"channel.email.ca_file\""];
     bench.metric_at_least("auditbell_credential_expiry_timestamp_seconds", &authority, 4_102_444_800).await;
@@ -237,15 +243,7 @@ async fn a_password_file_is_read_again() {
 /// T32: a reload of something else makes no login again that was just refused, and tells nobody that the channel works.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_of_something_else_repeats_no_refused_login_and_ends_no_alarm() {
-    let options = Options { tls: Tls::StartTls, account: Some(("bell", "right")), ..Options::default() };
-    let mut bench = Bench::with(1, options).await;
-    let settings = format!(
-        "ca_file = \"{}\"\nauth = {{ user = \"bell\", password_file = \"password\" }}\nfrom = \"Example",
-        bench.relay.ca_file().display()
-    );
-    bench.replace("from = \"Example", &settings);
-    fs::write(bench.path("password"), "wrong").unwrap();
-    bench.start().await;
+    let mut bench = with_a_wrong_password().await;
     bench.publish(envelope(&[reset("waits", ALICE)])).await;
     let (held, open) = (["reason=\"auth\""], ["channel=\"email\"", "reason=\"auth\""]);
     bench.metric_at_least("auditbell_channel_hold_total", &held, 1).await;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use auditbell::channels::breaker::Failure as Trouble;
 use auditbell::channels::outcome::Outcome;
-use auditbell::channels::web::failure::{Failure, Fault, Way};
+use auditbell::channels::web::failure::{Failure, Fault, Standing};
 use auditbell::channels::web::guard::Guard;
 use auditbell::channels::web::{Client, Limits, MAX_KEPT, MAX_READ, Request, Settings};
 use auditbell::channels::{Handover, Outgoing, Permission, Verdict};
@@ -102,7 +102,7 @@ async fn no_spelling_of_a_url_reaches_an_address_that_is_not_public() {
     ] {
         let failure = post(&client, &format!("http://{host}:{port}/"), &outgoing).await.unwrap_err();
         assert_eq!((failure.fault, failure.written), (Fault::Forbidden, false), "{host}: {failure:?}");
-        assert_eq!(failure.judge(), (Outcome::Hold("forbidden"), Way::Fails(Trouble::Lasting)));
+        assert_eq!(failure.judge(), (Outcome::Hold("forbidden"), Standing::Fails(Trouble::Lasting)));
         assert!(client.probe(&Url::parse(&format!("http://{host}:{port}/")).unwrap()).await.is_err(), "{host}");
     }
     for (why, url) in [
@@ -263,7 +263,7 @@ async fn a_request_does_not_leave_once_the_permission_is_gone() {
         go.send_replace(permission);
         let failure = post(&client, &server.url(), &outgoing).await.unwrap_err();
         assert_eq!((failure.fault, failure.written), (Fault::Withdrawn(permission), false), "{failure:?}");
-        assert_eq!(failure.judge(), (Outcome::Hold(why), Way::Untold));
+        assert_eq!(failure.judge(), (Outcome::Hold(why), Standing::Untold));
         assert!(!outgoing.handover.has_begun());
     }
     assert!(server.asked().is_empty());
@@ -296,18 +296,18 @@ async fn tls_verifies_the_certificate_and_the_name_and_nothing_else_will_do() {
 fn every_failure_has_a_verdict() {
     use Permission::{Lost, Stopping};
     use Trouble::{Lasting, Passing};
-    for (fault, outcome, way) in [
-        (Fault::Forbidden, Outcome::Hold("forbidden"), Way::Fails(Lasting)),
-        (Fault::Resolve, Outcome::Hold("resolve"), Way::Fails(Passing)),
-        (Fault::Connect, Outcome::Hold("connect"), Way::Fails(Passing)),
-        (Fault::Tls, Outcome::Hold("tls"), Way::Fails(Passing)),
-        (Fault::Timeout, Outcome::Hold("connect"), Way::Fails(Passing)),
-        (Fault::Broken, Outcome::Hold("connect"), Way::Fails(Passing)),
-        (Fault::Withdrawn(Stopping), Outcome::Hold("stopping"), Way::Untold),
-        (Fault::Withdrawn(Lost), Outcome::Hold("lost"), Way::Untold),
+    for (fault, outcome, standing) in [
+        (Fault::Forbidden, Outcome::Hold("forbidden"), Standing::Fails(Lasting)),
+        (Fault::Resolve, Outcome::Hold("resolve"), Standing::Fails(Passing)),
+        (Fault::Connect, Outcome::Hold("connect"), Standing::Fails(Passing)),
+        (Fault::Tls, Outcome::Hold("tls"), Standing::Fails(Passing)),
+        (Fault::Timeout, Outcome::Hold("connect"), Standing::Fails(Passing)),
+        (Fault::Broken, Outcome::Hold("connect"), Standing::Fails(Passing)),
+        (Fault::Withdrawn(Stopping), Outcome::Hold("stopping"), Standing::Untold),
+        (Fault::Withdrawn(Lost), Outcome::Hold("lost"), Standing::Untold),
     ] {
         let failure = |written| Failure { fault, written, detail: String::new() };
-        assert_eq!(failure(false).judge(), (outcome, way), "{fault:?}");
+        assert_eq!(failure(false).judge(), (outcome, standing), "{fault:?}");
         assert_eq!(failure(true).judge().0, Outcome::Ambiguous, "{fault:?}");
     }
 }

@@ -1,11 +1,12 @@
 //! Owns the `smtp` channel: sessions to its relays, kept and reused, and one verdict per attempt.
 //!
 //! The parts: `reply` (bytes to replies), `body` (a message to bytes), `verdict` and `streak` (what happened to a verdict) are
-//! pure; `wire` (deadlines, TLS), `opening` and `session` (the dialogue), `way` (one relay and its connections) and `pool`
+//! pure; `wire` (deadlines, TLS), `opening` and `session` (the dialogue), `next_hop` (one relay and its connections) and `pool`
 //! (which relay) act. All numbers and the table of verdicts are in `docs/delivery.md`.
 
 pub mod body;
 mod login;
+mod next_hop;
 mod opening;
 mod pool;
 pub mod reply;
@@ -13,7 +14,6 @@ mod session;
 mod streak;
 mod tls;
 pub mod verdict;
-mod way;
 mod wire;
 
 use std::path::{Path, PathBuf};
@@ -22,10 +22,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use self::login::Login;
+use self::next_hop::NextHop;
 use self::pool::Pool;
 use self::session::Route;
 use self::tls::Tls;
-use self::way::Way;
 use super::past::Past;
 use super::ration::Rate;
 use super::resolve::Resolver;
@@ -195,17 +195,17 @@ impl Smtp {
         past: &Past,
     ) -> anyhow::Result<Self> {
         let login = settings.auth.as_ref().map(|auth| Login::new(auth, past.clone())).transpose()?;
-        let way = |relay: &Relay| {
+        let hop = |relay: &Relay| {
             let tls = match relay.security {
                 Security::Plain => None,
                 Security::Implicit | Security::StartTls => Some(Tls::new(&relay.host, settings)?),
             };
             let (name, relay, settings) = (name.clone(), relay.clone(), settings.clone());
             let (login, resolver) = (login.clone(), resolver.clone());
-            anyhow::Ok(Way::new(Route { name, relay, settings, resolver, login, tls }))
+            anyhow::Ok(NextHop::new(Route { name, relay, settings, resolver, login, tls }))
         };
-        let ways = settings.relays.iter().map(way).collect::<anyhow::Result<Vec<_>>>()?;
-        Ok(Self(Arc::new(Pool::new(ways, settings.connections, past.ration(&settings.rates)))))
+        let hops = settings.relays.iter().map(hop).collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(Self(Arc::new(Pool::new(hops, settings.connections, past.ration(&settings.rates)))))
     }
 }
 

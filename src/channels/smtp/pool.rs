@@ -1,5 +1,5 @@
-//! Owns the choice of the way: the first relay whose breaker lets a message through, within the ration and within
-//! `connections`; and the way from what happened to an attempt's verdict.
+//! Owns the choice of the relay: the first one whose breaker lets a message through, within the ration and within
+//! `connections`; and the step from what happened to an attempt's verdict.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,9 +8,9 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use super::body;
+use super::next_hop::{NextHop, NoSession};
 use super::session::{At, Ending, Mail};
 use super::verdict::{End, Event, Phase};
-use super::way::{NoSession, Way};
 use crate::channels::breaker::Pass;
 use crate::channels::outcome::Outcome;
 use crate::channels::ration::Ration;
@@ -22,11 +22,11 @@ const WAIT_PER_CONNECTION: usize = 8;
 
 pub(super) struct Pool {
     /// In the order of `relay`; at least one.
-    ways: Vec<Arc<Way>>,
+    hops: Vec<Arc<NextHop>>,
     /// One permit per connection, held by whoever uses, opens or closes it.
     slots: Arc<Semaphore>,
     most: usize,
-    /// Index of the way that was last taken.
+    /// Index of the one that was last taken.
     in_use: AtomicUsize,
     ration: Arc<Mutex<Ration>>,
     /// One permit for each `Sent` that is not on disk yet, and for each attempt.
@@ -34,10 +34,10 @@ pub(super) struct Pool {
 }
 
 impl Pool {
-    pub(super) fn new(ways: Vec<Way>, most: usize, ration: Arc<Mutex<Ration>>) -> Self {
+    pub(super) fn new(hops: Vec<NextHop>, most: usize, ration: Arc<Mutex<Ration>>) -> Self {
         let most = most.max(1);
         Self {
-            ways: ways.into_iter().map(Arc::new).collect(),
+            hops: hops.into_iter().map(Arc::new).collect(),
             slots: Arc::new(Semaphore::new(most)),
             most,
             in_use: AtomicUsize::new(0),
@@ -48,30 +48,30 @@ impl Pool {
 
     /// One for each eight that wait, but all that are open anyway and no more than the relay in use is allowed.
     pub(super) fn connections(&self, waiting: usize) -> usize {
-        let in_use = self.ways.get(self.in_use.load(Ordering::Relaxed));
-        let (allowance, idle) = in_use.map_or((1, 0), |way| way.room());
+        let in_use = self.hops.get(self.in_use.load(Ordering::Relaxed));
+        let (allowance, idle) = in_use.map_or((1, 0), |hop| hop.room());
         let open = idle + self.most.saturating_sub(self.slots.available_permits());
         waiting.div_ceil(WAIT_PER_CONNECTION).max(open).clamp(1, allowance)
     }
 
     /// Whether an attempt has a chance.
     pub(super) fn gate(&self, urgent: bool, now: Timestamp) -> Gate {
-        self.ration().gate(urgent, now, || gate_of(&self.ways, now))
+        self.ration().gate(urgent, now, || gate_of(&self.hops, now))
     }
 
     /// Why no relay works.
     pub(super) fn broken(&self) -> Option<&'static str> {
-        let troubles: Option<Vec<_>> = self.ways.iter().map(|way| way.broken()).collect();
+        let troubles: Option<Vec<_>> = self.hops.iter().map(|hop| hop.broken()).collect();
         troubles.and_then(|troubles| troubles.first().copied())
     }
 
     /// Every relay is tried, also when an earlier one failed.
     pub(super) async fn probe(&self) -> anyhow::Result<()> {
         let mut faults = Vec::new();
-        for way in &self.ways {
-            if let Err(fault) = way.probe().await {
-                let several = self.ways.len() > 1;
-                faults.push(if several { format!("{}: {fault:#}", way.host()) } else { format!("{fault:#}") });
+        for hop in &self.hops {
+            if let Err(fault) = hop.probe().await {
+                let several = self.hops.len() > 1;
+                faults.push(if several { format!("{}: {fault:#}", hop.host()) } else { format!("{fault:#}") });
             }
         }
         anyhow::ensure!(faults.is_empty(), "{}", faults.join("; "));
@@ -107,13 +107,13 @@ impl Pool {
         };
         let (mut unreached, mut unfit, mut rationed) = (None, None, false);
         let mut left = Vec::new();
-        for (index, way) in self.ways.iter().enumerate() {
-            let Some(pass) = way.enter(at()) else {
-                left.push(way.clone());
+        for (index, hop) in self.hops.iter().enumerate() {
+            let Some(pass) = hop.enter(at()) else {
+                left.push(hop.clone());
                 continue;
             };
             self.in_use.store(index, Ordering::Relaxed);
-            match self.send_by(way, pass, mail, &mut rationed, &at).await {
+            match self.send_by(hop, pass, mail, &mut rationed, &at).await {
                 Ok(attempt) => {
                     let sent = matches!(attempt.verdict, Verdict::Sent { .. });
                     return Attempt { receipt: sent.then_some(receipt), ..attempt };
@@ -122,14 +122,14 @@ impl Pool {
                 Err(NotSent::Unfit(reason)) => {
                     unfit = if reason == "too-big" { Some(reason) } else { unfit.or(Some(reason)) }
                 }
-                Err(NotSent::NoSession(NoSession::Void)) => left.push(way.clone()),
+                Err(NotSent::NoSession(NoSession::Void)) => left.push(hop.clone()),
                 Err(NotSent::NoSession(NoSession::Failed(end))) => {
-                    left.push(way.clone());
+                    left.push(hop.clone());
                     if end.is_refused_login() {
-                        self.ways
+                        self.hops
                             .iter()
-                            .filter(|other| !Arc::ptr_eq(other, way))
-                            .for_each(|way| way.rest_from_login(at()));
+                            .filter(|other| !Arc::ptr_eq(other, hop))
+                            .for_each(|hop| hop.rest_from_login(at()));
                     }
                     unreached = Some(end);
                 }
@@ -152,7 +152,7 @@ impl Pool {
     /// By this relay. `rationed`: it has its part of the ration, by another relay that went away before it heard anything.
     async fn send_by(
         &self,
-        way: &Arc<Way>,
+        hop: &Arc<NextHop>,
         pass: Pass,
         mail: &Mail<'_>,
         rationed: &mut bool,
@@ -162,32 +162,32 @@ impl Pool {
         let Ok(slot) = self.slots.clone().acquire_owned().await else {
             return Ok(withdrawn(Permission::Stopping, at()));
         };
-        let (mut session, reused) = way.session(pass, at).await?;
+        let (mut session, reused) = hop.session(pass, at).await?;
         if let Err(reason) = session.takes(mail) {
-            way.answered(pass, at());
-            way.put_back(session, &self.slots, slot);
+            hop.answered(pass, at());
+            hop.put_back(session, &self.slots, slot);
             return Err(NotSent::Unfit(reason));
         }
         if !*rationed && let Err(until) = self.ration().take(mail.outgoing.urgent, at()) {
-            way.put_back(session, &self.slots, slot);
+            hop.put_back(session, &self.slots, slot);
             return Ok(hold(until, "rate", "the ration is used up"));
         }
         *rationed = true;
         let mut ending = session.deliver(mail).await;
         if reused && had_gone(&ending) {
             // The relay had closed the idle connection and we could not know: nothing of this message was heard.
-            session = way.open(pass, at).await?;
+            session = hop.open(pass, at).await?;
             if let Err(reason) = session.takes(mail) {
-                way.answered(pass, at());
-                way.put_back(session, &self.slots, slot);
+                hop.answered(pass, at());
+                hop.put_back(session, &self.slots, slot);
                 return Err(NotSent::Unfit(reason));
             }
             ending = session.deliver(mail).await;
         }
-        way.put_back(session, &self.slots, slot);
+        hop.put_back(session, &self.slots, slot);
         Ok(match ending {
             Ending::Judged(end) => {
-                let outcome = way.judge(pass, &end, Some(mail.to), at());
+                let outcome = hop.judge(pass, &end, Some(mail.to), at());
                 self.attempt_of(&end, outcome, at())
             }
             Ending::Withdrawn(permission) => withdrawn(permission, at()),
@@ -196,7 +196,7 @@ impl Pool {
 
     fn attempt_of(&self, end: &End, outcome: Outcome, now: Timestamp) -> Attempt {
         // Until this relay may be tried again, or at once if there is another.
-        let until = match gate_of(&self.ways, now) {
+        let until = match gate_of(&self.hops, now) {
             Gate::Shut { until, .. } => until,
             Gate::Open | Gate::Few(_) | Gate::Probe => now,
         };
@@ -205,8 +205,8 @@ impl Pool {
     }
 
     pub(super) async fn close(&self) {
-        for way in &self.ways {
-            way.close().await;
+        for hop in &self.hops {
+            hop.close().await;
         }
     }
 
@@ -228,14 +228,14 @@ impl From<NoSession> for NotSent {
     }
 }
 
-/// Open if one of `ways` is, else a probe if one is due, else shut until the first of them may be tried.
-fn gate_of(ways: &[Arc<Way>], now: Timestamp) -> Gate {
+/// Open if one of `hops` is, else a probe if one is due, else shut until the first of them may be tried.
+fn gate_of(hops: &[Arc<NextHop>], now: Timestamp) -> Gate {
     let order = |gate: &Gate| match gate {
         Gate::Open | Gate::Few(_) => (0, now),
         Gate::Probe => (1, now),
         Gate::Shut { until, .. } => (2, *until),
     };
-    ways.iter().map(|way| way.gate(now)).min_by_key(order).unwrap_or(Gate::Open)
+    hops.iter().map(|hop| hop.gate(now)).min_by_key(order).unwrap_or(Gate::Open)
 }
 
 /// Whether a transaction failed because the connection had ended before it began.

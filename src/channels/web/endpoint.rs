@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
-use super::failure::{Failure, Way};
+use super::failure::{Failure, Standing};
 use super::{Answer, Client};
 use crate::channels::breaker::{Breaker, Failure as Trouble, Pass, Shut};
 use crate::channels::outcome::Outcome;
@@ -44,7 +44,7 @@ impl Leave {
 /// What an attempt came to, and why.
 pub(in crate::channels) struct Judged {
     pub outcome: Outcome,
-    pub way: Way,
+    pub standing: Standing,
     /// Not before, if the other side says so.
     pub until: Option<Timestamp>,
     pub code: Option<u16>,
@@ -56,26 +56,26 @@ pub(in crate::channels) struct Judged {
 
 impl Judged {
     /// Of an answer. `Retry-After` holds what would be tried later, and tells the breaker how long a trouble may last.
-    pub fn answer(answer: &Answer, (outcome, way): (Outcome, Way), now: Timestamp, told: String) -> Self {
+    pub fn answer(answer: &Answer, (outcome, standing): (Outcome, Standing), now: Timestamp, told: String) -> Self {
         let until = answer.retry_after;
         let outcome = if until.is_some() && outcome == Outcome::Later { Outcome::Hold("throttled") } else { outcome };
-        let way = match (way, until) {
-            (Way::Fails(Trouble::Passing), Some(until)) => Way::Fails(Trouble::Asked(until.since(now))),
-            _ => way,
+        let standing = match (standing, until) {
+            (Standing::Fails(Trouble::Passing), Some(until)) => Standing::Fails(Trouble::Asked(until.since(now))),
+            _ => standing,
         };
-        Self { outcome, way, until, code: Some(answer.status), reply: answer.kept(), told }
+        Self { outcome, standing, until, code: Some(answer.status), reply: answer.kept(), told }
     }
 
     /// Of a request that could not be made: in words of ours, without a secret.
     pub fn ours(why: &'static str, trouble: Trouble, what: String) -> Self {
-        let (outcome, way) = (Outcome::Hold(why), Way::Fails(trouble));
-        Self { outcome, way, until: None, code: None, reply: what.clone(), told: what }
+        let (outcome, standing) = (Outcome::Hold(why), Standing::Fails(trouble));
+        Self { outcome, standing, until: None, code: None, reply: what.clone(), told: what }
     }
 
     /// Of a request that nobody answered.
     pub fn failure(failure: &Failure) -> Self {
-        let (outcome, way) = failure.judge();
-        Self { outcome, way, until: None, code: None, reply: failure.detail.clone(), told: failure.detail.clone() }
+        let (outcome, standing) = failure.judge();
+        Self { outcome, standing, until: None, code: None, reply: failure.detail.clone(), told: failure.detail.clone() }
     }
 }
 
@@ -136,15 +136,15 @@ impl Endpoint {
             _ => "unanswered",
         };
         let mut breaker = self.breaker();
-        match judged.way {
-            Way::Fails(trouble) if breaker.failed(pass, trouble, why, now, jitter()) => {
+        match judged.standing {
+            Standing::Fails(trouble) if breaker.failed(pass, trouble, why, now, jitter()) => {
                 tracing::warn!(channel = %self.name, why, "the other side does not work: {}", judged.told);
             }
             // That it works again is said by the lane.
-            Way::Works => {
+            Standing::Works => {
                 breaker.succeeded(pass, now);
             }
-            Way::Fails(_) | Way::Untold => {}
+            Standing::Fails(_) | Standing::Untold => {}
         }
         let asked = judged.until.unwrap_or(now.plus(AGAIN));
         let held = match breaker.gate(now) {

@@ -65,28 +65,30 @@ impl Failure {
         of(if error.is_connect() { Fault::Connect } else { Fault::Broken })
     }
 
-    /// What it means for the message, and for the way.
+    /// What it means for the message, and for the endpoint.
     #[must_use]
-    pub fn judge(&self) -> (Outcome, Way) {
+    pub fn judge(&self) -> (Outcome, Standing) {
         use Trouble::{Lasting, Passing};
         match (self.fault, self.written) {
             // What is handed out may have arrived, whatever was seen of it afterwards.
-            (_, true) => (Outcome::Ambiguous, Way::Fails(Passing)),
-            (Fault::Withdrawn(Permission::Lost), false) => (Outcome::Hold("lost"), Way::Untold),
-            (Fault::Withdrawn(_), false) => (Outcome::Hold("stopping"), Way::Untold),
+            (_, true) => (Outcome::Ambiguous, Standing::Fails(Passing)),
+            (Fault::Withdrawn(Permission::Lost), false) => (Outcome::Hold("lost"), Standing::Untold),
+            (Fault::Withdrawn(_), false) => (Outcome::Hold("stopping"), Standing::Untold),
             // Only somebody who changes a configuration, or a certificate, can help.
-            (Fault::Forbidden, false) => (Outcome::Hold("forbidden"), Way::Fails(Lasting)),
-            (Fault::Resolve, false) => (Outcome::Hold("resolve"), Way::Fails(Passing)),
-            (Fault::Tls, false) => (Outcome::Hold("tls"), Way::Fails(Passing)),
-            // Nothing of the message was seen by anybody: the way is at fault.
-            (Fault::Connect | Fault::Timeout | Fault::Broken, false) => (Outcome::Hold("connect"), Way::Fails(Passing)),
+            (Fault::Forbidden, false) => (Outcome::Hold("forbidden"), Standing::Fails(Lasting)),
+            (Fault::Resolve, false) => (Outcome::Hold("resolve"), Standing::Fails(Passing)),
+            (Fault::Tls, false) => (Outcome::Hold("tls"), Standing::Fails(Passing)),
+            // Nothing of the message was seen by anybody: the endpoint is at fault.
+            (Fault::Connect | Fault::Timeout | Fault::Broken, false) => {
+                (Outcome::Hold("connect"), Standing::Fails(Passing))
+            }
         }
     }
 }
 
-/// What an attempt says of the way to the other side, for every other message.
+/// What an attempt says of the endpoint, for every other message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Standing {
     /// It works: somebody answered, whatever they think of this message.
     Works,
     /// It does not.

@@ -18,13 +18,13 @@ fn policy() -> Policy {
         schedule: Schedule::new(vec![MINUTE, 5 * MINUTE, 30 * MINUTE]),
         wait: 15 * MINUTE,
         stand_ins: [soc("email")].into(),
-        fallback: [soc("email"), Way { channel: "ops-hook".into(), recipient: Recipient::Room("ops-hook".into()) }]
+        fallback: [soc("email"), StandIn { channel: "ops-hook".into(), recipient: Recipient::Room("ops-hook".into()) }]
             .into(),
     }
 }
 
-fn soc(channel: &str) -> Way {
-    Way { channel: channel.into(), recipient: Recipient::Address("soc@example.com".into()) }
+fn soc(channel: &str) -> StandIn {
+    StandIn { channel: channel.into(), recipient: Recipient::Address("soc@example.com".into()) }
 }
 
 fn message(kind: Kind, attempt: u32, suspect: u32) -> Loaded {

@@ -172,7 +172,7 @@ async fn what_expires_in_a_shut_channel_is_ended_by_its_own_policy() {
     let parts = parts(store.clone(), worker, permitted);
     let lane = |name: &str, gate, told: &str| {
         let recipient = Recipient::Address("soc@example.com".into());
-        let fallback = vec![state::Way { channel: told.into(), recipient }].into();
+        let fallback = vec![state::StandIn { channel: told.into(), recipient }].into();
         let policy = state::Policy { fallback, ..policy(Vec::new()) };
         let sender = Some(Sender { from: "Bell <bell@example.com>".into(), reply_to: None, redirect_to: None });
         Arc::new(Lane::new(parts.clone(), opened(name, Gated::new(gate)), sender, policy))

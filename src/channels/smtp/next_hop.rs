@@ -24,7 +24,7 @@ const CLOSING: Duration = Duration::from_mins(1);
 const EARNS_ONE: usize = 8;
 
 /// One relay.
-pub(super) struct Way {
+pub(super) struct NextHop {
     route: Arc<Route>,
     /// One connection is opened at a time: a refused login is then tried once, not once per connection, and a relay that
     /// comes back is not met by all at once.
@@ -60,7 +60,7 @@ pub(super) enum NoSession {
     Failed(End),
 }
 
-impl Way {
+impl NextHop {
     pub(super) fn new(route: Route) -> Self {
         let state = State {
             parked: Vec::new(),
@@ -269,18 +269,18 @@ fn failure(end: &End, why: &'static str) -> Failure {
 }
 
 /// Closes sessions that have been parked too long, politely; ends when none is parked.
-async fn reap(way: Weak<Way>, slots: Arc<Semaphore>) {
-    while let Some(due) = way.upgrade().and_then(|way| {
-        let mut state = way.state();
-        let due = state.parked.first().map(|parked| parked.since + way.limits().idle);
+async fn reap(hop: Weak<NextHop>, slots: Arc<Semaphore>) {
+    while let Some(due) = hop.upgrade().and_then(|hop| {
+        let mut state = hop.state();
+        let due = state.parked.first().map(|parked| parked.since + hop.limits().idle);
         state.reaping = due.is_some();
         due
     }) {
         sleep_until(due).await;
         let Ok(_slot) = slots.clone().acquire_owned().await else { return };
-        let old = way.upgrade().and_then(|way| {
-            let mut state = way.state();
-            let old = state.parked.first().is_some_and(|parked| parked.since.elapsed() >= way.limits().idle);
+        let old = hop.upgrade().and_then(|hop| {
+            let mut state = hop.state();
+            let old = state.parked.first().is_some_and(|parked| parked.since.elapsed() >= hop.limits().idle);
             old.then(|| state.parked.remove(0))
         });
         if let Some(old) = old {
