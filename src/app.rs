@@ -29,7 +29,7 @@ use crate::channels::Permission;
 use crate::clock::Clock;
 use crate::dispatch::{self, Lanes, worker};
 use crate::http::{Ops, Readiness};
-use crate::metrics;
+use crate::{memory, metrics};
 use crate::shutdown::{DRAIN, Shutdown};
 use crate::store::Store;
 use revision::Revision;
@@ -86,6 +86,7 @@ impl App {
         let readiness = readiness(lanes.clone(), permitted, clock.clone(), shutdown.clone());
         self.rest.spawn(ops.serve(recorder.clone(), readiness, rest_done.clone()));
         self.rest.spawn(metrics::upkeep(recorder, rest_done.clone()));
+        self.rest.spawn(memory::upkeep(rest_done.clone()));
         let beat = (store.clone(), clock.clone(), shutdown.clone(), rest_done.clone());
         self.rest.spawn(worker::heartbeat(beat.0, *worker, beat.1, permission, beat.2, beat.3));
         self.rest.spawn(worker::maintenance(lanes));

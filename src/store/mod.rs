@@ -30,7 +30,7 @@ mod writer;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
 use rusqlite::Connection;
@@ -90,6 +90,7 @@ struct Shared {
     /// A record of ours was written.
     told: Notify,
     refused: refused::Suspects,
+    writer: Thread,
     threads: Mutex<Vec<JoinHandle<()>>>,
     /// The WAL is not to be copied back at the end.
     abandoned: Arc<AtomicBool>,
@@ -141,6 +142,7 @@ impl Store {
                 expired: Mutex::default(),
                 told: Notify::new(),
                 refused,
+                writer: thread.thread().clone(),
                 threads: Mutex::new(vec![thread]),
                 abandoned,
             }),
@@ -372,6 +374,9 @@ impl Store {
         };
         let (senders, _) = self.senders()?;
         senders.send(Command { mark, work: Box::new(work) }).await.map_err(|_| closed())?;
+        if mark != Mark::Settle {
+            self.shared.writer.unpark(); // it may wait for company
+        }
         answer.await.map_err(|_| closed())?
     }
 

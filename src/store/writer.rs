@@ -1,6 +1,7 @@
 //! Owns the writer thread: the only one that writes. It takes everything that is queued, runs each command in a
 //! savepoint of one transaction, commits once, and only then answers. It waits for more only where nobody waits for it: a
-//! verdict of a message that is over has a moment ([`COMPANY`]) to find company. Else the batch follows the load.
+//! verdict of a message that is over has a moment ([`COMPANY`]) to find company, which ends with the first other command. Else
+//! the batch follows the load.
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
@@ -125,10 +126,7 @@ impl Writer {
         while let Some(command) = self.next(&mut commands) {
             queue.push(command);
             take_waiting(&mut queue, &mut commands);
-            if queue.iter().all(|command| command.mark == Mark::Settle) {
-                std::thread::sleep(COMPANY);
-                take_waiting(&mut queue, &mut commands);
-            }
+            find_company(&mut queue, &mut commands, COMPANY);
             self.commit(&mut queue);
             self.checkpoint();
         }
@@ -305,6 +303,18 @@ impl Writer {
     }
 }
 
+/// Waits up to `limit` for more while there are only verdicts. Whoever sends anything else unparks this thread.
+fn find_company(queue: &mut Vec<Command>, commands: &mut mpsc::Receiver<Command>, limit: Duration) {
+    // The first takes back a call that was not waited for: it was meant for a wait that is over.
+    for wait in [Duration::ZERO, limit] {
+        if queue.iter().any(|command| command.mark != Mark::Settle) {
+            return;
+        }
+        std::thread::park_timeout(wait);
+        take_waiting(queue, commands);
+    }
+}
+
 /// Adds what waits already.
 fn take_waiting(queue: &mut Vec<Command>, commands: &mut mpsc::Receiver<Command>) {
     while queue.len() < QUEUE
@@ -320,4 +330,46 @@ pub(super) fn usage(conn: &Connection) -> rusqlite::Result<Usage> {
         Ok(Usage { rows: row.get(0)?, bytes: row.get(1)? })
     })?;
     Ok(usage.into_iter().next().unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Long enough that a wait to its end fails the test.
+    const LONG: Duration = Duration::from_mins(1);
+
+    fn command(mark: Mark) -> Command {
+        Command { mark, work: Box::new(|_| Answer { keep: true, tell: Box::new(drop) }) }
+    }
+
+    #[test]
+    fn a_verdict_that_waits_for_others_holds_up_no_other_command() {
+        let (sender, mut commands) = mpsc::channel(QUEUE);
+        let began = Instant::now();
+        // A call for an earlier wait, which must not end this one: then the command would not be found.
+        std::thread::current().unpark();
+        let writer = std::thread::current();
+        let other = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(50));
+            sender.try_send(command(Mark::Settle)).map_err(drop).unwrap();
+            sender.try_send(command(Mark::Other)).map_err(drop).unwrap();
+            writer.unpark();
+        });
+        let mut queue = vec![command(Mark::Settle)];
+        find_company(&mut queue, &mut commands, LONG);
+        other.join().unwrap();
+        assert_eq!(queue.len(), 3);
+        assert!(began.elapsed() < LONG / 2);
+    }
+
+    #[test]
+    fn verdicts_alone_wait_for_each_other_and_not_for_ever() {
+        let (_sender, mut commands) = mpsc::channel(QUEUE);
+        let mut queue = vec![command(Mark::Settle)];
+        let began = Instant::now();
+        find_company(&mut queue, &mut commands, Duration::from_millis(20));
+        assert!(began.elapsed() >= Duration::from_millis(20));
+        assert_eq!(queue.len(), 1);
+    }
 }

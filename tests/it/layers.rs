@@ -13,6 +13,7 @@ const MAY_USE: &[(&str, &[&str])] = &[
     ("secret", &[]),
     ("crash", &[]),
     ("certificate", &["clock"]),
+    ("memory", &[]),
     ("metrics", &[]),
     ("lookup", &[]),
     ("packs", &[]),
