@@ -4,10 +4,12 @@
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
+
+use tokio::net::TcpSocket;
 
 /// One accepted mail.
 #[derive(Clone, Copy)]
@@ -29,22 +31,25 @@ struct State {
 
 pub struct Sink {
     address: SocketAddr,
+    /// Never listens: while the sink is away the port refuses everybody and is nobody else's.
+    _held: TcpSocket,
     state: Arc<State>,
 }
 
 impl Sink {
     pub fn start() -> Self {
-        // Below the ports that the system gives to clients: while the sink is away, nobody else shall sit there, another
-        // run of these figures included.
-        let first = 10_000 + u16::try_from(std::process::id() % 1_000).unwrap() * 10;
-        let listener = (first..20_000).find_map(|port| TcpListener::bind(("127.0.0.1", port)).ok()).unwrap();
-        let sink = Self { address: listener.local_addr().unwrap(), state: Arc::default() };
-        sink.listen(listener);
+        let held = socket(SocketAddr::from(([127, 0, 0, 1], 0)));
+        let sink = Self { address: held.local_addr().unwrap(), _held: held, state: Arc::default() };
+        sink.listen();
         sink
     }
 
-    fn listen(&self, listener: TcpListener) {
-        let state = self.state.clone();
+    fn listen(&self) {
+        let (state, socket) = (self.state.clone(), socket(self.address));
+        // Only the registration with a runtime needs one.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
+        let listener = runtime.block_on(async { socket.listen(128).unwrap().into_std().unwrap() });
+        listener.set_nonblocking(false).unwrap();
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 let state = state.clone();
@@ -69,11 +74,7 @@ impl Sink {
     /// Listens again, on the same port.
     pub fn come_back(&self) {
         self.state.away.store(false, Ordering::Relaxed);
-        // A connection of before may still hold the port for a moment.
-        let again = || TcpListener::bind(self.address).ok();
-        let waits = std::iter::repeat_with(|| std::thread::sleep(Duration::from_millis(100))).take(100);
-        let listener = again().or_else(|| waits.into_iter().find_map(|()| again()));
-        self.listen(listener.expect("the sink's port is free again"));
+        self.listen();
     }
 
     /// From now on three of ten RCPT are answered with 451, or none.
@@ -115,6 +116,14 @@ impl Drop for Sink {
     fn drop(&mut self) {
         self.go_away();
     }
+}
+
+/// Bound to `address`, which it shares with sockets of ours alone.
+fn socket(address: SocketAddr) -> TcpSocket {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_reuseport(true).unwrap();
+    socket.bind(address).unwrap();
+    socket
 }
 
 /// One connection. Ends quietly when the other side hangs up.
