@@ -29,9 +29,9 @@ use crate::channels::Permission;
 use crate::clock::Clock;
 use crate::dispatch::{self, Lanes, worker};
 use crate::http::{Ops, Readiness};
-use crate::{memory, metrics};
 use crate::shutdown::{DRAIN, Shutdown};
 use crate::store::Store;
+use crate::{memory, metrics};
 use revision::Revision;
 
 pub use start::remembered;
