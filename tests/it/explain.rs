@@ -86,7 +86,8 @@ fn explain_with(config: &str, people: &str, arguments: &[&str]) -> Explained {
         .output()
         .unwrap();
     let text = String::from_utf8(output.stdout.clone()).unwrap();
-    let lines = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let for_programs = !arguments.contains(&"-o");
+    let lines = text.lines().filter(|_| for_programs).map(|line| serde_json::from_str(line).unwrap()).collect();
     Explained { output, lines }
 }
 
@@ -231,6 +232,29 @@ fn a_redacted_answer_names_nobody() {
         for secret in names.into_iter().chain(foreign) {
             assert!(!text.contains(secret), "{fixture}: {secret} in {text}");
         }
+    }
+}
+
+/// `raw` and a path that ends at an object compare all of it, and show it where it fails.
+#[test]
+fn a_whole_record_as_a_value_is_masked_and_for_people_it_is_cut() {
+    for field in ["raw", "RAW", "\"Raw.properties\""] {
+        let rule = format!(
+            "\n[[rule]]\nid = \"anywhere\"\non = \"any\"\nwhen = {{ {field} = {{ contains = \"nowhere\" }} }}\nto = [\"target\"]\n\
+             channels = [\"email\"]\ntemplate = \"password-reset\"\n"
+        );
+        let failed = |arguments: &[&str]| {
+            let line = explain_with(&format!("{CONFIG}{rule}"), PEOPLE, arguments).lines.remove(0);
+            let of_rule = line["rules"].as_array().unwrap().iter().find(|one| one["rule"] == "anywhere").cloned();
+            of_rule.unwrap()["failed"][0]["got"].to_string()
+        };
+        assert!(failed(&["account-disabled.json"]).contains("bob@example.com"), "{field}");
+        assert_eq!(failed(&["account-disabled.json", "--redact"]), "[\"***\"]", "{field}");
+        let text =
+            explain_with(&format!("{CONFIG}{rule}"), PEOPLE, &["-o", "text", "account-disabled.json"]).output.stdout;
+        let text = String::from_utf8(text).unwrap();
+        let line = text.lines().find(|line| line.contains("contains “nowhere”: it is “{")).unwrap();
+        assert!(line.ends_with("…”") && line.chars().count() < 400, "{field}: {line}");
     }
 }
 

@@ -107,9 +107,9 @@ fn record(record: &mut Record) {
 /// Masks what a condition wanted and got.
 fn leaf(leaf: &mut FailedLeaf) {
     // What stands in free fields may name anybody; so may the field that another is held against.
-    let free = ["details.", "raw.", "changes", "targets.", "element", "lookup."]
-        .iter()
-        .any(|prefix| leaf.key.starts_with(prefix));
+    let key = leaf.key.to_ascii_lowercase();
+    let free =
+        ["details.", "raw", "changes", "targets.", "element", "lookup."].iter().any(|prefix| key.starts_with(prefix));
     let personal = PERSONAL.contains(&&*leaf.key) || free || matches!(leaf.op, Op::SameAs | Op::SameDomainAs);
     for value in leaf.want.iter_mut().chain(&mut leaf.got) {
         if personal { MASK.clone_into(value) } else { clean(value) }

@@ -8,6 +8,9 @@ use crate::record::Record;
 use crate::rules::{FailedLeaf, Op};
 use crate::store::operate::Event;
 
+/// Most characters of one value: a whole record is a value, too. JSON has all of it.
+const SHOWN: usize = 300;
+
 /// The whole text, with an empty line at its end.
 pub(super) fn of(explanation: &Explanation) -> String {
     let Explanation { record, outcome, rules, notifications, history } = explanation;
@@ -154,7 +157,11 @@ impl Text {
 
 /// A leaf that fails, in words.
 pub(crate) fn leaf(FailedLeaf { place, key, op, want, got }: &FailedLeaf) -> String {
-    let quoted = |values: &[String]| values.iter().map(|value| format!("“{value}”")).collect::<Vec<_>>().join(", ");
+    let shown = |value: &String| match value.char_indices().nth(SHOWN) {
+        Some((end, _)) => format!("“{}…”", &value[..end]),
+        None => format!("“{value}”"),
+    };
+    let quoted = |values: &[String]| values.iter().map(shown).collect::<Vec<_>>().join(", ");
     let got = if got.is_empty() { "absent".to_owned() } else { quoted(got) };
     format!("{} {key} {} {}: it is {got}", word(place), word(op), quoted(want))
 }
