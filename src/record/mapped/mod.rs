@@ -209,9 +209,9 @@ impl Block {
 }
 
 impl Conditions {
-    /// What they look at.
-    fn paths(&self) -> impl Iterator<Item = &Path> {
-        self.0.iter().flatten().map(|check| &check.path)
+    /// What they look at, and whether what stands there matters.
+    fn looks(&self) -> impl Iterator<Item = (&Path, bool)> {
+        self.0.iter().flatten().map(|check| (&check.path, !matches!(check.wants, Wants::Exists(_))))
     }
 
     fn hold(&self, value: &Value) -> bool {

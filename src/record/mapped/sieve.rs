@@ -29,19 +29,20 @@ impl Sieve {
         let mut sieve = Self::default();
         for table in tables {
             let names = ["operation", "activity"].into_iter().filter_map(|name| table.texts.get(name));
-            let whens = names.clone().filter_map(|source| source.when.as_ref()).flat_map(Conditions::paths);
-            let names = names.flat_map(|source| &source.paths);
-            for path in table.detect.paths().chain(names).chain(whens) {
-                sieve.keep(path.names());
+            let whens = names.clone().filter_map(|source| source.when.as_ref()).flat_map(Conditions::looks);
+            let names = names.flat_map(|source| &source.paths).map(|path| (path, true));
+            for (path, matters) in table.detect.looks().chain(names).chain(whens) {
+                sieve.keep(path.names(), matters);
                 for outer in &table.inside {
-                    sieve.keep(&[outer.names(), path.names()].concat());
+                    sieve.keep(&[outer.names(), path.names()].concat(), matters);
                 }
             }
         }
         sieve
     }
 
-    fn keep(&mut self, path: &[Box<str>]) {
+    /// `matters`: what stands there, and not only that it does. An object without its names is still there.
+    fn keep(&mut self, path: &[Box<str>], matters: bool) {
         let [first, rest @ ..] = path else { return };
         let named = self.0.entry(start(first)).or_default();
         let place = named.iter().position(|kept| kept.name.eq_ignore_ascii_case(first)).unwrap_or_else(|| {
@@ -50,6 +51,7 @@ impl Sieve {
         });
         match (rest.first(), &mut named[place].below) {
             (Some(second), Some(below)) => below.push(second.clone()),
+            (None, _) if !matters => {}
             (_, below) => *below = None,
         }
     }
