@@ -91,7 +91,9 @@ impl Watch {
             match list_offsets(consumer, assigned.keys().map(|key| (&key.0, key.1)), Offset::End, LIMIT) {
                 Ok(ends) => {
                     consumer.context().well();
-                    ends.iter().for_each(|(key, end)| lag(assigned, key, *end));
+                    for (key, end) in &ends {
+                        lag(assigned, key, *end);
+                    }
                 }
                 Err(error) => tracing::debug!(source = %settings.name, %error, "the lag is not known"),
             }
@@ -107,7 +109,9 @@ impl Watch {
 
     /// Takes over what librdkafka counted.
     pub(super) fn counted(counted: &[Counted], assigned: &BTreeMap<Key, Partition>) {
-        counted.iter().for_each(|partition| lag(assigned, &partition.key, partition.end));
+        for partition in counted {
+            lag(assigned, &partition.key, partition.end);
+        }
     }
 }
 

@@ -61,7 +61,7 @@ impl Cluster {
     /// and it ends this whole process where that fails, since another test's child has it between fork and exec.)
     pub fn down(&self) {
         for request in REQUESTS {
-            self.mock().request_errors(request, &[HANGS_UP; MANY]);
+            self.mock().request_errors(request, &vec![HANGS_UP; MANY]);
         }
     }
 

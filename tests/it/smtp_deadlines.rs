@@ -22,7 +22,7 @@ fn client(relay: &Relay) -> Client {
 /// Waits for `reached` while the clock stands: it jumps whenever everybody waits, also for a byte that is on its way between the
 /// two sockets, but not while a blocking task runs.
 async fn standing<T>(reached: impl Future<Output = T>) -> T {
-    let (over, waits) = std::sync::mpsc::channel::<()>();
+    let (over, waits) = std::sync::mpsc::sync_channel::<()>(1);
     let holds = tokio::task::spawn_blocking(move || waits.recv_timeout(PATIENCE));
     let value = reached.await;
     drop(over);
