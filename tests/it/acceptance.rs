@@ -300,7 +300,9 @@ when = { time = { during = "night" } }
 to = ["list:night"]
 "#;
     let zone = jiff::tz::TimeZone::get("Europe/Berlin").unwrap();
-    let changed = zone.preceding(jiff::Timestamp::now()).next().unwrap().timestamp().to_zoned(zone.clone()).date();
+    let now = auditbell::clock::Clock::system().now().as_millis();
+    let now = jiff::Timestamp::from_millisecond(now).unwrap();
+    let changed = zone.preceding(now).next().unwrap().timestamp().to_zoned(zone.clone()).date();
     let before = changed.yesterday().unwrap();
     let mut expected = Vec::new();
     let mut records = Vec::new();

@@ -12,6 +12,7 @@ fn changed(record: &Value, changes: &[(&str, Value)]) -> Value {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a story of each dialect")]
 fn a_thing_that_fails_for_the_second_time_is_another_revision_and_a_second_delivery_is_not() {
     let assessment = json!({"type": "Microsoft.Security/assessments", "id": "a", "properties": {"status": {"code": "Unhealthy", "statusChangeDate": "2026-01-01T00:00:00Z"}}});
     let finding = json!({"type": "Microsoft.Security/assessments/subAssessments", "id": "f", "properties": {"status": {"code": "Unhealthy"}, "timeGenerated": "2026-01-01T00:00:00Z"}});
