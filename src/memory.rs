@@ -11,28 +11,13 @@ use tokio_util::sync::CancellationToken;
 /// How often. A round walks over the heaps: 2 to 10 ms of one thread for 100 MiB.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// What is larger is mapped alone and gone when it is freed: batches, and what the brokers answer. glibc's own value, which
-/// else rises with the largest that was freed, up to 32 MiB.
-#[cfg(target_env = "gnu")]
-const MAPPED_ALONE: i32 = 128 * 1024;
-
 /// Gives back what is free, until `stop`.
 pub async fn upkeep(stop: CancellationToken) {
-    keep_large_apart();
     while stop.run_until_cancelled(sleep(EVERY)).await.is_some() {
         // Not here: it would hold up what else this thread has to do.
         if tokio::task::spawn_blocking(give_back).await.is_err() {
             tracing::error!("giving memory back panicked");
         }
-    }
-}
-
-#[cfg(target_env = "gnu")]
-#[expect(unsafe_code, reason = "glibc's own call, and nobody has a safe one")]
-fn keep_large_apart() {
-    // SAFETY: it takes two numbers and locks what it changes (mallopt(3)).
-    if unsafe { libc::mallopt(libc::M_MMAP_THRESHOLD, MAPPED_ALONE) } == 0 {
-        tracing::debug!("the C library does not take this threshold");
     }
 }
 
@@ -44,8 +29,5 @@ fn give_back() {
 }
 
 /// Other C libraries give memory back of their own accord, or not at all.
-#[cfg(not(target_env = "gnu"))]
-fn keep_large_apart() {}
-
 #[cfg(not(target_env = "gnu"))]
 fn give_back() {}
