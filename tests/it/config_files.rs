@@ -103,8 +103,9 @@ fn a_fault_stands_in_the_file_that_holds_its_key() {
             "auditbell.toml:21: rule.pasword-reset.id: changes no rule: no pack has one of this id; did you mean `password-reset`?"
         ]
     );
-    // The pack writes through `email`, and here it has another name.
-    let (directory, path) = directory(pack, "", &[]);
+    // The pack writes through `email`, and here that has another name; of two channels to people neither is taken for it.
+    let second = "[channel.second]\ntype = \"smtp\"\nrelay = \"smtps://smtp.example.com\"\nfrom = \"a@example.com\"\n";
+    let (directory, path) = directory(pack, second, &[]);
     let text = fs::read_to_string(&path).unwrap().replace("[channel.email]", "[channel.mail]");
     fs::write(&path, text).unwrap();
     let found = examine(&path).faults;
