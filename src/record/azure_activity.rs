@@ -42,12 +42,14 @@ const DETAILS: &[&str] =
 
 /// Fills the view; returns the producer's id and time.
 pub(super) fn read<'a>(record: &mut Record, outer: Fields<'a>, properties: Fields<'a>) -> (Option<String>, Moment) {
-    let columns = ["Properties_d", "Claims_d", "Claims", "HTTPRequest"].map(|name| outer.get(name).map(opened));
-    let [typed, claims_typed, claims_text, request] =
+    let columns =
+        ["Properties_d", "Claims_d", "Claims", "HTTPRequest", "identity"].map(|name| outer.get(name).map(opened));
+    let [typed, claims_typed, claims_text, request, identity] =
         columns.each_ref().map(|value| value.as_deref().map_or(Fields::default(), Fields::of));
     let inner = if properties.is_empty() { typed } else { properties };
-    let identity = outer.object("identity");
-    let claims = [identity.object("claims"), outer.object("claims"), claims_typed, claims_text];
+    let claims = identity.get("claims").map(opened);
+    let claims = claims.as_deref().map_or(Fields::default(), Fields::of);
+    let claims = [claims, claims_typed, claims_text];
     let claims = claims.into_iter().find(|claims| !claims.is_empty()).unwrap_or_default();
 
     record.category = inner.text("eventCategory").or_else(|| worded(outer, &["category", "CategoryValue"]));
@@ -57,7 +59,7 @@ pub(super) fn read<'a>(record: &mut Record, outer: Fields<'a>, properties: Field
     record.subscription = record.resource.as_deref().and_then(subscription).or_else(|| outer.text("subscriptionId"));
     record.tenant = tenant(outer, claims);
     read_status(record, outer);
-    read_details(record, outer, inner);
+    read_details(record, outer, inner, identity);
     let ip = outer.text("callerIpAddress").or_else(|| claims.text("ipaddr"));
     let ip =
         ip.or_else(|| outer.object("httpRequest").text("clientIpAddress")).or_else(|| request.text("clientIpAddress"));
@@ -112,14 +114,14 @@ fn read_status(record: &mut Record, outer: Fields<'_>) {
     record.result = Some(result.to_owned());
 }
 
-fn read_details(record: &mut Record, outer: Fields<'_>, inner: Fields<'_>) {
+fn read_details(record: &mut Record, outer: Fields<'_>, inner: Fields<'_>, identity: Fields<'_>) {
     let details = &mut record.details;
     details.extend(DETAILS.iter().filter_map(|name| Some(((*name).to_owned(), inner.text(name)?))));
     let reason =
         inner.first_text(&["statusMessage", "message"]).or_else(|| worded(outer, &["subStatus", "description"]));
     details.extend(reason.map(|reason| ("reason".to_owned(), reason)));
     details.extend(worded(outer, &["resultSignature"]).map(|text| ("resultSignature".to_owned(), text)));
-    let role = outer.object("identity").object("authorization").object("evidence").text("role");
+    let role = identity.object("authorization").object("evidence").text("role");
     details.extend(role.map(|role| ("role".to_owned(), role)));
 }
 
@@ -136,7 +138,9 @@ fn actor(
     let asked = inner.get("CallerInfo").map(opened);
     let asked = asked.as_deref().map_or(Fields::default(), Fields::of);
     let by_pim = asked.first_text(&["UserPrincipalName", "Upn", "Email", "CallerUPN"]);
-    let caller = outer.first_text(&["caller", "Caller"]).or_else(|| outer.text("identity"));
+    // `identity` is the name of whoever it was, if it is no token.
+    let named = || outer.text("identity").filter(|_| identity.is_empty());
+    let caller = outer.text("caller").or_else(named);
     let upn = by_pim
         .or_else(|| UPN.iter().find_map(|name| claims.text(name).filter(address)))
         .or_else(|| caller.clone().filter(address));

@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::field::{self, Fields, opened};
-use super::{EntityKind, Moment, Record, Target};
+use super::{EntityKind, Flag, Moment, Record, Target};
 
 /// What a rule may want to look at: the name of the detail and where it stands.
 const DETAILS: &[(&str, &str)] = &[
@@ -72,6 +72,8 @@ pub(super) fn read(record: &mut Record, tree: &Value) -> (Option<String>, Moment
     record.read_severity(at("kibana.alert.severity").or_else(|| at("kibana.alert.rule.parameters.severity")));
     let details = DETAILS.iter().filter_map(|(name, path)| Some(((*name).to_owned(), joined(&document, path)?)));
     record.details.extend(details);
+    // What other rules are built upon: Elastic does not show it among the alerts either.
+    record.flags.extend(at("kibana.alert.building_block_type").map(|_| Flag::BuildingBlock));
     record.tactics = tactics(&document);
     record.targets = targets(&document);
     let times = ["kibana.alert.original_time", "kibana.alert.start", "@timestamp"].map(|path| value(&document, path));

@@ -19,6 +19,15 @@ pub fn fold(text: &str) -> String {
     folded
 }
 
+/// A key of details or of a list of pairs in the form in which two are compared: folded, without dashes, underscores and
+/// spaces. One service writes `User-Agent`, another `userAgent`, a third `User agent`.
+#[must_use]
+pub fn fold_key(key: &str) -> String {
+    let mut folded = fold(key);
+    folded.retain(|c| !matches!(c, '-' | '_' | ' '));
+    folded
+}
+
 /// `text` in its own case: trimmed, every dash a `-`, every run of white space one space. What a pattern sees.
 #[must_use]
 pub fn fold_spaces(text: &str) -> String {
@@ -45,7 +54,7 @@ fn plain(text: &str, mut each: impl FnMut(char)) {
 
 #[cfg(test)]
 mod tests {
-    use super::fold;
+    use super::{fold, fold_key};
 
     #[test]
     fn names_that_mean_the_same_fold_to_the_same() {
@@ -62,6 +71,14 @@ mod tests {
         for (what, a, b) in same {
             assert_eq!(fold(a), fold(b), "{what}");
         }
+    }
+
+    #[test]
+    fn keys_are_the_same_however_their_words_are_joined() {
+        for key in ["User-Agent", "user_agent", "User agent", "USERAGENT", "User\u{2013}Agent"] {
+            assert_eq!(fold_key(key), fold_key("userAgent"), "{key}");
+        }
+        assert_ne!(fold_key("user.agent"), fold_key("userAgent"), "a dot joins other things than words");
     }
 
     #[test]

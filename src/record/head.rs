@@ -110,13 +110,16 @@ impl<'a> Outer<'a> {
         let dialect = self.dialect();
         let Self { own, inner } = self;
         let activity = inner.activity.0.or(own.activity.0).and_then(trimmed);
+        let code = own.code.0.and_then(trimmed);
         let operation = [own.operation.0, inner.operation.0, own.title.0].into_iter().flatten().find_map(trimmed);
         let (operation, activity) = match dialect {
+            // Rules name the code; the text beside it is in the language of whoever looked.
+            Dialect::AzureActivity if code.is_some() => (code, operation),
             Dialect::EntraAudit => (operation.or_else(|| activity.clone()), activity),
             // Graph's bare object does not say what it is.
             Dialect::EntraSignIn => (operation.or(Some(Cow::Borrowed(entra::signin::OPERATION))), None),
             Dialect::EntraRisk => (operation, inner.risk.0.or(own.risk.0).and_then(trimmed)),
-            _ => (operation, None),
+            _ => (operation.or(code), None),
         };
         let activity = activity.filter(|activity| Some(activity) != operation.as_ref());
         Head { dialect, operation, activity }
@@ -144,7 +147,7 @@ impl<'a> Outer<'a> {
             return Dialect::EntraAudit;
         }
         if self.is_azure_activity() {
-            let alert = azure_activity::is_alert(own.operation.as_str());
+            let alert = [&own.operation, &own.code].iter().any(|name| azure_activity::is_alert(name.as_str()));
             return if alert { Dialect::DefenderAlert } else { Dialect::AzureActivity };
         }
         Dialect::Other

@@ -6,7 +6,7 @@ use std::fmt;
 
 use serde_json::{Map, Value};
 
-use super::fold::fold;
+use super::fold::fold_key;
 
 /// How many strings that hold JSON are opened on one way.
 const MOST_OPENED: u8 = 3;
@@ -132,7 +132,7 @@ fn element_of<'v>(element: Cow<'v, Value>, names: &[Box<str>], opened: u8, found
         && PAIR_KEYS
             .iter()
             .filter_map(|name| map[named(map, name)?].as_str())
-            .any(|stands| fold(stands) == fold(wanted))
+            .any(|stands| fold_key(stands) == fold_key(wanted))
     {
         let value = match &element {
             Cow::Borrowed(element) => Cow::Borrowed(&element[value]),
@@ -197,6 +197,7 @@ mod tests {
             ("on into JSON inside a text", "body.properties.principalId", vec!["p"]),
             ("and into one more", "body.properties.deep.x", vec![]),
             ("a pair by its key", "details.user-agent", vec!["curl"]),
+            ("a pair by its key, as another service joins its words", "details.userAgent", vec!["curl"]),
             ("a pair whose value is null", "details.n", vec![]),
             ("a pair's value is gone into", "details.x.y", vec!["7"]),
             ("a pair by its fields all the same", "details.key", vec!["User-Agent", "n"]),

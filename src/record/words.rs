@@ -81,6 +81,8 @@ words! {
         Snapshot = "snapshot",
         /// Several alerts in one.
         Incident = "incident",
+        /// A find that only other rules look at, which alert on many of them.
+        BuildingBlock = "building-block",
     }
 }
 

@@ -23,7 +23,7 @@ pub struct Known<'a> {
 }
 
 /// Flags that mark records of no moment: a rule sees them only if its `when` names `flags`.
-const QUIET_FLAGS: [Flag; 2] = [Flag::Sample, Flag::Snapshot];
+const QUIET_FLAGS: [Flag; 3] = [Flag::Sample, Flag::Snapshot, Flag::BuildingBlock];
 
 /// Longest identity of an element; what is longer is hashed.
 const MAX_IDENTITY: usize = 128;

@@ -6,7 +6,7 @@ use crate::record::{Actor, EntityKind, Flag, Record, Severity, Target};
 
 use super::condition::Seen;
 use super::decision::{Known, Part};
-use crate::record::fold::fold;
+use crate::record::fold::fold_key;
 use crate::record::path::{self, Path};
 
 /// One short name of the record view.
@@ -26,11 +26,11 @@ type Read = for<'r> fn(&'r Record, &mut dyn FnMut(&'r str));
 pub enum Subject {
     /// A field of the view.
     View(&'static Field),
-    /// `details.KEY`; the key is folded.
+    /// `details.KEY`.
     Detail {
         /// `details.KEY` as written.
         name: Box<str>,
-        /// `KEY`, folded.
+        /// `KEY`, in the form in which keys are compared.
         key: Box<str>,
     },
     /// `raw`, `raw.PATH`, `element.PATH`, or within a quantifier a path into its element.
@@ -106,7 +106,7 @@ impl Subject {
             return Some(Self::Path { name: name.into(), path: Path::parse(key).ok()?, root });
         }
         let usable = table.eq_ignore_ascii_case("details") && !key.trim().is_empty();
-        usable.then(|| Self::Detail { name: name.into(), key: fold(unquoted(key)).into() })
+        usable.then(|| Self::Detail { name: name.into(), key: fold_key(unquoted(key)).into() })
     }
 
     /// The short name.
@@ -153,7 +153,7 @@ impl Subject {
             }
             Self::View(field) => (field.read)(seen.record, &mut |value| values.push(Cow::Borrowed(value))),
             Self::Detail { key, .. } => {
-                let named = seen.record.details.iter().filter(|(name, _)| fold(name) == **key);
+                let named = seen.record.details.iter().filter(|(name, _)| fold_key(name) == **key);
                 values.extend(named.map(|(_, value)| Cow::Borrowed(value.as_str())));
             }
             Self::Path { path, root, .. } => {

@@ -159,6 +159,7 @@ fn conditions_hold_or_fail_as_decided() {
         ("by_self, a boolean", "when = { by_self = false }", true),
         ("by_self, the other", "when = { by_self = true }", false),
         ("details by key", "when = { details.userAgent = 'Mozilla' }", true),
+        ("details by the producer's own key", "when = { details.\"User-Agent\" = 'Mozilla' }", true),
         ("details by key in any case", "when = { details.useragent = 'Mozilla' }", true),
         ("details, a number equals its text", "when = { details.code = 50053 }", true),
         ("details, a key with a dot", "when = { details.\"k.dot\" = 'dotted' }", true),
@@ -239,6 +240,11 @@ fn conditions_hold_or_fail_as_decided() {
         ("raw, any element", "when = { raw.properties.targetResources.type = 'group' }", true),
         ("raw in any case", "when = { 'RAW.Properties.TargetResources.Type' = 'user' }", true),
         ("raw, a pair by its key", "when = { raw.properties.additionalDetails.useragent = 'mozilla' }", true),
+        (
+            "raw, such a key as others write it",
+            "when = { raw.properties.additionalDetails.User-Agent = 'mozilla' }",
+            true,
+        ),
         ("raw, on into a text of JSON", "when = { raw.properties.requestbody.properties.principalId = 'p-1' }", true),
         (
             "raw, a text of JSON as it came",
@@ -367,6 +373,8 @@ fn a_sample_is_seen_only_by_a_rule_that_names_flags() {
     assert!(!matches(&rule(""), &sample) && !matches(&rule(""), &snapshot));
     assert!(matches(&rule("when = { flags = 'sample' }"), &sample));
     assert!(matches(&rule("when = { flags = ['incident', 'sample'] }"), &snapshot));
+    let block = Record { flags: vec![Flag::BuildingBlock], ..record() };
+    assert!(!matches(&rule(""), &block) && matches(&rule("when = { flags = 'building-block' }"), &block));
     assert!(!matches(&rule("unless = { flags = 'incident' }"), &sample), "unless does not name flags for when");
 }
 
@@ -382,7 +390,7 @@ fn every_failing_leaf_is_told_not_only_the_first() {
             r#"{"where":"when","key":"operation","op":"in","want":["Add user"],"got":["Reset user password","Reset password (by admin)"]}"#,
             r#"{"where":"when","key":"result","op":"in","want":["failure"],"got":["success"]}"#,
             r#"{"where":"when","key":"details.nothing","op":"in","want":["1"],"got":[]}"#,
-            r#"{"where":"when","key":"flags","op":"not","want":["sample","snapshot"],"got":["sample"]}"#,
+            r#"{"where":"when","key":"flags","op":"not","want":["sample","snapshot","building-block"],"got":["sample"]}"#,
         ]
     );
 }

@@ -26,7 +26,8 @@ fn names(outer: Fields<'_>, properties: Fields<'_>) -> (Option<String>, Option<S
         .or_else(|| outer.object("eventName").text("value"))
         .or_else(|| properties.first_text(&["alertDisplayName", "displayName", "eventName", "threatName"]));
     let code = outer.first_text(&["AlertType", "detectorId"]).or_else(|| properties.text("alertType"));
-    let activity = code.or_else(|| outer.text("operationName")).or_else(|| outer.object("operationName").text("value"));
+    let operation = || outer.first_text(&["OperationNameValue", "operationName"]);
+    let activity = code.or_else(operation).or_else(|| outer.object("operationName").text("value"));
     (title.or_else(|| activity.clone()), activity)
 }
 
@@ -55,7 +56,7 @@ pub(in crate::record) fn read<'a>(
     record.read_severity(either(&["Severity", "AlertSeverity", "ReportedSeverity"]));
     read_place(record, outer, properties, kept);
     record.tactics = tactics(outer, properties);
-    record.flags = flags(outer, record.operation.as_deref());
+    record.flags = flags(outer, record.operation.as_deref(), either(&["description"]).as_deref());
     read_details(record, outer, properties);
     entities::read(record, outer, properties);
     let id = outer
@@ -132,12 +133,16 @@ fn tactics(outer: Fields<'_>, properties: Fields<'_>) -> Vec<String> {
     tactics
 }
 
-fn flags(outer: Fields<'_>, title: Option<&str>) -> Vec<Flag> {
+fn flags(outer: Fields<'_>, title: Option<&str>, description: Option<&str>) -> Vec<Flag> {
     let incident = outer.text("IsIncident").is_some_and(|text| text.eq_ignore_ascii_case("true"));
     // Graph's incident holds its alerts; a Graph alert only names its incident.
     let graph = outer.get("incidentWebUrl").is_some() && outer.get("alertWebUrl").is_none();
     let graph = graph && outer.get("providerAlertId").is_none();
-    let sample = title.is_some_and(|title| title.to_ascii_uppercase().starts_with("[SAMPLE ALERT]"));
+    let begins = |text: Option<&str>, mark: &str| {
+        let start = text.and_then(|text| text.get(..mark.len()));
+        start.is_some_and(|start| start.eq_ignore_ascii_case(mark))
+    };
+    let sample = begins(title, "[SAMPLE ALERT]") || begins(description, "THIS IS A SAMPLE ALERT");
     let flags = [(sample, Flag::Sample), (incident || graph, Flag::Incident)];
     flags.into_iter().filter_map(|(set, flag)| set.then_some(flag)).collect()
 }

@@ -4,6 +4,7 @@
 
 use super::tenant;
 use crate::record::field::{Fields, opened};
+use crate::record::words::known_result;
 use crate::record::{Actor, EntityKind, Moment, Problem, ProblemCode, Record, Target};
 
 /// What every sign-in is called.
@@ -74,11 +75,13 @@ pub(in crate::record) fn read<'a>(
     (inner.text("id"), time)
 }
 
-/// The AADSTS code as a word; the code itself, and the text beside it, become details.
+/// The AADSTS code as a word, where two disagree the one that is no success; the code itself, and the text beside it, become details.
 fn read_result(record: &mut Record, outer: Fields<'_>, inner: Fields<'_>) {
     let status = inner.get("status").map(opened);
     let status = status.as_deref().map_or(Fields::default(), Fields::of);
-    let code = status.text("errorCode").or_else(|| outer.text("resultType"));
+    let codes = [status.text("errorCode"), outer.text("resultType")];
+    let failed = codes.iter().flatten().find(|code| known_result(code) != Some("success"));
+    let code = failed.or_else(|| codes.iter().flatten().next()).cloned();
     let reason = status
         .text("failureReason")
         .filter(|reason| !reason.eq_ignore_ascii_case("other."))

@@ -15,6 +15,8 @@ pub(super) struct Known<'a> {
     pub(super) operation: Text<'a>,
     /// What other dialects call the operation.
     pub(super) title: Text<'a>,
+    /// The operation's code, where `operation` may be its localised text: columns of the Activity log.
+    pub(super) code: Text<'a>,
     pub(super) activity: Text<'a>,
     pub(super) category: Text<'a>,
     pub(super) resource: Text<'a>,
@@ -48,6 +50,7 @@ pub(in crate::record) struct Outer<'a> {
 enum Key {
     Operation,
     Title,
+    Code,
     Activity,
     Category,
     Resource,
@@ -62,8 +65,8 @@ enum Key {
     Whose(Dialect),
     /// An envelope's list.
     Records,
-    /// What a pipeline wraps a text in; it may be a document of Elasticsearch.
-    Message,
+    /// What a document of Elasticsearch may be wrapped in, as others wrap other things.
+    Wrapped,
     Other,
 }
 
@@ -71,13 +74,14 @@ enum Key {
 /// shorter ones first, see [`STARTS`]. Web URLs, `providerAlertId` and `vendorInformation` are of Graph's alerts, of two
 /// generations, and of its incidents; `conditionalAccessStatus`, `detectionTimingType` and `riskLastUpdatedDateTime` of its
 /// sign-ins and risks; names with an underscore are those in which pipelines wrap a document of Elasticsearch.
-static KEYS: [(&str, Key); 32] = [
+static KEYS: [(&str, Key); 33] = [
     ("time", Key::Record),
     ("type", Key::Kind),
+    ("fields", Key::Wrapped),
     ("_index", Key::Whose(Dialect::ElasticAlert)),
     ("kibana", Key::Whose(Dialect::ElasticAlert)),
     ("_source", Key::Whose(Dialect::ElasticAlert)),
-    ("message", Key::Message),
+    ("message", Key::Wrapped),
     ("records", Key::Records),
     ("category", Key::Category),
     ("riskType", Key::Risk),
@@ -98,7 +102,7 @@ static KEYS: [(&str, Key); 32] = [
     ("providerAlertId", Key::Whose(Dialect::DefenderAlert)),
     ("AlertDisplayName", Key::Title),
     ("vendorInformation", Key::Whose(Dialect::DefenderAlert)),
-    ("OperationNameValue", Key::Title),
+    ("OperationNameValue", Key::Code),
     ("auditEventCategory", Key::Preview),
     ("activityDisplayName", Key::Activity),
     ("detectionTimingType", Key::Whose(Dialect::EntraRisk)),
@@ -131,6 +135,7 @@ impl<'a> Known<'a> {
             key,
             Key::Operation
                 | Key::Title
+                | Key::Code
                 | Key::Activity
                 | Key::Properties
                 | Key::Record
@@ -138,15 +143,16 @@ impl<'a> Known<'a> {
                 | Key::Whose(Dialect::DefenderAlert | Dialect::ElasticAlert)
         );
         let text = match key {
-            Key::Message => {
-                let text = map.next_value::<Text<'a>>()?;
-                if text.as_str().starts_with('{') && text.as_str().contains("\"kibana") {
+            Key::Wrapped => {
+                if map.next_value::<Wrapped>()?.0 {
+                    self.record = true;
                     self.whose = self.whose.or(Some(Dialect::ElasticAlert));
                 }
                 return Ok(());
             }
             Key::Operation => &mut self.operation,
             Key::Title => &mut self.title,
+            Key::Code => &mut self.code,
             Key::Activity => &mut self.activity,
             Key::Category => &mut self.category,
             Key::Resource => &mut self.resource,
@@ -269,6 +275,7 @@ impl<'de> Visitor<'de> for InnerVisitor {
             operation: own.operation.into_owned(),
             activity: own.activity.into_owned(),
             title: Text::default(),
+            code: Text::default(),
             category: Text::default(),
             resource: Text::default(),
             kind: Text::default(),
@@ -287,6 +294,49 @@ impl<'de> Visitor<'de> for InnerVisitor {
     }
 
     visit_numbers_as!(Known::default());
+}
+
+/// Whether this may be a document of Elasticsearch with an alert in it: an object, or one inside a string.
+struct Wrapped(bool);
+
+impl<'de> Deserialize<'de> for Wrapped {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(WrappedVisitor).map(Self)
+    }
+}
+
+struct WrappedVisitor;
+
+impl<'de> Visitor<'de> for WrappedVisitor {
+    type Value = bool;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("what may be a document")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
+        let mut alert = false;
+        while let Some(key) = map.next_key_seed(KeySeed)? {
+            alert |= matches!(key, Key::Whose(Dialect::ElasticAlert));
+            map.next_value::<IgnoredAny>()?;
+        }
+        Ok(alert)
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<bool, E> {
+        Ok(text.trim_start().starts_with('{') && text.contains("\"kibana"))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<bool, A::Error> {
+        while seq.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(false)
+    }
+
+    fn visit_unit<E>(self) -> Result<bool, E> {
+        Ok(false)
+    }
+
+    visit_numbers_as!(false);
 }
 
 /// A string, or the `value` of `{"value":…,"localizedValue":…}`; borrowed where JSON has no escape in it.

@@ -62,6 +62,8 @@ proptest! {
         nest in prop::collection::vec(any::<bool>(), 1..64),
         lists in any::<bool>(),
         wrapped in prop::sample::select(vec!["", "_source", "fields", "message"]),
+        as_text in any::<bool>(),
+        beside in prop::sample::select(vec!["", "_id", "_index"]),
     ) {
         let flat = view(&written(alert(), &[false]));
         // In the `fields` form every value is a list.
@@ -71,14 +73,30 @@ proptest! {
         let document = written(values.collect(), &nest);
         let record = match wrapped {
             "" => document,
-            "message" => json!({ "message": document.to_string() }),
-            name => json!({ "_index": "i", name: document }),
+            name => {
+                let mut record = json!({ name: if as_text { json!(document.to_string()) } else { document } });
+                if !beside.is_empty() {
+                    record[beside] = json!("i");
+                }
+                record
+            }
         };
         prop_assert_eq!(view(&record), flat.clone());
         let text = record.to_string();
         let head = head(&text);
         prop_assert_eq!(head.operation.as_deref(), flat["operation"].as_str());
         prop_assert_eq!(head.activity.as_deref(), flat["activity"].as_str());
+    }
+}
+
+#[test]
+fn other_things_are_wrapped_in_the_same_names() {
+    for record in [
+        json!({"_id": "x", "fields": {"event.kind": ["signal"]}}),
+        json!({"fields": ["kibana.alert.uuid"], "message": null}),
+        json!({"message": "a \"kibana\" that did not start"}),
+    ] {
+        assert_eq!(read(&record).dialect, Dialect::Other, "{record}");
     }
 }
 

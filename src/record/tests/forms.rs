@@ -138,6 +138,13 @@ fn of_a_repeated_key_the_last_wins() {
 fn flags_are_read_of_alerts_and_of_what_has_no_reader() {
     for (record, expected) in [
         (json!({"SystemAlertId": "1", "AlertDisplayName": "[SAMPLE ALERT] x"}), vec![Flag::Sample]),
+        (json!({"SystemAlertId": "1", "Description": "THIS IS A SAMPLE ALERT: x"}), vec![Flag::Sample]),
+        (json!({"SystemAlertId": "1", "Description": "No sample alert"}), vec![]),
+        (json!({"_index": "i", "kibana.alert.uuid": "1"}), vec![]),
+        (
+            json!({"_index": "i", "kibana.alert.uuid": "1", "kibana.alert.building_block_type": "default"}),
+            vec![Flag::BuildingBlock],
+        ),
         (json!({"SystemAlertId": "1", "IsIncident": "true"}), vec![Flag::Incident]),
         (json!({"SystemAlertId": "1", "IsIncident": false}), vec![]),
         (json!({"SecurityEventDataEnrichment": {"IsSnapshot": true}}), vec![Flag::Snapshot]),

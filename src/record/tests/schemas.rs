@@ -144,6 +144,26 @@ fn sign_ins_are_read_in_every_category_and_type() {
         ("success is the text 0", sign_in(), "/result", json!("success")),
         ("a number elsewhere", sign_in_with("/properties/status/errorCode", json!(50126)), "/result", json!("failure")),
         ("or its text", sign_in_with("/properties/status", json!({"errorCode": "50126"})), "/result", json!("failure")),
+        (
+            "a code outside that the status inside does not know of",
+            {
+                let mut record = sign_in_with("/properties/status", json!({"errorCode": 0}));
+                record["resultType"] = json!("50126");
+                record
+            },
+            "/result",
+            json!("failure"),
+        ),
+        (
+            "a code inside that the result outside does not know of",
+            {
+                let mut record = sign_in_with("/properties/status", json!({"errorCode": 50126}));
+                record["resultType"] = json!("0");
+                record
+            },
+            "/result",
+            json!("failure"),
+        ),
         ("an interrupt", sign_in_with("/properties/status/errorCode", json!(50074)), "/result", json!("interrupted")),
         (
             "a word",
@@ -479,4 +499,46 @@ fn azures_activity_log_is_read_in_every_spelling() {
             json!("u-9"),
         ),
     ]);
+}
+
+#[test]
+fn a_row_of_the_activity_log_is_known_by_its_code_and_by_its_localised_text() {
+    let code = "MICROSOFT.AUTHORIZATION/ROLEASSIGNMENTS/DELETE";
+    let row = json!({
+        "Type": "AzureActivity", "TimeGenerated": "2026-01-22T18:15:02Z", "OperationName": "Delete role assignment",
+        "OperationNameValue": code, "CategoryValue": "Administrative", "Caller": "alice@example.com",
+    });
+    let record = read(&row);
+    assert_eq!((record.operation.as_deref(), record.activity.as_deref()), (Some(code), Some("Delete role assignment")));
+    let text = row.to_string();
+    let head = head(&text);
+    assert_eq!((head.operation.as_deref(), head.activity.as_deref()), (Some(code), Some("Delete role assignment")));
+    let mut only = row.clone();
+    only.as_object_mut().unwrap().remove("OperationNameValue");
+    assert_eq!(read(&only).operation.as_deref(), Some("Delete role assignment"), "the text where there is no code");
+    let mut same = row.clone();
+    same["OperationName"] = json!(code);
+    assert_eq!(read(&same).activity, None, "one name is told once");
+    let mut alert = row;
+    alert["OperationName"] = json!("Activate alert");
+    alert["OperationNameValue"] = json!("MICROSOFT.SECURITY/LOCATIONS/ALERTS/ACTIVATE/ACTION");
+    assert_eq!(read(&alert).dialect, Dialect::DefenderAlert, "known by its code, in whatever language");
+}
+
+#[test]
+fn the_token_of_the_activity_log_may_be_text() {
+    let identity = json!({
+        "authorization": {"evidence": {"role": "Owner", "principalId": "p"}},
+        "claims": {"http://schemas.xmlsoap.org/ws/2005/05/identity/claims/upn": "alice@example.com", "name": "Alice"},
+    });
+    let mut record = activity();
+    record["identity"] = identity.clone();
+    let as_object = read(&record);
+    record["identity"] = json!(identity.to_string());
+    let as_text = read(&record);
+    assert_eq!(as_text.actor.as_ref().unwrap().upn.as_deref(), Some("alice@example.com"));
+    assert_eq!((&as_text.actor, &as_text.details), (&as_object.actor, &as_object.details));
+    record["identity"] = json!("{\"claims\":{}}");
+    let nobody = read(&record).actor.and_then(|actor| actor.name.or(actor.upn));
+    assert_eq!(nobody, None, "a token that names nobody is no name");
 }
