@@ -33,10 +33,11 @@ impl App {
         let clock = Clock::system();
         refuse_unset_clock(clock.now())?;
         let recorder = metrics::install().map_err(|error| ending(1, &error))?;
-        let ops = Ops::bind(config.http).await.map_err(|error| bind_failed(config.http, &error))?;
         // What a file is at fault for is found before anything is made on disk.
         let Parts { people, composer, channels } = parts::build(&config, &[]).map_err(|faults| at_fault(&faults))?;
+        // The store's lock comes before the port: a second daemon of the same configuration is told whose store it is.
         let store = open(&config).await?;
+        let ops = Ops::bind(config.http).await.map_err(|error| bind_failed(config.http, &error))?;
         let now = clock.now();
         let failed = |error: StoreError| store_failed(&error);
         let store_empty = store.is_empty().await.map_err(failed)?; // before this process accounts for anything

@@ -293,6 +293,7 @@ impl Lane {
                     free
                 }
                 Gate::Probe => {
+                    // What hangs since before the break counts: failed connections leave few, and it may have the only one.
                     most = 1_usize.saturating_sub(all);
                     free.min(1)
                 }

@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 /// Whether this process does its work; else what is wrong, in a few words.
 pub type Readiness = Arc<dyn Fn() -> Result<(), &'static str> + Send + Sync>;
 
-/// A bound listener. Bound early, so that a port that is taken is found before anything is read.
+/// A bound listener. Bound before any loop starts, so that a port that is taken is found before anything is read or sent.
 pub struct Ops {
     listener: TcpListener,
     address: SocketAddr,

@@ -84,13 +84,13 @@ pub struct Accepted {
     pub dead_letters: u64,
     /// (rule, channel) and how many new messages of theirs the brake holds.
     pub held: Vec<(Arc<str>, Arc<str>, u64)>,
-    /// Brakes that these were the first to be held by, in this window.
+    /// Brakes that hold, and of which the log has not been told in this window.
     pub trips: Vec<Trip>,
     /// Channels that have something new to send.
     pub channels: Vec<Arc<str>>,
 }
 
-/// A brake began to hold messages.
+/// A brake holds messages.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(missing_docs, reason = "names of the configuration")]
 pub struct Trip {

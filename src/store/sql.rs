@@ -25,10 +25,12 @@ pub(super) const JOIN_GROUP: &str = "INSERT INTO due(channel,lane,due_at,message
     VALUES($1,$2,$3,$4,0,0,0,$5,1) \
     ON CONFLICT(open_key) WHERE open_key IS NOT NULL DO UPDATE SET joined=due.joined+1 RETURNING message";
 pub(super) const HELD_GROUP: &str = "SELECT id FROM message WHERE open_key=$1";
-/// $2 now, $3 the latest beginning of a window that is over, $4 how many are new.
-pub(super) const THROTTLE: &str = "INSERT INTO throttle(key,since,count) VALUES($1,$2,$4) ON CONFLICT(key) DO UPDATE SET \
-    count=CASE WHEN throttle.since<=$3 THEN excluded.count ELSE throttle.count+excluded.count END, \
-    since=CASE WHEN throttle.since<=$3 THEN excluded.since ELSE throttle.since END RETURNING count";
+/// $2 the latest beginning of a window that is over, $3 the latest of one that the clock did not go back behind.
+pub(super) const THROTTLE_OVER: &str = "DELETE FROM throttle WHERE key=$1 AND (since<=$2 OR since>$3)";
+/// $2 now, $3 how many are new.
+pub(super) const THROTTLE: &str = "INSERT INTO throttle(key,since,count) VALUES($1,$2,$3) \
+    ON CONFLICT(key) DO UPDATE SET count=throttle.count+excluded.count RETURNING count, logged, told";
+pub(super) const THROTTLE_HOLDS: &str = "UPDATE throttle SET logged=1, told=$2 WHERE key=$1";
 /// The most telling rule words the mail; the gravest record gives its severity, the youngest its end.
 pub(super) const JOIN_MESSAGE: &str = "UPDATE message SET rule=CASE WHEN $2<rank THEN $3 ELSE rule END, \
     template=CASE WHEN $2<rank THEN $4 ELSE template END, title=CASE WHEN $2<rank THEN $5 ELSE title END, \

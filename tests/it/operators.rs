@@ -292,6 +292,9 @@ async fn a_position_is_set_only_with_apply_and_only_while_no_daemon_runs() {
         code == 0 && said.contains("from 5 to 3\n") && why.contains("the broker was not asked: "),
         "{code}: {said}{why}"
     );
+    assert!(said.contains("  up to 2 messages would be read again"), "{said}");
+    let (_, said, _) = run(&bench, &set("8"));
+    assert!(said.contains("  up to 3 messages would be skipped: nobody is told of them\n"), "{said}");
     let (code, _, why) = run(&bench, &set("latest"));
     assert!(code == 75 && why.contains("only the broker knows that offset"), "{code}: {why}");
     bench.books_balance();

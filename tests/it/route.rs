@@ -93,6 +93,51 @@ async fn a_probe_that_the_relay_cannot_take_closes_the_breaker_all_the_same() {
     assert_eq!((client.channel.broken(), client.channel.gate(true, now)), (None, Gate::Open));
 }
 
+/// T36, T37: a relay that has answered up to the body works, though we may not send it any more.
+#[tokio::test]
+async fn a_probe_that_is_taken_back_closes_the_breaker_all_the_same() {
+    let relay = Relay::start().await;
+    let client = Client::new(settings(&relay));
+    relay.on(Command::Connect, Close);
+    let mut now = NOW;
+    while client.channel.broken().is_none() {
+        now = until(&client.send_at("m1", ALICE, now).await);
+    }
+    relay.calm(Command::Connect);
+    relay.once(Command::Data, Stall);
+    let (channel, outgoing) = (client.channel.clone(), client.outgoing("m1", ALICE));
+    let attempt = tokio::spawn(async move { channel.attempt(&outgoing, now).await });
+    relay.wait_stalled(Command::Data, 1).await;
+    client.permission.send_replace(Permission::Lost);
+    relay.release();
+    assert_eq!(held(&attempt.await.unwrap()), "lost");
+    assert_eq!((client.channel.broken(), client.channel.gate(true, now)), (None, Gate::Open));
+}
+
+/// T36, T37: so does one that opened a session for a message whose part of the ration went by another relay meanwhile.
+#[tokio::test]
+async fn a_probe_that_finds_the_ration_used_up_closes_the_breaker_all_the_same() {
+    let (first, second) = (Relay::start().await, Relay::start().await);
+    let rates = vec![Rate { count: 1, span: seconds(20) }];
+    let client = Client::new(Settings { rates, ..over(settings(&first).relays[0].clone(), &second) });
+    first.on(Command::Connect, Close);
+    for n in 0..5 {
+        assert!(is_sent(&client.send_at(&format!("m{n}"), ALICE, NOW.plus(seconds(100 * n))).await));
+    }
+    first.calm(Command::Connect);
+    first.once(Command::Ehlo, Stall);
+    let now = NOW.plus(seconds(500));
+    let (channel, outgoing) = (client.channel.clone(), client.outgoing("probe", ALICE));
+    let probe = tokio::spawn(async move { channel.attempt(&outgoing, now).await });
+    first.wait_stalled(Command::Ehlo, 1).await;
+    assert!(is_sent(&client.send_at("m5", ALICE, now).await), "by the second");
+    first.release();
+    assert_eq!(held(&probe.await.unwrap()), "rate");
+    // Within the probe's window, when the ration is free again.
+    assert!(is_sent(&client.send_at("m6", ALICE, now.plus(seconds(25))).await));
+    assert_eq!((first.accepted().len(), second.accepted().len()), (1, 6));
+}
+
 /// T37, the way back.
 #[tokio::test]
 async fn the_first_relay_is_used_again_when_it_works_again() {

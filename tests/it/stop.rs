@@ -124,6 +124,22 @@ async fn a_topic_that_does_not_exist_is_said_by_name_and_does_not_end_the_proces
     assert!(bench.stop().await.success());
 }
 
+/// T49, with one configuration for both: the port is taken as well, and the store is what is said.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_daemon_with_the_same_port_too_is_told_whose_the_store_is() {
+    let mut bench = Bench::new().await;
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    bench.replace("listen = \"127.0.0.1:0\"", &format!("listen = \"{free}\""));
+    bench.start().await;
+    let owner = std::fs::read_to_string(bench.path("auditbell.db.lock")).unwrap();
+    let before = bench.log().len();
+    let status = bench.ended(&mut bench.spawn()).await;
+    assert_eq!(status.code(), Some(75), "{}", bench.log());
+    let log = &bench.log()[before..];
+    assert!(log.contains("auditbell.db.lock") && log.contains(&format!("(process {})", owner.trim())), "{log}");
+    assert!(bench.stop().await.success());
+}
+
 /// T49.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_second_daemon_on_the_same_store_is_told_to_try_again_later() {

@@ -210,8 +210,8 @@ impl NextHop {
         outcome
     }
 
-    /// The relay is there: it answered a mail, or it opened a session and announced that this one is not for it. A probe that
-    /// were not judged would keep the breaker open while the relay works.
+    /// The relay is there: it answered a mail, or it opened a session and announced that this one is not for it, or we took it
+    /// back. A probe that were not judged would keep the breaker open while the relay works.
     pub(super) fn answered(&self, pass: Pass, now: Timestamp) {
         let mut state = self.state();
         state.answered += 1;

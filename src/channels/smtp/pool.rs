@@ -169,6 +169,9 @@ impl Pool {
             return Err(NotSent::Unfit(reason));
         }
         if !*rationed && let Err(until) = self.ration().take(mail.outgoing.urgent, at()) {
+            if !reused {
+                hop.answered(pass, at());
+            }
             hop.put_back(session, &self.slots, slot);
             return Ok(hold(until, "rate", "the ration is used up"));
         }
@@ -190,7 +193,10 @@ impl Pool {
                 let outcome = hop.judge(pass, &end, Some(mail.to), at());
                 self.attempt_of(&end, outcome, at())
             }
-            Ending::Withdrawn(permission) => withdrawn(permission, at()),
+            Ending::Withdrawn(permission) => {
+                hop.answered(pass, at()); // 354
+                withdrawn(permission, at())
+            }
         })
     }
 

@@ -70,9 +70,9 @@ struct Move<'a> {
     partition: i32,
     from: i64,
     to: i64,
-    /// Kafka messages that would not be read; as far as the broker still has them.
+    /// Kafka messages that would not be read. Where the broker did not answer, at most so many: it may not have them.
     skipped: i64,
-    /// Kafka messages that would be read a second time.
+    /// Kafka messages that would be read a second time; at most, likewise.
     again: i64,
     /// What the broker keeps; null where it did not answer.
     low: Option<i64>,
@@ -192,11 +192,15 @@ fn print(options: &Options, plan: &Move<'_>) {
     if let (Some(low), Some(high)) = (low, high) {
         outln!("  the broker keeps {low} to {high}");
     }
+    // Only the broker knows how many of them there are.
+    let up_to = if low.is_some() && high.is_some() { "" } else { "up to " };
     match (*skipped, *again) {
         (0, 0) => outln!("  nothing would be skipped or read again"),
-        (skipped, 0) => outln!("  {skipped} messages would be skipped: nobody is told of them"),
+        (skipped, 0) => outln!("  {up_to}{skipped} messages would be skipped: nobody is told of them"),
         (_, again) => {
-            outln!("  {again} messages would be read again: who was told is not told again within [store] ledger");
+            outln!(
+                "  {up_to}{again} messages would be read again: who was told is not told again within [store] ledger"
+            );
         }
     }
     outln!("  {}", if *applied { "done" } else { "nothing was changed: add --apply" });

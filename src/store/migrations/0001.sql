@@ -56,8 +56,10 @@ CREATE TABLE internal(id INTEGER PRIMARY KEY AUTOINCREMENT, body BLOB NOT NULL);
 CREATE TABLE refused(channel TEXT NOT NULL, address TEXT NOT NULL, until INTEGER NOT NULL,
   PRIMARY KEY(channel, address)) WITHOUT ROWID;
 
--- How many messages of a (rule, channel) began since `since`.
-CREATE TABLE throttle(key TEXT PRIMARY KEY, since INTEGER NOT NULL, count INTEGER NOT NULL) WITHOUT ROWID;
+-- How many messages of a (rule, channel) began since `since`. Whether the log was told since that the brake holds some, and
+-- whether the rules were.
+CREATE TABLE throttle(key TEXT PRIMARY KEY, since INTEGER NOT NULL, count INTEGER NOT NULL,
+  logged INTEGER NOT NULL DEFAULT 0, told INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;
 
 -- Who holds claims; void after 30 s unseen.
 CREATE TABLE worker(id INTEGER PRIMARY KEY, name TEXT NOT NULL, seen_at INTEGER NOT NULL);

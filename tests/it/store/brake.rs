@@ -75,6 +75,61 @@ async fn a_brake_that_holds_leaves_one_record_of_our_own() {
     assert_eq!(store.told(9).await.unwrap().len(), 1);
 }
 
+/// T55.
+#[tokio::test]
+async fn a_window_that_a_clock_set_back_left_in_the_future_is_over() {
+    for (why, ahead, expected) in [
+        ("a minute is nothing", Duration::from_mins(1), (1, 0)),
+        ("two hours are", Duration::from_hours(2), (0, 0)),
+        ("so is a year", Duration::from_hours(365 * 24), (0, 0)),
+    ] {
+        let file = File::new();
+        let store = file.open();
+        place(&store, 0).await;
+        let wrong = NOW.plus(ahead);
+        store.accept(batch(0, 3, &[braked(1), braked(2), braked(3)]), wrong).await.unwrap();
+        store.clock_stepped_back(NOW).await.unwrap();
+        let accepted = store.accept(batch(3, 4, &[braked(4)]), NOW).await.unwrap();
+        assert_eq!((accepted.held.len(), accepted.trips.len()), expected, "{why}");
+    }
+}
+
+/// A reload lowers `max` below what went already in this window: what is held is said all the same, once.
+#[tokio::test]
+async fn a_limit_that_was_lowered_says_that_it_holds() {
+    let file = File::new();
+    let store = file.open();
+    place(&store, 0).await;
+    let wide = |n| Intent { throttle: Some(Throttle { max: 1_000, ..TWO }), ..send(n) };
+    let accepted = store.accept(batch(0, 5, &[1, 2, 3, 4, 5].map(wide)), NOW).await.unwrap();
+    assert_eq!((accepted.held.len(), accepted.trips.len()), (0, 0));
+    let accepted = store.accept(batch(5, 8, &[6, 7, 8].map(braked)), NOW).await.unwrap();
+    assert_eq!((accepted.held[0].2, accepted.trips.len()), (3, 1));
+    assert_eq!(store.told(9).await.unwrap().len(), 1);
+    let accepted = store.accept(batch(8, 9, &[braked(9)]), NOW).await.unwrap();
+    assert_eq!((accepted.held[0].2, accepted.trips.len()), (1, 0), "once in this window");
+    assert_eq!(store.told(9).await.unwrap().len(), 1);
+}
+
+/// What stems from a record of our own tells no rule, and keeps none from hearing of the others.
+#[tokio::test]
+async fn the_rules_hear_of_the_first_held_message_that_is_not_about_ourselves() {
+    let file = File::new();
+    let store = file.open();
+    place(&store, 0).await;
+    let mut own = batch(0, 3, &[1, 2, 3].map(braked));
+    own.records.iter_mut().for_each(|record| record.dialect = "auditbell.delivery");
+    assert_eq!(store.accept(own, NOW).await.unwrap().trips.len(), 1);
+    assert_eq!(store.told(9).await.unwrap().len(), 0);
+    let accepted = store.accept(batch(3, 4, &[braked(4)]), NOW).await.unwrap();
+    assert_eq!((accepted.held.len(), accepted.trips.len()), (1, 0), "the log has its line for this window");
+    assert_eq!(store.told(9).await.unwrap().len(), 1);
+    store.accept(batch(4, 5, &[braked(5)]), NOW).await.unwrap();
+    assert_eq!(store.told(9).await.unwrap().len(), 1, "once");
+    store.accept(batch(5, 8, &[6, 7, 8].map(braked)), NOW.plus(TWO.per)).await.unwrap();
+    assert_eq!(store.told(9).await.unwrap().len(), 2, "and again in the next window");
+}
+
 #[tokio::test]
 async fn each_rule_and_each_channel_has_a_count_of_its_own() {
     let file = File::new();
