@@ -26,6 +26,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::channels::Permission;
+use crate::channels::past::Logins;
 use crate::clock::Clock;
 use crate::dispatch::{self, Lanes, worker};
 use crate::http::{Ops, Readiness};
@@ -50,6 +51,8 @@ pub struct App {
     clock: Clock,
     worker: i64,
     http: SocketAddr,
+    /// Which logins were refused lately, whatever channel comes or goes.
+    logins: Logins,
     /// What a reload replaces.
     current: Arc<ArcSwap<Revision>>,
     /// Notified by whoever wants a reload; several wishes at once are one.

@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::channels::past::Past;
+use crate::channels::past::{Logins, Past};
 use crate::compose::Composer;
 use crate::config::{ChannelSettings, Config, Fault};
 use crate::dispatch::Opened;
@@ -33,8 +33,8 @@ pub struct Kept {
 }
 
 /// Builds everything that `config` makes; reads its files. An opened channel of `before` is kept if nothing about it has
-/// changed. All faults, not only the first.
-pub fn build(config: &Config, before: &[Kept]) -> Result<Parts, Vec<Fault>> {
+/// changed. `logins` are those of the process. All faults, not only the first.
+pub fn build(config: &Config, before: &[Kept], logins: &Logins) -> Result<Parts, Vec<Fault>> {
     let mut faults = Vec::new();
     let people = People::load(config.people.clone())
         .map_err(|error| faults.push(config.fault("people.csv", format!("{error:#}"))))
@@ -52,7 +52,7 @@ pub fn build(config: &Config, before: &[Kept]) -> Result<Parts, Vec<Fault>> {
     }
     let mut opened = Vec::new();
     for channel in &config.channels {
-        match open(channel, before) {
+        match open(channel, before, logins) {
             Ok(one) => opened.push(one),
             Err(error) => faults.push(config.fault(&format!("channel.{}", channel.name), format!("{error:#}"))),
         }
@@ -65,14 +65,14 @@ pub fn build(config: &Config, before: &[Kept]) -> Result<Parts, Vec<Fault>> {
     }
 }
 
-fn open(channel: &ChannelSettings, before: &[Kept]) -> anyhow::Result<Kept> {
+fn open(channel: &ChannelSettings, before: &[Kept], logins: &Logins) -> anyhow::Result<Kept> {
     let ChannelSettings { name, settings, .. } = channel;
     let files = digest(channels::files(settings));
     let same_name = before.iter().find(|kept| kept.opened.name == *name);
     if let Some(same) = same_name.filter(|kept| kept.settings == *settings && kept.files == files) {
         return Ok(same.clone());
     }
-    let past = same_name.map(|kept| kept.past.clone()).unwrap_or_default();
+    let past = same_name.map_or_else(|| Past::new(logins.clone()), |kept| kept.past.clone());
     let opened = channels::open(name, settings, &past)?;
     let opened = match same_name {
         Some(before) => before.opened.anew(opened),

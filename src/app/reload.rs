@@ -70,11 +70,11 @@ impl App {
 
     /// The next revision, whole; or every fault, in lines for the operator.
     async fn successor(&self) -> Result<Revision, Vec<String>> {
-        let before = self.current.load_full();
+        let (before, logins) = (self.current.load_full(), self.logins.clone());
         let make = move || {
             let config = config::load(&before.config.path)?;
             let mut faults = need_restart(&before.config, &config);
-            match parts::build(&config, &before.channels) {
+            match parts::build(&config, &before.channels, &logins) {
                 Ok(parts) if faults.is_empty() => Ok((config, parts)),
                 Ok(_) => Err(faults),
                 Err(more) => {

@@ -13,6 +13,7 @@ use super::parts::{self, Parts};
 use super::revision::Revision;
 use super::{App, Ended, reload};
 use crate::channels::Permission;
+use crate::channels::past::Logins;
 use crate::clock::{BUILT, Clock, Timestamp};
 use crate::config::{Config, Fault};
 use crate::dispatch;
@@ -34,7 +35,9 @@ impl App {
         refuse_unset_clock(clock.now())?;
         let recorder = metrics::install().map_err(|error| ending(1, &error))?;
         // What a file is at fault for is found before anything is made on disk.
-        let Parts { people, composer, channels } = parts::build(&config, &[]).map_err(|faults| at_fault(&faults))?;
+        let logins = Logins::default();
+        let Parts { people, composer, channels } =
+            parts::build(&config, &[], &logins).map_err(|faults| at_fault(&faults))?;
         // The store's lock comes before the port: a second daemon of the same configuration is told whose store it is.
         let store = open(&config).await?;
         let ops = Ops::bind(config.http).await.map_err(|error| bind_failed(config.http, &error))?;
@@ -69,7 +72,7 @@ impl App {
 
         let (rest, rest_done) = (JoinSet::new(), CancellationToken::new());
         let (http, loops) = (ops.address(), JoinSet::new());
-        let mut app = Self { store, clock, worker, http, current, wanted, loops, rest, rest_done, shutdown };
+        let mut app = Self { store, clock, worker, http, logins, current, wanted, loops, rest, rest_done, shutdown };
         app.spawn_lanes(&revision.lanes);
         for (intake, handle) in intakes {
             let run = intake.run(handle);

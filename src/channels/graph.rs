@@ -167,7 +167,7 @@ pub fn judge(status: u16, word: &str) -> (Outcome, Standing) {
         (403 | 404, _) => (Outcome::Hold("mailbox"), Standing::Fails(Lasting)),
         (400, "ErrorInvalidRecipients") => (Outcome::Never("recipient-refused"), Standing::Works),
         (413, _) | (400, "ErrorMessageSizeExceeded") => (Outcome::Never("too-big"), Standing::Works),
-        (400 | 405..=407 | 411..=499, _) if status != 429 => (Outcome::Never("content-refused"), Standing::Works),
+        (400 | 402 | 405..=407 | 410..=499, _) if status != 429 => (Outcome::Never("content-refused"), Standing::Works),
         (429, _) => (Outcome::Hold("throttled"), Standing::Fails(Passing)),
         // Graph's front door says so before Exchange has seen anything.
         (503 | 509, _) => (Outcome::Hold("unavailable"), Standing::Fails(Passing)),

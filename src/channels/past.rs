@@ -1,9 +1,11 @@
-//! Owns what a channel leaves to the one that a reload opens in its place: which logins were refused lately, and what of the
-//! ration has gone. All else begins anew, for the reload may have mended it.
+//! Owns what outlives a channel: which logins of any channel were refused lately, and, for the one that a reload opens in its
+//! place, what of the ration has gone. All else begins anew, for the reload may have mended it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use tokio::sync::OwnedMutexGuard;
 
 use super::ration::{Rate, Ration};
 use crate::clock::{SET_BACK, Timestamp};
@@ -11,41 +13,77 @@ use crate::clock::{SET_BACK, Timestamp};
 /// A login that was refused is not repeated sooner; an account may be locked after a few.
 pub const LOGIN_REST: Duration = Duration::from_secs(30);
 
-/// Cheap to clone; all clones are one.
+/// What one channel leaves. Cheap to clone; all clones are one.
 #[derive(Clone, Debug, Default)]
 pub struct Past {
-    refused: Arc<Mutex<HashMap<Account, Timestamp>>>,
+    logins: Logins,
     ration: Arc<Mutex<Arc<Mutex<Ration>>>>,
 }
 
-/// blake3 of server, user and secret: with another secret it is another login.
+/// The logins of all channels of the process. Cheap to clone; all clones are one.
+#[derive(Clone, Debug, Default)]
+pub struct Logins(Arc<Mutex<HashMap<Account, Arc<Refused>>>>);
+
+/// When an account was refused last; locked by whoever tries it.
+type Refused = tokio::sync::Mutex<Option<Timestamp>>;
+
+/// blake3 of user and secret: with another secret it is another login. Several relays and channels may lead to one account,
+/// and it is the account that gets locked, so neither is a part of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Account([u8; 32]);
 
 impl Account {
-    /// Of `user` with `secret` at `host` and `port`.
+    /// Of `user` with `secret`.
     #[must_use]
-    pub fn new(host: &str, port: u16, user: &str, secret: &str) -> Self {
+    pub fn new(user: &str, secret: &str) -> Self {
         let mut hasher = blake3::Hasher::new();
-        for part in [host.as_bytes(), &port.to_be_bytes(), user.as_bytes(), secret.as_bytes()] {
-            hasher.update(blake3::hash(part).as_bytes());
+        for part in [user, secret] {
+            hasher.update(blake3::hash(part.as_bytes()).as_bytes());
         }
         Self(*hasher.finalize().as_bytes())
     }
 }
 
-impl Past {
+/// Leave to try a login, until it is dropped.
+#[derive(Debug)]
+pub struct Turn(OwnedMutexGuard<Option<Timestamp>>);
+
+impl Turn {
     /// The login was refused.
-    pub fn refused(&self, account: Account, now: Timestamp) {
-        let mut refused = lock(&self.refused);
-        refused.retain(|_, at| rests(*at, now));
-        refused.insert(account, now);
+    pub fn refused(mut self, now: Timestamp) {
+        *self.0 = Some(now);
+    }
+}
+
+impl Logins {
+    /// The turn to try `account`, after whoever has it now: two that tried it side by side would both be refused. `None`: it
+    /// was refused less than [`LOGIN_REST`] ago.
+    pub async fn turn(&self, account: Account, at: &(dyn Fn() -> Timestamp + Sync)) -> Option<Turn> {
+        let refused = {
+            let mut all = lock(&self.0);
+            // What nobody tries, and nobody was refused with lately, need not be known.
+            all.retain(|_, refused| {
+                Arc::strong_count(refused) > 1
+                    || refused.try_lock().is_ok_and(|last| last.is_some_and(|last| rests(last, at())))
+            });
+            all.entry(account).or_default().clone()
+        };
+        let last = refused.lock_owned().await;
+        if last.is_some_and(|last| rests(last, at())) { None } else { Some(Turn(last)) }
+    }
+}
+
+impl Past {
+    /// Of a channel that is new.
+    #[must_use]
+    pub fn new(logins: Logins) -> Self {
+        Self { logins, ration: Arc::default() }
     }
 
-    /// Whether the login was refused less than [`LOGIN_REST`] ago.
+    /// The logins of all channels.
     #[must_use]
-    pub fn rests(&self, account: Account, now: Timestamp) -> bool {
-        lock(&self.refused).get(&account).is_some_and(|at| rests(*at, now))
+    pub fn logins(&self) -> Logins {
+        self.logins.clone()
     }
 
     /// The ration by `rates`: the one there is, unless the rates are others now.
@@ -78,23 +116,39 @@ mod tests {
         Timestamp::from_millis(seconds * 1_000)
     }
 
-    #[test]
-    fn a_refused_login_rests_for_half_a_minute_and_no_other_does() {
-        let past = Past::default();
-        let account = Account::new("mail.example.com", 465, "bell", "wrong");
-        past.refused(account, at(1_000));
+    #[tokio::test]
+    async fn a_refused_login_rests_for_half_a_minute_and_no_other_does() {
+        let account = Account::new("bell", "wrong");
         for (what, other, now, rests) in [
             ("at once", account, 1_000, true),
             ("half a minute later", account, 1_030, false),
             ("just before", account, 1_029, true),
             ("the clock went back a little", account, 990, true),
             ("the clock went back far", account, 100, false),
-            ("another secret", Account::new("mail.example.com", 465, "bell", "right"), 1_000, false),
-            ("another user", Account::new("mail.example.com", 465, "be", "llwrong"), 1_000, false),
-            ("another relay", Account::new("mail.example.org", 465, "bell", "wrong"), 1_000, false),
+            ("another secret", Account::new("bell", "right"), 1_000, false),
+            ("another user", Account::new("be", "llwrong"), 1_000, false),
         ] {
-            assert_eq!(past.clone().rests(other, at(now)), rests, "{what}");
+            let logins = Logins::default();
+            logins.turn(account, &|| at(1_000)).await.unwrap().refused(at(1_000));
+            assert_eq!(logins.clone().turn(other, &|| at(now)).await.is_none(), rests, "{what}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_login_is_tried_by_one_at_a_time_and_forgotten_when_it_may_be_tried_again() {
+        let logins = Logins::default();
+        let account = Account::new("bell", "wrong");
+        let turn = logins.turn(account, &|| at(0)).await.unwrap();
+        let second = tokio::spawn({
+            let logins = logins.clone();
+            async move { logins.turn(account, &|| at(0)).await.is_none() }
+        });
+        tokio::task::yield_now().await;
+        assert!(!second.is_finished(), "it waits for the first");
+        turn.refused(at(0));
+        assert!(second.await.unwrap(), "and is not tried again");
+        assert!(logins.turn(Account::new("bell", "right"), &|| at(30)).await.is_some());
+        assert_eq!(lock(&logins.0).len(), 1, "the refused one is no longer known");
     }
 
     #[test]

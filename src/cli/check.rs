@@ -8,7 +8,10 @@ use serde::Serialize;
 
 use super::{Options, Output, exit};
 use crate::app::parts;
-use crate::channels::{self, past::Past};
+use crate::channels::{
+    self,
+    past::{Logins, Past},
+};
 use crate::config::{self, ChannelSettings, Config, Fault};
 use crate::source;
 use crate::store::Store;
@@ -75,7 +78,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
 
 /// Faults of the files that the configuration names: templates, logo, people, certificates, the store's place.
 pub(super) fn parts(config: &Config) -> Vec<Fault> {
-    let mut faults = parts::build(config, &[]).err().unwrap_or_default();
+    let mut faults = parts::build(config, &[], &Logins::default()).err().unwrap_or_default();
     faults.extend(Store::examine(&config.store).err().map(|error| config.fault("store.url", error.to_string())));
     faults
 }

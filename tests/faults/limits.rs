@@ -51,7 +51,7 @@ impl Drop for Cgroup {
     }
 }
 
-/// T60: 2,000 mails in 128 MiB of memory, half a processor for everything.
+/// T60: 2,000 mails in 128 MiB of memory, on one processor.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs root: a memory cgroup"]
 async fn little_memory_is_enough() {

@@ -189,6 +189,16 @@ async fn a_mail_that_names_somebody_else_does_not_leave() {
     }
 }
 
+/// As the table of docs/graph-mail.md has it: any other 4xx is the mail's own fault, also one that nobody expects.
+#[test]
+fn a_4xx_without_a_line_of_its_own_is_content_refused() {
+    let with_a_line = [401, 403, 404, 408, 409, 413, 429];
+    for status in 400..=499 {
+        let refused = judge(status, "").0 == Outcome::Never("content-refused");
+        assert_eq!(refused, !with_a_line.contains(&status), "{status}");
+    }
+}
+
 /// No status is without a verdict, and only 202 is `Sent`.
 #[test]
 fn only_202_is_sent() {

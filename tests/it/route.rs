@@ -6,12 +6,13 @@ mod network;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use auditbell::channels::past::Past;
+use auditbell::channels::past::{Logins, Past};
 use auditbell::channels::ration::Rate;
+use auditbell::channels::resolve::Resolver;
 use auditbell::channels::smtp::{self, Auth, Proof, Security, Settings, Smtp};
 use auditbell::channels::{Attempt, Channel, Gate, Permission, Verdict};
 use auditbell::clock::Timestamp;
-use auditbell::secret::{Secret, Source};
+use auditbell::secret::Source;
 use tokio::sync::watch;
 
 use crate::resolve::{Answer, Dns};
@@ -195,22 +196,85 @@ async fn a_relay_that_goes_away_is_left_alone_for_a_minute() {
     assert!(is_sent(&client.send_at("m3", ALICE, again).await));
 }
 
+/// Two relays that know one account by `password`, and the settings of a channel over both that logs in by what `file` says.
+async fn with_one_account(password: &'static str, file: &std::path::Path) -> ([Relay; 2], Settings) {
+    let options = || Options { tls: Tls::Implicit, account: Some(("bell", password)), ..Options::default() };
+    let relays = [Relay::start_with(options()).await, Relay::start_with(options()).await];
+    let ca_file = file.with_extension("pem");
+    let both = relays.each_ref().map(|relay| std::fs::read_to_string(relay.ca_file()).unwrap()).concat();
+    std::fs::write(&ca_file, both).unwrap();
+    let settings = Settings {
+        relays: relays.each_ref().map(|relay| settings(relay).relays[0].clone()).to_vec(),
+        auth: Some(Auth { user: "bell".into(), proof: Proof::Password(Source::File(file.into())) }),
+        ca_file: Some(ca_file),
+        ..settings(&relays[0])
+    };
+    (relays, settings)
+}
+
+/// T32: a password that is no longer right, at two relays that both took it before: each new connection asks for the login,
+/// and it is made once.
+#[tokio::test]
+async fn a_login_that_once_worked_at_both_relays_is_refused_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("password");
+    std::fs::write(&file, "right").unwrap();
+    let (relays, settings) = with_one_account("right", &file).await;
+    let limits = smtp::Limits { messages: 1, ..smtp::Limits::default() };
+    let client = Client::new(Settings { limits, ..settings });
+    let logins = || relays.each_ref().map(|relay| relay.count("AUTH"));
+    assert!(is_sent(&client.send("m1").await));
+    relays[0].on(Command::Connect, Close);
+    assert!(is_sent(&client.send("m2").await), "by the second");
+    relays[0].calm(Command::Connect);
+    assert_eq!(logins(), [1, 1]);
+
+    std::fs::write(&file, "wrong").unwrap();
+    let now = NOW.plus(seconds(60));
+    assert_eq!(held(&client.send_at("m3", ALICE, now).await), "auth");
+    assert_eq!(logins().iter().sum::<usize>(), 3, "one of them is asked");
+    let Gate::Shut { until, why: "auth" } = client.channel.gate(true, now) else { panic!("it pauses") };
+    assert!(until >= now.plus(seconds(30)));
+    std::fs::write(&file, "right").unwrap();
+    assert!(is_sent(&client.send_at("m3", ALICE, now.plus(seconds(90))).await));
+}
+
+/// T32: two channels lead to one account, by the same relay or by another: they share its rest, however close together they
+/// log in.
+#[tokio::test]
+async fn channels_with_one_account_share_the_rest_of_a_refused_login() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("password");
+    std::fs::write(&file, "wrong").unwrap();
+    let (relays, all) = with_one_account("right", &file).await;
+    let logins = Logins::default();
+    let open = |relay: usize| {
+        let settings = Settings { relays: vec![all.relays[relay].clone()], ..all.clone() };
+        let past = Past::new(logins.clone());
+        let channel = Smtp::with_resolver(&"email".into(), &settings, &Resolver::system(), &past).unwrap();
+        Client { channel, permission: watch::Sender::new(Permission::Go) }
+    };
+    let clients = [open(0), open(0), open(1)];
+    let attempts = clients.each_ref().map(|client| client.spawn("m"));
+    for attempt in attempts {
+        assert_eq!(held(&attempt.await.unwrap()), "auth");
+    }
+    let tried = || relays.iter().map(|relay| relay.count("AUTH")).sum::<usize>();
+    assert_eq!(tried(), 1);
+    let anew = open(1);
+    assert_eq!(held(&anew.send_at("m", ALICE, NOW.plus(seconds(29))).await), "auth");
+    assert_eq!(anew.channel.broken(), None, "a rest says nothing of the relay");
+    assert_eq!(tried(), 1, "nor by a channel that is new");
+}
+
 /// T32: two relays with one account, whose password is wrong: over an hour never two logins in 30 s.
 #[tokio::test]
 async fn a_wrong_password_is_never_tried_twice_in_half_a_minute_whatever_the_relays() {
-    let options = || Options { tls: Tls::Implicit, account: Some(("bell", "another")), ..Options::default() };
-    let relays = [Relay::start_with(options()).await, Relay::start_with(options()).await];
     let directory = tempfile::tempdir().unwrap();
-    let ca_file = directory.path().join("both.pem");
-    let both = relays.each_ref().map(|relay| std::fs::read_to_string(relay.ca_file()).unwrap()).concat();
-    std::fs::write(&ca_file, both).unwrap();
-    let proof = Proof::Password(Source::Here(Secret::new("wrong")));
-    let client = Client::new(Settings {
-        relays: relays.each_ref().map(|relay| settings(relay).relays[0].clone()).to_vec(),
-        auth: Some(Auth { user: "bell".into(), proof }),
-        ca_file: Some(ca_file),
-        ..settings(&relays[0])
-    });
+    let file = directory.path().join("password");
+    std::fs::write(&file, "wrong").unwrap();
+    let (relays, settings) = with_one_account("another", &file).await;
+    let client = Client::new(settings);
     let logins = || relays.iter().map(|relay| relay.count("AUTH")).sum::<usize>();
     let mut times = Vec::new();
     for second in 0..3_600 {

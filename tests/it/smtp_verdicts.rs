@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use auditbell::channels::{Channel, Verdict};
+use auditbell::channels::{Channel, Gate, Verdict};
 
 use crate::smtp::{ALICE, Client, NOW, held, is_sent, settings};
 use crate::smtp_server::{
@@ -31,6 +31,8 @@ async fn one_refusal_for_everybody_is_the_routes_fault_and_holds_the_rest() {
     for (command, reply, refused, before) in [
         (Command::Rcpt, "550 5.7.1 your network is blocked", "never recipient-refused", 9),
         (Command::Rcpt, "550 relay not permitted", "never recipient-refused", 9),
+        (Command::Rcpt, "530 5.7.0 authenticate first", "never recipient-refused", 9),
+        (Command::Dot, "550 5.7.26 unauthenticated", "never content-refused", 9),
         (Command::Rcpt, "550 5.4.1 recipient address rejected: access denied", "never recipient-refused", 9),
         (Command::Mail, "550 5.1.8 bad sender", "never sender-refused", 9),
         (Command::Dot, "554 rejected", "never content-refused", 9),
@@ -53,6 +55,42 @@ async fn one_refusal_for_everybody_is_the_routes_fault_and_holds_the_rest() {
         relay.calm(command);
         let later = NOW.plus(Duration::from_mins(20));
         assert!(is_sent(&client.send_at("last", &to(before), later).await), "{reply}");
+    }
+}
+
+/// A server behind the relay may doubt our DMARC, or want a login, for one recipient: the others have their mail.
+#[tokio::test]
+async fn what_is_said_to_one_recipient_keeps_nobody_else_waiting() {
+    for (command, reply, refused) in [
+        (Command::Rcpt, "550 5.7.26 unauthenticated", "never recipient-refused"),
+        (Command::Rcpt, "550 5.7.23 SPF", "never recipient-refused"),
+        (Command::Rcpt, "530 5.7.0 authenticate first", "never recipient-refused"),
+        (Command::Data, "535 5.7.8 no", "never content-refused"),
+        (Command::Dot, "550 5.7.26 unauthenticated", "never content-refused"),
+    ] {
+        let relay = Relay::start().await;
+        relay.on_recipient("poison@example.com", command, Reply(reply));
+        let client = Client::of(&relay);
+        for n in 0..12 {
+            let attempt = client.send_at("m", "poison@example.com", NOW).await;
+            assert_eq!(word(&attempt.verdict), refused, "{reply}: {n}");
+        }
+        assert_eq!(client.channel.gate(true, NOW), Gate::Open, "{reply}");
+        assert!(is_sent(&client.send("next").await), "{reply}");
+    }
+}
+
+/// What MAIL is refused for is true of every message.
+#[tokio::test]
+async fn what_is_said_of_the_sender_or_the_login_at_mail_holds_the_channel() {
+    for (reply, why) in
+        [("530 5.7.0 authenticate first", "auth"), ("535 5.7.8 no", "auth"), ("550 5.7.26 unauthenticated", "sender")]
+    {
+        let relay = Relay::start().await;
+        relay.on(Command::Mail, Reply(reply));
+        let client = Client::of(&relay);
+        assert_eq!(held(&client.send("m").await), why, "{reply}");
+        assert_eq!(client.channel.broken(), Some(why), "{reply}");
     }
 }
 

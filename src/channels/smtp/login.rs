@@ -8,7 +8,7 @@ use super::opening::{Capabilities, Opening};
 use super::reply::Reply;
 use super::verdict::{End, Event, Phase, RESTING};
 use super::{Auth, Proof};
-use crate::channels::past::{Account, Past};
+use crate::channels::past::{Account, Logins, Turn};
 use crate::channels::token::{Service, Token, Tokens};
 use crate::clock::Clock;
 use crate::secret::{Secret, Source};
@@ -18,7 +18,7 @@ use crate::secret::{Secret, Source};
 pub(super) struct Login {
     user: String,
     means: Means,
-    past: Past,
+    logins: Logins,
 }
 
 #[derive(Clone)]
@@ -55,12 +55,12 @@ fn xoauth2(user: &str, token: &Token) -> String {
 
 impl Login {
     /// Fails on an unreadable file that is read once. Connects to nobody yet.
-    pub(super) fn new(auth: &Auth, past: Past) -> anyhow::Result<Self> {
+    pub(super) fn new(auth: &Auth, logins: Logins) -> anyhow::Result<Self> {
         let means = match &auth.proof {
             Proof::Password(source) => Means::Password(source.clone()),
             Proof::Token(settings) => Means::Tokens(Tokens::new(settings, Service::Smtp)?, format!("{settings:?}")),
         };
-        Ok(Self { user: auth.user.clone(), means, past })
+        Ok(Self { user: auth.user.clone(), means, logins })
     }
 }
 
@@ -72,35 +72,29 @@ impl Opening<'_> {
         if route.tls.is_none() {
             return Err(unfit("a login needs TLS; use smtps:// or smtp://"));
         }
-        let account = |secret: &str| Account::new(&route.relay.host, route.relay.port, &login.user, secret);
-        match &login.means {
+        let (turn, done) = match &login.means {
             Means::Password(source) => {
                 let password = self.read(source).await?;
-                let account = account(password.expose());
-                self.once(login, account)?;
-                let done = self.password(capabilities, &login.user, &password).await;
-                self.remember(login, account, done)
+                let turn = self.turn(login, password.expose()).await?;
+                (turn, self.password(capabilities, &login.user, &password).await)
             }
             Means::Tokens(tokens, made_of) => {
                 // A fresh token would be refused for the same reason.
-                let account = account(made_of);
-                self.once(login, account)?;
-                let done = self.token(capabilities, &login.user, tokens).await;
-                self.remember(login, account, done)
+                let turn = self.turn(login, made_of).await?;
+                (turn, self.token(capabilities, &login.user, tokens).await)
             }
-        }
-    }
-
-    /// Whether the login may be tried: no channel before this one was refused with it just now.
-    fn once(&self, login: &Login, account: Account) -> Result<(), End> {
-        if login.past.rests(account, (self.at)()) { Err(unfit(RESTING)) } else { Ok(()) }
-    }
-
-    fn remember(&self, login: &Login, account: Account, done: Result<(), End>) -> Result<(), End> {
+        };
         if done.as_ref().is_err_and(End::is_refused_login) {
-            login.past.refused(account, (self.at)());
+            turn.refused((self.at)());
         }
         done
+    }
+
+    /// Leave to try the login: nobody else tries it now, and nobody was refused with it a moment ago.
+    async fn turn(&self, login: &Login, secret: &str) -> Result<Turn, End> {
+        let turn = login.logins.turn(Account::new(&login.user, secret), self.at);
+        let turn = timeout(self.route.settings.timeouts.auth, turn).await;
+        turn.ok().flatten().ok_or_else(|| unfit(RESTING))
     }
 
     /// The secret as it is now: it may have been renewed since the last connection.

@@ -194,7 +194,7 @@ impl Smtp {
         resolver: &Resolver,
         past: &Past,
     ) -> anyhow::Result<Self> {
-        let login = settings.auth.as_ref().map(|auth| Login::new(auth, past.clone())).transpose()?;
+        let login = settings.auth.as_ref().map(|auth| Login::new(auth, past.logins())).transpose()?;
         let hop = |relay: &Relay| {
             let tls = match relay.security {
                 Security::Plain => None,

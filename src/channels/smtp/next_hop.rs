@@ -40,8 +40,6 @@ struct State {
     /// Most connections now: halved by one that fails, one more for each [`EARNS_ONE`] answered messages.
     allowance: usize,
     answered: usize,
-    /// Whether a session was ever opened, login included.
-    known: bool,
     /// Whether a task waits to close what is parked too long.
     reaping: bool,
     closed: bool,
@@ -68,7 +66,6 @@ impl NextHop {
             streak: Streak::default(),
             allowance: route.settings.connections.max(1),
             answered: 0,
-            known: false,
             reaping: false,
             closed: false,
         };
@@ -139,12 +136,13 @@ impl NextHop {
             return Err(NoSession::Void);
         }
         match Session::open(&self.route, at).await {
-            Ok(session) => {
-                self.state().known = true;
-                Ok(session)
-            }
+            Ok(session) => Ok(session),
             Err(end) => {
-                self.judge(pass, &end, None, at());
+                if end.is_resting() {
+                    self.state().breaker.rest(LOGIN_REST, end.phase.name(), at());
+                } else {
+                    self.judge(pass, &end, None, at());
+                }
                 Err(NoSession::Failed(end))
             }
         }
@@ -220,15 +218,6 @@ impl NextHop {
         }
         if state.breaker.succeeded(pass, now) {
             tracing::info!(channel = %self.route.name, relay = %self.route.relay.host, "the relay works again");
-        }
-    }
-
-    /// Another relay of the channel has refused the login: this one is not asked the same for a while, unless it is known
-    /// to accept it.
-    pub(super) fn rest_from_login(&self, now: Timestamp) {
-        let mut state = self.state();
-        if !state.known {
-            state.breaker.rest(LOGIN_REST, "auth", now);
         }
     }
 

@@ -125,13 +125,10 @@ impl Pool {
                 Err(NotSent::NoSession(NoSession::Void)) => left.push(hop.clone()),
                 Err(NotSent::NoSession(NoSession::Failed(end))) => {
                     left.push(hop.clone());
-                    if end.is_refused_login() {
-                        self.hops
-                            .iter()
-                            .filter(|other| !Arc::ptr_eq(other, hop))
-                            .for_each(|hop| hop.rest_from_login(at()));
+                    // Why the login rests is the answer that came before.
+                    if !end.is_resting() || unreached.is_none() {
+                        unreached = Some(end);
                     }
-                    unreached = Some(end);
                 }
             }
         }

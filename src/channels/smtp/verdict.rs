@@ -68,8 +68,8 @@ pub struct End {
 /// What makes two refusals the same: where, code and enhanced code. Their texts may name the recipient.
 pub(super) type Refusal = (Phase, u16, Option<Enhanced>);
 
-/// What is said of a login that is not repeated yet.
-pub(super) const RESTING: &str = "the login was refused less than half a minute ago";
+/// What is said of a login that is not tried yet.
+pub(super) const RESTING: &str = "the login was refused less than half a minute ago, or is being tried elsewhere";
 
 /// Whom an outcome concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,10 +116,14 @@ impl End {
             && !matches!(reply.enhanced(), Some(Enhanced(_, 1, _)))
     }
 
-    /// Whether somebody said no to who we are, now or a moment ago: a relay that only cannot log us in has not.
+    /// Whether the relay said no to who we are: one that only cannot log us in has not.
     pub(super) fn is_refused_login(&self) -> bool {
-        let refused = matches!(self.event, Event::Reply(Reply { code: 400.., .. }) | Event::Unfit(RESTING));
-        self.phase == Phase::Auth && refused
+        self.phase == Phase::Auth && matches!(self.event, Event::Reply(Reply { code: 400.., .. }))
+    }
+
+    /// Whether no login was tried, since one was refused a moment ago: it says nothing of this relay.
+    pub(super) fn is_resting(&self) -> bool {
+        matches!(self.event, Event::Unfit(RESTING))
     }
 
     /// What of a reply would be the same if it were said to everybody.
@@ -146,11 +150,12 @@ fn judge_reply(phase: Phase, reply: &Reply) -> (Outcome, Scope) {
         // The relay goes away. After the dot it counts as any 4xx: a message that makes it go must use up its attempts.
         (421, _) if phase == Phase::Dot => (Outcome::Later, Scope::Route),
         (421, _) => (Outcome::Hold("closing"), Scope::Route),
+        // To MAIL, which names nobody yet, so true of every message. Later on a server behind the relay may speak for one
+        // recipient alone, who must not keep the others waiting: what is said to everybody is found by `Streak`.
         // Login required, refused, too weak (RFC 4954 6): the operator's to mend.
-        (530 | 534 | 535 | 538, _) => (Outcome::Hold("auth"), Scope::Route),
-        // We may not send as this sender, or our set-up fails SPF, PTR or DMARC (RFC 7372, IANA): true of every message.
+        (530 | 534 | 535 | 538, _) if phase == Phase::Mail => (Outcome::Hold("auth"), Scope::Route),
+        // We may not send as this sender, or our set-up fails SPF, PTR or DMARC (RFC 7372, IANA).
         (500..600, Some(Enhanced(_, 7, _))) if phase == Phase::Mail => (Outcome::Hold("sender"), Scope::Route),
-        (500..600, Some(Enhanced(_, 7, 23 | 25 | 26))) => (Outcome::Hold("sender"), Scope::Route),
         (400..500, _) => (Outcome::Later, own),
         // RFC 5321 4.5.3.1.10: 552 at RCPT means 452.
         (552, _) if phase == Phase::Rcpt => (Outcome::Later, own),
@@ -289,11 +294,29 @@ mod tests {
                 Never("recipient-refused"),
                 Recipient,
             ),
-            ("unauthenticated by DMARC is everybody's", Rcpt, "550 5.7.26 unauthenticated", Hold("sender"), Route),
+            ("MAIL: unauthenticated by DMARC", Mail, "550 5.7.26 unauthenticated", Hold("sender"), Route),
+            (
+                "one recipient's server doubts our DMARC",
+                Rcpt,
+                "550 5.7.26 unauthenticated",
+                Never("recipient-refused"),
+                Recipient,
+            ),
+            ("and says so late", Dot, "550 5.7.26 unauthenticated", Never("content-refused"), Message),
+            ("SPF, found out late", Dot, "550 5.7.23 SPF", Never("content-refused"), Message),
+            (
+                "a login is wanted for one recipient",
+                Rcpt,
+                "530 5.7.0 authenticate first",
+                Never("recipient-refused"),
+                Recipient,
+            ),
+            ("a login is wanted for DATA", Data, "535 5.7.8 no", Never("content-refused"), Message),
             ("421 at RCPT", Rcpt, "421 4.7.0 too many connections", Hold("closing"), Route),
             ("MAIL refused", Mail, "550 5.1.8 bad sender", Never("sender-refused"), Message),
             ("MAIL: too big by SIZE", Mail, "552 5.3.4 too big", Never("too-big"), Message),
             ("MAIL: not allowed to send as", Mail, "550 5.7.60 send as denied", Hold("sender"), Route),
+            ("MAIL: login too weak", Mail, "534 5.7.9 too weak", Hold("auth"), Route),
             ("MAIL: login required", Mail, "530 5.7.0 authenticate first", Hold("auth"), Route),
             ("MAIL: not now", Mail, "452 4.3.1 disk full", Later, Message),
             ("greeting 554 is the relay's trouble", Greeting, "554 no service", Hold("greeting"), Route),
