@@ -20,10 +20,37 @@ const RECORDS: &[&str] = &[
     include_str!("../../../tests/workflows/records/alert.json"),
     include_str!("../../../tests/workflows/records/assessment.json"),
     include_str!("../../../tests/workflows/records/audit.json"),
+    include_str!("../../../tests/workflows/records/compliance.json"),
     include_str!("../../../tests/workflows/records/elastic.json"),
     include_str!("../../../tests/workflows/records/risk.json"),
     include_str!("../../../tests/workflows/records/signin.json"),
+    FINDING,
+    MAPPED,
+    OTHER,
 ];
+
+const FINDING: &str = r#"{
+    "Type": "Microsoft.Security/assessments/subAssessments", "TenantId": "0f1e2d3c-4b5a-4968-8776-95a4b3c2d1e0", "Name": "f1",
+    "Id": "/subscriptions/5ab5c81b-0000-4000-8000-00000000000a/resourceGroups/rg-a/providers/Microsoft.Compute/virtualMachines/vm1/providers/Microsoft.Security/assessments/a2/subassessments/f1",
+    "securityEventDataEnrichment": {"action": "Insert", "isSnapshot": false},
+    "Properties": {
+        "Id": "f1", "DisplayName": "Ensure DCCP is disabled", "Status": {"Code": "Unhealthy", "Severity": "High"},
+        "TimeGenerated": "2026-03-02T09:58:32.26Z",
+        "ResourceDetails": {"Source": "Azure", "Id": "/subscriptions/5ab5c81b-0000-4000-8000-00000000000a/resourceGroups/rg-a/providers/Microsoft.Compute/virtualMachines/vm1"}
+    }
+}"#;
+/// Okta's, which a table of ours reads.
+const MAPPED: &str = r#"{
+    "uuid": "5f6a8f0e-0001-11f1-9c3e-0123456789a1", "published": "2026-03-02T10:15:02.387Z", "version": "0",
+    "eventType": "user.mfa.factor.deactivate", "displayMessage": "Reset factor for user", "severity": "WARN",
+    "outcome": {"result": "SUCCESS"}, "client": {"ipAddress": "192.0.2.31"},
+    "actor": {"id": "00u1", "type": "User", "alternateId": "carol@example.com", "displayName": "Carol"},
+    "target": [{"id": "00u2", "type": "User", "alternateId": "bob@example.com", "displayName": "Bob"}]
+}"#;
+const OTHER: &str = r#"{
+    "time": "2026-03-02T10:00:00Z", "category": "GatewayAccess", "operationName": "Read", "tenantId": "t-1",
+    "resourceId": "/subscriptions/5ab5c81b-0000-4000-8000-00000000000a/x", "properties": {"result": "success"}
+}"#;
 
 /// Conditions of every operator, written so that generated records fulfil them about as often as not.
 const CONDITIONS: &[&str] = &[
@@ -54,10 +81,24 @@ const CONDITIONS: &[&str] = &[
     "some = { targets = { type = \"user\", upn = { exists = true } } }",
     "every = { targets = { type = [\"user\", \"group\"] } }",
     "some = { \"raw.properties.targetResources\" = { type = \"Group\" } }",
+    "some = { \"raw.properties.targetResources\" = { type = \"User\", some = { modifiedProperties = { displayName = \"Mail\" } } } }",
+    "every = { \"raw.properties.targetResources\" = { every = { modifiedProperties = { newValue = { exists = true } } } } }",
+    "raw = { contains = \"\\\"isSnapshot\\\":false\" }",
+    "raw = { contains = \"carol@example.com\" }",
+    "raw = { matches = \"Group|Unhealthy\" }",
+    "resource = { starts_with = \"/subscriptions/5ab5c81b-0000-4000-8000-00000000000a/resourceGroups/rg-a/\" }",
+    "dialect = [\"okta.system\", \"other\", \"defender.finding\", \"defender.compliance\"]",
     "lookup.owners.mail = { exists = true }",
     "target.upn = { same_as = \"lookup.friends.of\" }",
     "time = { during = \"office\" }",
     "now = { during = \"office\" }",
+];
+
+/// Of the element of a rule with `each = "raw.…"`.
+const OF_ELEMENT: &[&str] = &[
+    "element.type = [\"User\", \"Group\"]",
+    "element.userPrincipalName = { same_as = \"actor.upn\" }",
+    "element.modifiedProperties.displayName = { not = \"Mail\" }",
 ];
 
 const EACH: &[&str] =
@@ -126,8 +167,25 @@ fn one_of(texts: &'static [&'static str]) -> impl Strategy<Value = &'static str>
     prop::sample::select(texts)
 }
 
+/// That the record is this one, as a whole.
+fn whole() -> impl Strategy<Value = String> {
+    prop::sample::select(RECORDS).prop_map(|text| {
+        let record: Value = serde_json::from_str(text).unwrap();
+        format!("raw = {{ in = ['''{record}'''] }}")
+    })
+}
+
 fn condition() -> impl Strategy<Value = String> {
-    let leaf = one_of(CONDITIONS).prop_map(|text| format!("{{ {text} }}"));
+    tree(prop_oneof![30 => one_of(CONDITIONS).prop_map(str::to_owned), 2 => whole()])
+}
+
+/// As [`condition`], in a rule that is held against the elements at a path.
+fn of_element() -> impl Strategy<Value = String> {
+    tree(prop_oneof![one_of(CONDITIONS), one_of(OF_ELEMENT)].prop_map(str::to_owned))
+}
+
+fn tree(leaf: impl Strategy<Value = String> + 'static) -> impl Strategy<Value = String> {
+    let leaf = leaf.prop_map(|text| format!("{{ {text} }}"));
     leaf.prop_recursive(3, 8, 3, |inner| {
         let list = prop::collection::vec(inner.clone(), 1..3).prop_map(|parts| parts.join(", "));
         prop_oneof![
@@ -151,10 +209,13 @@ fn route() -> impl Strategy<Value = String> {
 }
 
 fn rule() -> impl Strategy<Value = String> {
-    let what =
-        (prop::option::of(condition()), prop::option::weighted(0.3, condition()), one_of(EACH), one_of(ONCE_PER));
+    let each = prop_oneof![
+        3 => (one_of(EACH), prop::option::of(condition()), prop::option::weighted(0.3, condition())),
+        1 => (Just(EACH[EACH.len() - 1]), prop::option::of(of_element()), prop::option::weighted(0.3, of_element())),
+    ];
+    let what = (each, one_of(ONCE_PER));
     let how = (one_of(TO), one_of(EXCEPT), one_of(HOW), one_of(MORE), prop::collection::vec(route(), 0..3));
-    (what, how).prop_map(|((when, unless, each, once_per), (to, except, how, more, routes))| {
+    (what, how).prop_map(|(((each, when, unless), once_per), (to, except, how, more, routes))| {
         let mut text = "on = \"any\"\ntemplate = \"suspicious-activity\"\n".to_owned();
         for (key, condition) in [("when", when), ("unless", unless)] {
             let _ = condition.map(|condition| writeln!(text, "{key} = {condition}"));

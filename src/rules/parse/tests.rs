@@ -272,11 +272,11 @@ fn each_fault_names_its_place_and_its_remedy() {
         ),
         ("an unknown lookup", "when = { lookup.ownres.mail = 'x' }", "unknown lookup `ownres`; did you mean `owners`?"),
         ("an unknown column", "when = { lookup.owners.mial = 'x' }", "unknown column `mial`; did you mean `mail`?"),
-        ("a lookup without a column", "when = { lookup.owners = 'x' }", "must be lookup.NAME.COLUMN"),
+        ("a lookup without a column", "when = { lookup.owners = 'x' }", "names no column; write lookup.NAME.COLUMN"),
         (
             "an unknown window",
             "when = { now = { during = 'erly' } }",
-            "names `erly`, and there is no such [window.NAME]",
+            "names `erly`, and there is no [window.erly]; did you mean `early`?",
         ),
         ("a window of what is no moment", "when = { result = { during = 'early' } }", "is of a moment"),
         ("an element without each", "when = { element.type = 'x' }", "there is no element"),
