@@ -16,6 +16,11 @@ pub fn nearly_equal(one: &str, other: &str) -> bool {
     strsim::osa_distance(one, other) <= 1
 }
 
+/// Whether two slips of letters, or fewer, make one text of the other.
+pub fn is_slip(one: &str, other: &str) -> bool {
+    strsim::osa_distance(one, other) <= 2
+}
+
 #[cfg(test)]
 mod tests {
     use super::nearest;

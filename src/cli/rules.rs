@@ -96,7 +96,7 @@ fn rules(options: &Options) -> Result<ExitCode, ExitCode> {
             pack: listed.pack.clone(),
             owner: listed.rule.owner.clone(),
             expires: listed.rule.expires,
-            tests: listed.tests.len(),
+            tests: listed.tests.iter().filter(|test| !test.set_aside).count(),
             description: listed.rule.description.clone(),
         })
         .collect();

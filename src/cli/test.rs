@@ -37,7 +37,7 @@ struct Run {
     rule: Arc<str>,
     name: Arc<str>,
     outcome: Outcome,
-    /// What was wanted and is not so, and the other way round.
+    /// What was wanted and is not so, and the other way round; why it was skipped.
     differences: Vec<String>,
 }
 
@@ -47,7 +47,7 @@ struct Run {
 enum Outcome {
     Passed,
     Failed,
-    /// Its rule is disabled.
+    /// Its rule is disabled, or another than the one that it was written for.
     Skipped,
 }
 
@@ -108,11 +108,14 @@ fn chosen<'a>(config: &'a Config, files: &[PathBuf]) -> Result<Vec<&'a Listed>, 
 }
 
 fn one(world: &World<'_>, listed: &Listed, test: &RuleTest) -> Run {
-    let differences = if listed.enabled { compare::differences(world, listed, test) } else { Vec::new() };
-    let outcome = match (listed.enabled, differences.is_empty()) {
-        (false, _) => Outcome::Skipped,
-        (true, true) => Outcome::Passed,
-        (true, false) => Outcome::Failed,
+    let (outcome, differences) = if !listed.enabled {
+        (Outcome::Skipped, vec!["the rule is disabled".to_owned()])
+    } else if test.set_aside {
+        let why = format!("{} changes the rule of this pack: give it a [[rule.test]] of your own", listed.place);
+        (Outcome::Skipped, vec![why])
+    } else {
+        let differences = compare::differences(world, listed, test);
+        (if differences.is_empty() { Outcome::Passed } else { Outcome::Failed }, differences)
     };
     Run {
         file: test.place.file.clone(),

@@ -5,8 +5,8 @@ use super::one::One;
 use super::rule_test::{Given, RuleTest};
 use super::tables::Lists;
 use crate::clock::Timestamp;
-use crate::nearest::nearly_equal;
-use crate::record::Dialect;
+use crate::nearest::{is_slip, nearly_equal};
+use crate::record::{Dialect, RESULTS};
 use crate::rules::{Check, Condition, Never, Op, Root, Rule, Subject, Tell, Test, To, catalogue};
 
 impl One<'_> {
@@ -49,6 +49,16 @@ impl One<'_> {
                 );
                 self.route_fault(place, None, message)
             }
+            Never::Contradicted => {
+                let given = rule.tell.severity.map(|severity| {
+                    format!(" (a route sees the rule's own severity, {})", severity.as_str())
+                });
+                let message = format!(
+                    "holds of no record that the rule matches, so the route is never taken{}: change what one of them asks for",
+                    given.unwrap_or_default()
+                );
+                self.route_fault(place, Some("when"), message)
+            }
             Never::Excluded => {
                 let message =
                     "holds wherever `when` does, so the route is never taken: take out of it what `when` asks for";
@@ -72,7 +82,7 @@ impl One<'_> {
         missing.collect()
     }
 
-    /// Names of operations, wherever a condition has them, that no record ever bore.
+    /// Names of operations, wherever a condition has them, that no record ever bore, and slips in words for a result.
     fn operations_never_seen(&self, rule: &Rule, lists: &Lists) -> Vec<Fault> {
         let of_rule = [("when", &rule.when), ("unless", &rule.unless)].map(|(key, condition)| (None, key, condition));
         let of_routes = rule.routes.iter().enumerate().flat_map(|(place, route)| {
@@ -80,7 +90,9 @@ impl One<'_> {
         });
         let all = of_rule.into_iter().chain(of_routes);
         let doubts = all.flat_map(|(route, key, condition)| {
-            let messages = condition.tests().into_iter().flat_map(|test| never_seen(&rule.on, test, lists));
+            let messages = condition.tests().into_iter().flat_map(|test| {
+                never_seen(&rule.on, test, lists).into_iter().chain(results_misspelt(test)).collect::<Vec<_>>()
+            });
             messages.map(move |message| match route {
                 Some(place) => self.route_fault(place, Some(key), message),
                 None => self.fault(key, message),
@@ -158,8 +170,10 @@ fn never_seen(dialects: &[Dialect], test: &Test, lists: &Lists) -> Vec<String> {
         return Vec::new();
     }
     let doubt = |name: &str, list: &str| {
-        let near = catalogue::did_you_mean(&catalogue::nearest(dialects, name));
-        catalogue::unseen(dialects, name).then(|| format!("`{name}`{list} is no operation that anybody has seen{near}"))
+        let (unseen, slip) = (catalogue::unseen(dialects, name), catalogue::slip_of(name));
+        let near = if unseen { catalogue::nearest(dialects, name) } else { slip.into_iter().collect() };
+        let near = catalogue::did_you_mean(&near);
+        (unseen || slip.is_some()).then(|| format!("`{name}`{list} is no operation that anybody has seen{near}"))
     };
     match (test.op, test.check()) {
         (Op::In | Op::Not, _) => test.want.iter().filter_map(|name| doubt(name, "")).collect(),
@@ -176,6 +190,20 @@ fn never_seen(dialects: &[Dialect], test: &Test, lists: &Lists) -> Vec<String> {
         }
         _ => Vec::new(),
     }
+}
+
+/// Words for a result that are a slip of one of those that every dialect's are read into.
+fn results_misspelt(test: &Test) -> Vec<String> {
+    if test.subject.name() != "result" || !matches!(test.op, Op::In | Op::Not) {
+        return Vec::new();
+    }
+    let slip = |word: &str| {
+        let word = word.to_lowercase();
+        let known = || RESULTS.into_iter();
+        known().find(|known| *known != word && is_slip(&word, known)).filter(|_| known().all(|known| known != word))
+    };
+    let said = |word: &str| slip(word).map(|known| format!("`{word}` is no result; did you mean `{known}`?"));
+    test.want.iter().filter_map(|word| said(word)).collect()
 }
 
 /// Whether a record of `dialect` can name somebody whom `to` means.

@@ -78,11 +78,9 @@ pub(super) fn all<'a>(
 impl<'a> One<'a> {
     fn new(written: Vec<Written<'a>>) -> Self {
         let mut keys = DeTable::new();
-        for (below, one) in written.iter().enumerate() {
+        for one in &written {
             for (key, value) in one.table.get_ref() {
-                // A pack's tests are of its own rule, not of what was made of it.
-                let theirs = below > 0 && key.get_ref() == "test";
-                if !theirs && !keys.contains_key(key.get_ref().as_ref()) {
+                if !keys.contains_key(key.get_ref().as_ref()) {
                     keys.insert(key.clone(), value.clone());
                 }
             }
@@ -159,14 +157,19 @@ impl<'a> One<'a> {
         self.holder("channels").is_some_and(|holder| holder.file.pack().is_some())
     }
 
-    /// Its tests.
+    /// Its tests. A pack's are of its own rule, not of what a file made of it.
     pub fn tests(&self, faults: &mut Vec<Fault>) -> Vec<RuleTest> {
         let Some(holder) = self.holder("test") else { return Vec::new() };
         let mut fault = |span: Range<usize>, key: &str, message: String| {
             faults.push(Fault::at(&holder.file.place(span.start), self.key(key), message));
         };
         let place = |offset| holder.file.place(offset);
-        rule_test::read(&self.keys, &place, &|name| holder.file.given(name), &mut fault)
+        let mut tests = rule_test::read(&self.keys, &place, &|name| holder.file.given(name), &mut fault);
+        let set_aside = self.written.len() > 1 && holder.file.pack().is_some();
+        for test in &mut tests {
+            test.set_aside = set_aside;
+        }
+        tests
     }
 
     /// The rule; `None`, and the faults, where there is any.

@@ -34,6 +34,9 @@ pub struct RuleTest {
     pub rule: Option<Rule>,
     /// Every message that the rule takes part in, and no other. Empty: it tells nobody.
     pub expect: Vec<Expected>,
+    /// Of a pack's rule that a file of the configuration changes and gives no tests of its own: it says what the rule was,
+    /// so it is shown and not run.
+    pub set_aside: bool,
     /// With an empty `expect`: the key of a leaf that fails, or the reason of a verdict.
     pub because: Option<String>,
 }
@@ -125,7 +128,16 @@ impl Reader<'_, '_> {
             self.fault(span, "because", "says why nobody is told, but `expect` names somebody: leave one out");
         }
         let name = name.unwrap_or_default().into();
-        (!self.faulty).then_some(RuleTest { name, place, messages, lists, rule: None, expect, because })
+        (!self.faulty).then_some(RuleTest {
+            name,
+            place,
+            messages,
+            lists,
+            rule: None,
+            expect,
+            because,
+            set_aside: false,
+        })
     }
 
     fn unknown_keys(&mut self, known: &[&'static str]) {

@@ -62,7 +62,7 @@ pub use dialect::Dialect;
 pub use head::{Glance, Head};
 pub use identity::Identity;
 pub use mapped::Dialects;
-pub use words::{EntityKind, Flag, ProblemCode, Severity};
+pub use words::{EntityKind, Flag, ProblemCode, RESULTS, Severity};
 
 use field::Fields;
 

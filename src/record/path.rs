@@ -32,6 +32,11 @@ impl Path {
             if name.trim().is_empty() {
                 return Err("a name between its dots is empty");
             }
+            if !rest.starts_with('"') && is_index(name.trim()) {
+                return Err(
+                    "a list means any of its elements: leave the number out (a name that is one stands in quotes)",
+                );
+            }
             names.push(name.trim().into());
             match after.strip_prefix('.') {
                 Some(more) => rest = more,
@@ -85,6 +90,13 @@ pub fn text(value: Cow<'_, Value>) -> Option<Cow<'_, str>> {
             value => Some(Cow::Owned(value.to_string())),
         },
     }
+}
+
+/// Whether a name was meant to choose an element of a list: `0`, `targetResources[0]`, `targetResources[*]`.
+fn is_index(name: &str) -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'*');
+    let inside = name.strip_suffix(']').and_then(|name| name.rsplit_once('[')).map(|(_, inside)| inside);
+    is_number(inside.unwrap_or(name)) || inside == Some("")
 }
 
 fn present(text: &str) -> Option<&str> {
@@ -216,9 +228,10 @@ mod tests {
 
     #[test]
     fn what_is_no_path_is_refused() {
-        for text in ["", ".", "a.", ".a", "a..b", "\"a", "\"a\"b", "a.\"\""] {
+        for text in ["", ".", "a.", ".a", "a..b", "\"a", "\"a\"b", "a.\"\"", "a[0].b", "a.0.b", "a[]", "a[*].b"] {
             assert!(Path::parse(text).is_err(), "{text}");
         }
+        assert_eq!(Path::parse("a.\"0\".b[x]"), Ok(Path(vec!["a".into(), "0".into(), "b[x]".into()])));
         assert_eq!(Path::parse("a.\"b.c\".d"), Ok(Path(vec!["a".into(), "b.c".into(), "d".into()])));
     }
 }

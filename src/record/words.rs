@@ -117,6 +117,9 @@ words! {
 /// Said of a severity that there is none: `hidden` is a risk's without the licence.
 const NO_SEVERITY: [&str; 5] = ["unknown", "unspecified", "none", "hidden", "unknownfuturevalue"];
 
+/// The words for an outcome that [`known_result`] gives; a producer's word that is none of its spellings stays as it is.
+pub const RESULTS: [&str; 5] = ["success", "failure", "interrupted", "started", "timeout"];
+
 /// The word for an outcome, whatever the producer's spelling.
 pub(super) fn known_result(word: &str) -> Option<&'static str> {
     match word.to_lowercase().as_str() {

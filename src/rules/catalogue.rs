@@ -7,7 +7,7 @@ use std::sync::LazyLock;
 
 use serde::Serialize;
 
-use crate::nearest::nearest as nearest_word;
+use crate::nearest::{is_slip, nearest as nearest_word};
 use crate::record::{Dialect, own};
 
 use crate::record::fold::fold;
@@ -165,6 +165,23 @@ pub fn nearest(dialects: &[Dialect], name: &str) -> Vec<&'static str> {
     near.sort_by_key(|name| name.len());
     near.truncate(MOST_NEAR);
     near
+}
+
+/// The known name that `name` is a slip of, in any dialect: at most two letters wrong. It is asked of dialects whose names are not
+/// listed: an operation of a resource provider has slashes and no blanks, so a text with blanks was probably meant to be one of
+/// those that are.
+#[must_use]
+pub fn slip_of(name: &str) -> Option<&'static str> {
+    let folded = fold(name);
+    let built = PREFIXES.iter().any(|prefix| folded.starts_with(prefix));
+    if !folded.contains(' ')
+        || folded.contains('/')
+        || built
+        || OPERATIONS.iter().any(|known| fold(known.name) == folded)
+    {
+        return None;
+    }
+    OPERATIONS.iter().map(|known| known.name).find(|known| is_slip(&folded, &fold(known)))
 }
 
 /// Shorter words are a slip away from anything.

@@ -4,6 +4,8 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::clock::Timestamp;
@@ -11,7 +13,7 @@ use crate::lookup::Lookups;
 use crate::record::{Flag, Record, Severity, Target};
 
 use super::condition::Seen;
-use super::{FailedLeaf, List, Op, Place, Rule, Tell, fold};
+use super::{FailedLeaf, List, Op, Place, Route, Rule, Tell, fold};
 
 /// What a condition may know beside the record.
 #[derive(Clone, Copy, Debug)]
@@ -60,6 +62,17 @@ pub struct Decision {
     /// The first route that holds.
     pub route: Option<usize>,
     /// Every reason why it does not match; none where it does.
+    pub failed: Vec<FailedLeaf>,
+    /// Where it matches: the routes that were asked and do not hold. None of those behind the one that is taken.
+    pub passed: Vec<PassedRoute>,
+}
+
+/// A route that does not hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct PassedRoute {
+    /// Its number, from 0.
+    pub route: usize,
+    /// Every condition of it that failed.
     pub failed: Vec<FailedLeaf>,
 }
 
@@ -114,7 +127,13 @@ impl Rule {
         if elements.is_empty() && why {
             let want = vec![each.name()];
             let failed = FailedLeaf { place: Place::Each, key: "each".into(), op: Op::Exists, want, got: Vec::new() };
-            return vec![Decision { element: None, matched: false, route: None, failed: vec![failed] }];
+            return vec![Decision {
+                element: None,
+                matched: false,
+                route: None,
+                failed: vec![failed],
+                passed: Vec::new(),
+            }];
         }
         let one = |element: Element| match &element.part {
             Part::Target(place) => {
@@ -140,7 +159,8 @@ impl Rule {
         let matched = !over && !quiet && !excluded && self.when.is_met(seen);
         let failed = if why && !matched { self.failed(seen, quiet) } else { Vec::new() };
         let route = if matched { self.route(seen) } else { None };
-        Decision { element, matched, route, failed }
+        let passed = if why && matched { self.passed(seen, route) } else { Vec::new() };
+        Decision { element, matched, route, failed, passed }
     }
 
     fn failed(&self, seen: Seen<'_>, quiet: bool) -> Vec<FailedLeaf> {
@@ -163,10 +183,23 @@ impl Rule {
         failed
     }
 
-    /// The first route that holds; in it the severity is the one that the rule would give.
-    fn route(&self, seen: Seen<'_>) -> Option<usize> {
+    /// What a route sees: the severity is the one that the rule would give.
+    fn seen_by_routes<'r>(&self, seen: Seen<'r>) -> Seen<'r> {
         let severity = self.tell.severity.or(seen.record.severity).unwrap_or(Severity::Medium);
-        let seen = Seen { severity: Some(severity), ..seen };
+        Seen { severity: Some(severity), ..seen }
+    }
+
+    /// The routes before the one that is `taken`, and why they do not hold.
+    fn passed(&self, seen: Seen<'_>, taken: Option<usize>) -> Vec<PassedRoute> {
+        let seen = self.seen_by_routes(seen);
+        let asked = self.routes.iter().take(taken.unwrap_or(self.routes.len())).enumerate();
+        let why = |route: &Route| [route.when.failing(seen), route.unless.excluding(seen)].concat();
+        asked.map(|(place, route)| PassedRoute { route: place, failed: why(route) }).collect()
+    }
+
+    /// The first route that holds.
+    fn route(&self, seen: Seen<'_>) -> Option<usize> {
+        let seen = self.seen_by_routes(seen);
         self.routes
             .iter()
             .position(|route| route.when.is_met(seen) && (route.unless.is_empty() || !route.unless.is_met(seen)))

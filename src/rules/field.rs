@@ -80,7 +80,11 @@ pub enum Root {
     Record,
     /// At the element that a rule with `each` is held against.
     Each,
-    /// At the element of a quantifier.
+    /// At the one of the view's `targets` that a quantifier looks at.
+    Target,
+    /// At the one of the view's `changes` that a quantifier looks at.
+    Change,
+    /// At the element of another list that a quantifier looks at.
     Quantified,
 }
 
@@ -126,6 +130,9 @@ impl Subject {
     pub fn closed(&self) -> Vec<&'static str> {
         match self {
             Self::View(field) => (field.closed)(),
+            Self::Path { name, root: Root::Target, .. } if name.eq_ignore_ascii_case("type") => {
+                EntityKind::ALL.iter().map(|kind| kind.as_str()).collect()
+            }
             _ => Vec::new(),
         }
     }
@@ -160,7 +167,7 @@ impl Subject {
                 let root = match root {
                     Root::Record => Some(seen.raw),
                     Root::Each => seen.each,
-                    Root::Quantified => seen.element,
+                    Root::Target | Root::Change | Root::Quantified => seen.element,
                 };
                 let found = root.map(|root| path.values(root)).unwrap_or_default();
                 values.extend(found.into_iter().filter_map(path::text));

@@ -1,7 +1,7 @@
 //! Owns what can be proved of two conditions without a record: that one holds wherever another does. What is not proved may
 //! be so all the same; what is proved is so.
 
-use super::{Check, Condition, Rule, Tell, Test, Wanted};
+use super::{Check, Condition, GROUP_BY, Op, Rule, Subject, Tell, Test, Wanted};
 
 /// Why a route is never taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -10,6 +10,8 @@ pub enum Never {
     Behind(usize),
     /// Its own `unless` holds wherever its `when` does.
     Excluded,
+    /// What it asks for holds of no record that the rule matches, with the severity that the rule gives it.
+    Contradicted,
 }
 
 impl Rule {
@@ -22,11 +24,14 @@ impl Rule {
     /// The places of the routes of which it is proved that they are never taken, and why.
     #[must_use]
     pub fn routes_never_taken(&self) -> Vec<(usize, Never)> {
-        let rule = guard(&self.when, &self.unless).beside_severity();
+        let rule = self.as_routes_see();
         let guards: Vec<Condition> = self.routes.iter().map(|route| guard(&route.when, &route.unless)).collect();
         let never = |(place, route): (usize, &super::Route)| {
             if excludes(&route.when, &route.unless) {
                 return Some((place, Never::Excluded));
+            }
+            if rule.contradicts(guards.get(place)?) {
+                return Some((place, Never::Contradicted));
             }
             let here = Condition::All(vec![rule.clone(), guards.get(place)?.clone()]);
             let first = guards.iter().take(place).position(|before| here.implies(before));
@@ -39,8 +44,19 @@ impl Rule {
     /// telling is never taken.
     #[must_use]
     pub fn takes_all(&self) -> Option<usize> {
-        let rule = guard(&self.when, &self.unless).beside_severity();
+        let rule = self.as_routes_see();
         self.routes.iter().position(|route| rule.implies(&guard(&route.when, &route.unless)))
+    }
+
+    /// What is known of every record that its routes see: what the rule asks for, and the severity that it gives.
+    fn as_routes_see(&self) -> Condition {
+        let own = self.tell.severity;
+        let asked = guard(&self.when, &self.unless).with_severity_of_routes(own.is_some());
+        let severity = own.zip(Subject::named("severity")).map(|(own, subject)| {
+            let word: Vec<Box<str>> = vec![own.as_str().into()];
+            Condition::Test(Test::new(subject, Op::In, word.clone(), Check::Any(Wanted::Equal(word))))
+        });
+        Condition::All(std::iter::once(asked).chain(severity).collect())
     }
 
     /// As [`Self::tells`], without what is proved never to be reached.
@@ -83,10 +99,26 @@ impl Condition {
         }
     }
 
-    /// The parts that must hold together and do not look at the severity, which a route sees otherwise than its rule.
-    fn beside_severity(&self) -> Self {
+    /// Whether it is proved that no record fulfils both.
+    #[must_use]
+    pub fn contradicts(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::All(parts), _) => parts.iter().any(|part| part.contradicts(other)),
+            (_, Self::All(parts)) => parts.iter().any(|part| self.contradicts(part)),
+            (Self::Any(parts), _) => parts.iter().all(|part| part.contradicts(other)),
+            (_, Self::Any(parts)) => parts.iter().all(|part| self.contradicts(part)),
+            (Self::Not(part), asked) | (asked, Self::Not(part)) => asked.implies(part),
+            (Self::Test(test), Self::Test(of_other)) => test.contradicts(of_other) || of_other.contradicts(test),
+            _ => false,
+        }
+    }
+
+    /// The parts that hold of a record as a route sees it: with the rule's severity where that `is_given`, else with the
+    /// record's. A record without one has another in a route, so only what asks for a value stays true.
+    fn with_severity_of_routes(&self, is_given: bool) -> Self {
         match self {
-            Self::All(parts) => Self::All(parts.iter().map(Self::beside_severity).collect()),
+            Self::All(parts) => Self::All(parts.iter().map(|part| part.with_severity_of_routes(is_given)).collect()),
+            Self::Test(test) if !is_given && matches!(test.check(), Check::Any(_)) => self.clone(),
             other if other.names("severity") => Self::default(),
             other => other.clone(),
         }
@@ -101,13 +133,10 @@ impl Test {
         let all_in = |some: &[Box<str>], all: &[Box<str>]| some.iter().all(|text| all.contains(text));
         match (self.check(), other.check()) {
             (Check::Any(Wanted::Equal(some)), Check::Any(Wanted::Equal(all))) => all_in(some, all),
-            // These look at the folded value, and that is known.
-            (
-                Check::Any(Wanted::Equal(texts)),
-                Check::Any(
-                    wanted @ (Wanted::Contains(_) | Wanted::StartsWith(_) | Wanted::EndsWith(_) | Wanted::AtLeast(_)),
-                ),
-            ) => texts.iter().all(|text| wanted.is_met_by(text)),
+            // The folded value is known.
+            (Check::Any(Wanted::Equal(texts)), Check::Any(wanted)) if looks_at_folded(wanted) => {
+                texts.iter().all(|text| wanted.is_met_by(text))
+            }
             (Check::Any(Wanted::AtLeast(own)), Check::Any(Wanted::AtLeast(least))) => own >= least,
             (Check::None(own), Check::None(theirs)) => match (own.as_slice(), theirs.as_slice()) {
                 ([Wanted::Equal(all)], [Wanted::Equal(some)]) => all_in(some, all),
@@ -116,6 +145,38 @@ impl Test {
             (own, theirs) => same(own, theirs),
         }
     }
+}
+
+impl Test {
+    /// As [`Condition::contradicts`], one way round.
+    fn contradicts(&self, other: &Self) -> bool {
+        // Of several values one may fulfil this and another that.
+        let is_one = GROUP_BY.contains(&self.subject.name()) && matches!(self.subject, Subject::View(_));
+        match (self.check(), other.check()) {
+            _ if self.subject != other.subject => false,
+            (Check::Exists(here), Check::Exists(there)) => here != there,
+            (Check::Any(Wanted::Equal(some)), Check::None(none)) => {
+                some.iter().all(|text| none.iter().any(|wanted| wanted.is_met_by(text)))
+            }
+            (Check::Any(Wanted::Equal(some)), Check::Any(wanted)) if is_one && looks_at_folded(wanted) => {
+                !some.iter().any(|text| wanted.is_met_by(text))
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Whether it finds in the folded value what it finds in the value.
+const fn looks_at_folded(wanted: &Wanted) -> bool {
+    matches!(
+        wanted,
+        Wanted::Equal(_)
+            | Wanted::Contains(_)
+            | Wanted::StartsWith(_)
+            | Wanted::Below(_)
+            | Wanted::EndsWith(_)
+            | Wanted::AtLeast(_)
+    )
 }
 
 /// Patterns have no equality; what they are made of stands in their debug form, as it does of all else.

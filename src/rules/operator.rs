@@ -51,6 +51,8 @@ pub enum Wanted {
     Contains(Vec<Box<str>>),
     /// Begins with any of these, folded.
     StartsWith(Vec<Box<str>>),
+    /// Begins with any of these, folded; what ends in `/` is also met by the resource itself, whose id has none at its end.
+    Below(Vec<Box<str>>),
     /// Ends with any of these, folded.
     EndsWith(Vec<Box<str>>),
     /// Any of these patterns finds something.
@@ -105,6 +107,9 @@ impl Wanted {
             Self::Equal(texts) => any(texts, |value, text| value == text),
             Self::Contains(texts) => any(texts, |value, text| value.contains(text)),
             Self::StartsWith(texts) => any(texts, |value, text| value.starts_with(text)),
+            Self::Below(texts) => {
+                any(texts, |value, text| value.starts_with(text) || text.strip_suffix('/') == Some(value))
+            }
             Self::EndsWith(texts) => any(texts, |value, text| value.ends_with(text)),
             Self::Matches(patterns) => {
                 // A pattern that was copied from a record has the record's own dashes and spaces.

@@ -403,3 +403,37 @@ fn rules_are_ranked_in_the_order_of_the_configuration() {
     assert_eq!(ranks, [("b".to_owned(), 0), ("a".to_owned(), 1)]);
     assert!(rules.get("a").is_some() && rules.get("c").is_none());
 }
+
+#[test]
+fn a_scope_holds_of_the_resource_itself_and_of_what_is_below_it() {
+    let scope = rule("when = { resource = { starts_with = '/subscriptions/s/resourceGroups/rg-a/' } }");
+    for (resource, expected) in [
+        ("/SUBSCRIPTIONS/s/resourcegroups/RG-A", true),
+        ("/subscriptions/s/resourceGroups/rg-a/providers/x", true),
+        ("/subscriptions/s/resourceGroups/rg-ab", false),
+        ("/subscriptions/s/resourceGroups/rg-ab/providers/x", false),
+        ("/subscriptions/t/resourceGroups/rg-a", false),
+    ] {
+        let record = Record { resource: Some(resource.to_owned()), ..record() };
+        assert_eq!(matches(&scope, &record), expected, "{resource}");
+    }
+}
+
+#[test]
+fn routes_that_do_not_hold_say_why() {
+    let routed = "[[route]]\nwhen = { severity = 'low' }\nmute = true\n[[route]]\nwhen = { by_self = false }\n\
+                  unless = { result = 'success' }\nmute = true\n";
+    let why = |more: &str| {
+        let decision = decide(&rule(&format!("severity = 'critical'\n{routed}{more}")), &record());
+        let leaf = |leaf: &FailedLeaf| format!("{} {:?} {:?}", leaf.key, leaf.want, leaf.got);
+        let passed = decision.passed.iter().map(|one| (one.route, one.failed.iter().map(leaf).collect::<Vec<_>>()));
+        (decision.route, passed.collect::<Vec<_>>())
+    };
+    let both = vec![
+        (0, vec!["severity [\"low\"] [\"critical\"]".to_owned()]),
+        (1, vec!["result [\"success\"] [\"success\"]".to_owned()]),
+    ];
+    assert_eq!(why(""), (None, both.clone()), "none holds: of each why");
+    let more = "[[route]]\nwhen = { result = 'success' }\nmute = true\n[[route]]\nwhen = { result = 'x' }\nmute = true";
+    assert_eq!(why(more), (Some(2), both), "none behind the one that is taken");
+}

@@ -67,6 +67,27 @@ fn a_rule_that_tells_nobody_or_not_as_meant_is_doubted() {
             "rule.r.unless: holds wherever `when` does, so the rule matches nothing: take out",
         ),
         (
+            "a route for a severity that the rule does not give",
+            "severity = \"low\"\n[[rule.route]]\nwhen = { severity = { at_least = \"high\" } }\nmute = true",
+            "rule.r.route[0].when: holds of no record that the rule matches, so the route is never taken (a route sees the \
+             rule's own severity, low)",
+        ),
+        (
+            "a result with a slip",
+            "when = { result = [\"sucess\", \"accepted\"] }",
+            "rule.r.when: `sucess` is no result; did you mean `success`?",
+        ),
+        (
+            "a slip beside a dialect of unlisted names",
+            "on = [\"entra.audit\", \"azure.activity\"]\nwhen = { operation = [\"Reset user pasword\", \"Some other words\"] }",
+            "rule.r.when: `Reset user pasword` is no operation that anybody has seen; did you mean `Reset user password`?",
+        ),
+        (
+            "a slip in any dialect",
+            "on = \"any\"\nwhen = { operation = \"Reset user pasword\" }",
+            "rule.r.when: `Reset user pasword` is no operation",
+        ),
+        (
             "a route that excludes all that it takes",
             "[[rule.route]]\nwhen = { result = \"failure\" }\nunless = { result = \"failure\" }\nseverity = \"low\"",
             "rule.r.route[0].unless: holds wherever `when` does, so the route is never taken",
@@ -118,8 +139,8 @@ fn a_rule_that_tells_nobody_or_not_as_meant_is_doubted() {
         ("a mute route with a condition", "[[rule.route]]\nwhen = { by_self = true }\nmute = true"),
         (
             "a severity that the rule sets is another than the record's",
-            "when = { severity = \"low\" }\nseverity = \"high\"\n[[rule.route]]\nwhen = { severity = \"low\" }\n\
-             template = \"alert\"\n[[rule.route]]\nwhen = { severity = \"high\" }\ntemplate = \"alert\"",
+            "when = { severity = \"low\" }\nseverity = \"high\"\n[[rule.route]]\nwhen = { severity = \"high\", by_self = true }\n\
+             template = \"alert\"",
         ),
         (
             "routes with other conditions",

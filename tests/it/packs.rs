@@ -160,3 +160,28 @@ fn what_a_pack_lacks_is_said_once_with_the_remedy() {
     let (code, said) = auditbell(&["check"], &config);
     assert!(code == 78 && said.contains("rule.risk-high.channels: unknown channel `email`"), "{said}");
 }
+
+#[test]
+fn the_tests_of_a_packs_rule_that_is_changed_are_shown_as_skipped_until_it_has_its_own() {
+    let own = "[[rule]]\nid = \"password-reset\"\nseverity = \"low\"\n";
+    let runs = |config: &str| -> Vec<Value> {
+        let (_directory, path) = written(config);
+        let (code, said) = auditbell(&["test", "-o", "json"], &path);
+        assert_eq!(code, 0, "{said}");
+        let runs = said.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        runs.filter(|run| run["rule"] == "password-reset").collect()
+    };
+    let before = runs(CONFIG);
+    let changed = runs(&format!("{CONFIG}{own}"));
+    assert!(!before.is_empty() && before.len() == changed.len(), "{changed:#?}");
+    for run in &changed {
+        let why = run["differences"][0].as_str().unwrap();
+        assert!(
+            run["outcome"] == "skipped" && why.contains("auditbell.toml") && why.contains("[[rule.test]]"),
+            "{why}"
+        );
+    }
+    let test = "[[rule.test]]\nname = \"own\"\nrecord = '{\"a\":1}'\nexpect = []\n";
+    let own = runs(&format!("{CONFIG}{own}{test}"));
+    assert!(own.len() == 1 && own[0]["outcome"] == "passed", "{own:#?}");
+}

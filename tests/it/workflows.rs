@@ -325,7 +325,6 @@ fn there_are_rules_enough_each_is_short_and_each_has_a_record_that_tells_and_one
         let lines = workflow.config.lines().filter(|line| !line.trim().is_empty() && !line.trim().starts_with('#'));
         assert!(lines.clone().count() <= MOST_LINES, "{name}: {} lines", lines.count());
         assert!(workflow.case.iter().any(|case| !case.tells.is_empty()), "{name} tells nobody");
-        let cases: Vec<_> = workflow.case.iter().map(|case| &case.tells).collect();
-        assert!(cases.iter().any(|tells| *tells != cases[0]), "{name} has one answer to everything");
+        assert!(workflow.case.iter().any(|case| case.tells.is_empty()), "{name} tells somebody of everything");
     }
 }

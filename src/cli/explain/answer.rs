@@ -10,7 +10,7 @@ use crate::clock::Timestamp;
 use crate::record::envelope::Dead;
 use crate::record::view::View;
 use crate::record::{Dialect, Position, Record, Severity};
-use crate::rules::FailedLeaf;
+use crate::rules::{FailedLeaf, PassedRoute};
 use crate::store::operate::Event;
 
 /// What would happen to a record, or did, why, and why not.
@@ -80,6 +80,8 @@ pub(super) struct Considered {
     pub failed: Vec<FailedLeaf>,
     /// What is known only when a message is sent.
     pub undecided: Vec<String>,
+    /// Where it matched: the routes that were asked and do not hold, and every condition of them that failed.
+    pub passed: Vec<PassedRoute>,
 }
 
 /// One notification that would be.

@@ -57,6 +57,7 @@ impl Explainer {
                     route: *route,
                     failed: decision.failed.clone(),
                     undecided: Vec::new(),
+                    passed: decision.passed.clone(),
                 });
                 notifications.extend(rule.matched(decision).iter().flat_map(|one| of.notifications(one)));
             }

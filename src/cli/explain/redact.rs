@@ -36,7 +36,10 @@ pub(super) fn explanation(explanation: &mut Explanation) {
         Subject::Dead(_, dead) => dead.bytes = vec![b'*'; dead.bytes.len()].into(),
         Subject::Forgotten(..) => {}
     }
-    explanation.rules.iter_mut().flat_map(|rule| &mut rule.failed).for_each(leaf);
+    for rule in &mut explanation.rules {
+        rule.failed.iter_mut().for_each(leaf);
+        rule.passed.iter_mut().flat_map(|route| &mut route.failed).for_each(leaf);
+    }
     explanation.notifications.iter_mut().for_each(notification);
     explanation.history.iter_mut().for_each(event);
 }

@@ -86,6 +86,10 @@ impl Text {
         let element = rule.element.as_ref().map(|element| format!(" of {element}")).unwrap_or_default();
         let route = rule.route.map(|route| format!(", route {route}")).unwrap_or_default();
         self.line(1, &format!("rule {} matches{element}{route}", rule.rule));
+        for passed in &rule.passed {
+            self.line(2, &format!("route {} is not taken:", passed.route));
+            passed.failed.iter().for_each(|failed| self.line(3, &leaf(failed)));
+        }
         for one in notifications.iter().filter(|one| one.rule == rule.rule && one.element == rule.element) {
             self.notification(one);
         }

@@ -31,7 +31,10 @@ fn case(xml: &mut String, run: &Run) {
     let open = format!("    <testcase classname=\"{rule}\" name=\"{name}\" file=\"{file}\"{at}");
     match run.outcome {
         Outcome::Passed => line(xml, format_args!("{open}/>")),
-        Outcome::Skipped => line(xml, format_args!("{open}><skipped message=\"the rule is disabled\"/></testcase>")),
+        Outcome::Skipped => {
+            let why = escaped(&run.differences.join("\n"));
+            line(xml, format_args!("{open}><skipped message=\"{why}\"/></testcase>"));
+        }
         Outcome::Failed => {
             let first = run.differences.first().map(|first| escaped(first)).unwrap_or_default();
             let all = escaped(&run.differences.join("\n"));

@@ -28,14 +28,36 @@ const PREFIXES: [(&str, &str); 6] = [
 pub(super) struct At {
     /// Dotted, for faults: `when.any`.
     path: String,
-    /// Within `some` or `every`: names are paths into an element.
-    element: bool,
+    /// Within `some` or `every`: of what the names are.
+    element: Option<Root>,
     depth: usize,
 }
 
 impl At {
-    fn below(&self, word: &str, element: bool) -> Self {
+    fn below(&self, word: &str) -> Self {
+        self.within(word, self.element)
+    }
+
+    fn within(&self, word: &str, element: Option<Root>) -> Self {
         Self { path: format!("{}.{word}", self.path), element, depth: self.depth + 1 }
+    }
+}
+
+/// The names that an element of `root` has; none where it may have any.
+const fn names_of(root: Root) -> &'static [&'static str] {
+    match root {
+        Root::Target => &["type", "id", "upn", "name"],
+        Root::Change => &["name", "old", "new", "target"],
+        Root::Record | Root::Each | Root::Quantified => &[],
+    }
+}
+
+/// Whether `name`, of an element of `root`, may have anything below it: what a property was and is.
+fn is_open(root: Root, name: &str) -> bool {
+    match root {
+        Root::Target => false,
+        Root::Change => ["old", "new"].iter().any(|side| name.eq_ignore_ascii_case(side)),
+        Root::Record | Root::Each | Root::Quantified => true,
     }
 }
 
@@ -47,7 +69,7 @@ impl Reader<'_, '_> {
             self.fault(value.span(), place, format!("must be a table: {place} = {{ operation = \"…\" }}"));
             return Condition::default();
         };
-        self.all_of(&At { path: place.to_owned(), element: false, depth: 0 }, value.span(), table)
+        self.all_of(&At { path: place.to_owned(), element: None, depth: 0 }, value.span(), table)
     }
 
     /// AND between the keys of `table`.
@@ -63,9 +85,9 @@ impl Reader<'_, '_> {
         let mut parts = Vec::new();
         for (key, value) in keys {
             match key.get_ref().as_ref() {
-                word @ ("all" | "any") => parts.push(self.each_of(&at.below(word, at.element), word, value)),
-                "not" => parts.push(Condition::Not(Box::new(self.one(&at.below("not", at.element), value)))),
-                word @ ("some" | "every") => self.elements(&at.below(word, true), at, word, value, &mut parts),
+                word @ ("all" | "any") => parts.push(self.each_of(&at.below(word), word, value)),
+                "not" => parts.push(Condition::Not(Box::new(self.one(&at.below("not"), value)))),
+                word @ ("some" | "every") => self.elements(&at.below(word), word, value, &mut parts),
                 name => self.fields(at, name, key.span(), value, &mut parts),
             }
         }
@@ -95,7 +117,7 @@ impl Reader<'_, '_> {
     }
 
     /// `some = { PATH = { … } }`, `every = …`.
-    fn elements(&mut self, at: &At, outside: &At, word: &str, value: &Value<'_>, parts: &mut Vec<Condition>) {
+    fn elements(&mut self, at: &At, word: &str, value: &Value<'_>, parts: &mut Vec<Condition>) {
         let DeValue::Table(lists) = value.get_ref() else {
             let message = format!("must name a list: {word} = {{ targets = {{ type = \"user\" }} }}");
             return self.fault(value.span(), &at.path, message);
@@ -105,22 +127,32 @@ impl Reader<'_, '_> {
         }
         for (key, inner) in lists {
             let name = key.get_ref().as_ref();
-            let Some(list) = self.list(at, outside.element, name, key.span()) else { continue };
-            let inner = Box::new(self.one(&at.below(&shown(name), true), inner));
+            let Some(list) = self.list(at, name, key.span()) else { continue };
+            let element = match list {
+                List::Targets => Root::Target,
+                List::Changes => Root::Change,
+                List::Raw(_) | List::Element(_) => Root::Quantified,
+            };
+            let inner = Box::new(self.one(&at.within(&shown(name), Some(element)), inner));
             let quantifier = if word == "some" { Quantifier::Some } else { Quantifier::Every };
             parts.push(Condition::Elements { quantifier, name: name.into(), list, inner });
         }
     }
 
-    fn list(&mut self, at: &At, inside: bool, name: &str, span: Range<usize>) -> Option<List> {
+    fn list(&mut self, at: &At, name: &str, span: Range<usize>) -> Option<List> {
         let raw = name.split_once('.').filter(|(table, _)| table.eq_ignore_ascii_case("raw")).map(|(_, path)| path);
+        let first = name.split('.').next().unwrap_or_default();
         let path = match (name.to_ascii_lowercase().as_str(), raw) {
-            ("targets", _) if !inside => return Some(List::Targets),
-            ("changes", _) if !inside => return Some(List::Changes),
+            ("targets", _) if at.element.is_none() => return Some(List::Targets),
+            ("changes", _) if at.element.is_none() => return Some(List::Changes),
             ("raw", _) => Err("write the whole path in quotes, e.g. \"raw.properties.targetResources\""),
             (_, Some(path)) => Path::parse(path).map(List::Raw),
-            _ if inside => Path::parse(name).map(List::Element),
-            _ => Err("is no list: `targets`, `changes`, or a path in quotes that begins with raw."),
+            _ => match at.element {
+                Some(root) if is_open(root, first) => Path::parse(name).map(List::Element),
+                Some(Root::Change) => Err("is no list of a change; only what is below `old` and `new` may be"),
+                Some(_) => Err("is no list: a target has none; its names are type, id, upn and name"),
+                None => Err("is no list: `targets`, `changes`, or a path in quotes that begins with raw."),
+            },
         };
         path.map_err(|message| self.fault(span, &at.path, format!("`{}`: {message}", shown(name)))).ok()
     }
@@ -159,11 +191,8 @@ impl Reader<'_, '_> {
     }
 
     fn subject(&mut self, at: &At, path: &str, name: &str, span: Range<usize>) -> Option<Subject> {
-        if at.element {
-            let into = Path::parse(name).map(|path| Subject::Path { name: name.into(), path, root: Root::Quantified });
-            return into
-                .map_err(|message| self.fault(span, path, format!("`{}` is no path: {message}", shown(name))))
-                .ok();
+        if let Some(root) = at.element {
+            return self.of_element(root, path, name, span);
         }
         // `details.KEY` would take an operator for a part of its key, and such a rule would match nothing without a word.
         if let Some((field, word)) = name.rsplit_once('.')
@@ -182,6 +211,22 @@ impl Reader<'_, '_> {
             return None;
         }
         self.subject_named(path, name, span)
+    }
+
+    /// The field of an element of `root`; only a list of the record as it came has elements with any names.
+    fn of_element(&mut self, root: Root, path: &str, name: &str, span: Range<usize>) -> Option<Subject> {
+        let (first, below) = name.split_once('.').map_or((name, None), |(first, below)| (first, Some(below)));
+        let known = names_of(root);
+        let is_known = known.is_empty() || known.iter().any(|known| first.eq_ignore_ascii_case(known));
+        match below.filter(|_| is_known && !is_open(root, first)) {
+            Some(word) => self.unknown(span, path, "operator", word, OPERATORS),
+            None if !is_known => self.unknown(span, path, "field", name, known),
+            None => match Path::parse(name) {
+                Ok(path) => return Some(Subject::Path { name: name.into(), path, root }),
+                Err(message) => self.fault(span, path, format!("`{}` is no path: {message}", shown(name))),
+            },
+        }
+        None
     }
 
     /// The field of this short name. `path` is where faults are told.

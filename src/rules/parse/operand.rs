@@ -99,6 +99,10 @@ impl Reader<'_, '_> {
             }
             _ => {
                 let (op, want, wanted) = self.wanted(&path, word, value)?;
+                let wanted = match wanted {
+                    Wanted::StartsWith(scopes) if subject.name() == "resource" => Wanted::Below(scopes),
+                    wanted => wanted,
+                };
                 test(op, want, Check::Any(wanted))
             }
         }

@@ -384,3 +384,37 @@ fn what_a_route_does_not_say_is_the_rules() {
         (&rule.tell.channels, &rule.tell.template, &rule.tell.group)
     );
 }
+
+#[test]
+fn an_element_of_targets_or_changes_has_only_its_own_names() {
+    for (what, when, expected) in [
+        ("a slip", "some = { targets = { typ = 'user' } }", "unknown field `typ`; did you mean `type`?"),
+        ("of another list", "every = { targets = { kind = { not = 'user' } } }", "unknown field `kind`; known: "),
+        ("no such type", "some = { targets = { type = 'usr' } }", "unknown value `usr`; did you mean `user`?"),
+        ("nor is it excluded", "some = { targets = { type = { not = 'usr' } } }", "unknown value `usr`"),
+        ("a slip in a change", "some = { changes = { nam = 'x' } }", "unknown field `nam`; did you mean `name`?"),
+        ("an operator of all changes", "some = { changes = { changed = 'X' } }", "unknown field `changed`"),
+        ("below", "some = { targets = { any = [{ upnn = 'x' }] } }", "unknown field `upnn`; did you mean `upn`?"),
+        (
+            "an operator",
+            "some = { targets = { upn = { containz = 'x' } } }",
+            "unknown operator `containz`; did you mean `contains`?",
+        ),
+        ("a list of none", "some = { targets = { some = { roles = { a = 'x' } } } }", "a target has none"),
+        ("a list of a change", "some = { changes = { some = { news = { a = 'x' } } } }", "`new` may be"),
+        ("an operator of a field", "operation = { containz = 'x' }", "did you mean `contains`?"),
+        ("an index", "'raw.properties.targetResources[0].type' = 'User'", "a list means any of its elements"),
+        ("an index between dots", "raw.properties.targetResources.0.type = 'User'", "a list means any of its elements"),
+    ] {
+        let faults = read(&format!("{LEAST}when = {{ {when} }}")).unwrap_err();
+        assert!(faults.len() == 1 && faults[0].contains(expected), "{what}: {faults:#?}");
+    }
+    for when in [
+        "some = { targets = { Type = 'User', upn = 'a', id = 'b', name = 'c' } }",
+        "some = { changes = { name = 'a', new.deep.x = 'b', old = { exists = false }, some = { new = { x = 'y' } } } }",
+        "some = { 'raw.a' = { anything = 'x', some = { b = { c = 'y' } } } }",
+        "'raw.a.\"0\".b' = 'x'",
+    ] {
+        read(&format!("{LEAST}when = {{ {when} }}")).unwrap();
+    }
+}

@@ -49,10 +49,10 @@ fn records() -> impl Strategy<Value = Record> {
 }
 
 /// A rule with a condition of its own and two routes.
-fn with_routes(parts: &[String; 5]) -> Rule {
+fn with_routes(parts: &[String; 5], severity: &str) -> Rule {
     let [when, first, without, second, but] = parts;
     rule(&format!(
-        "when = {{ {when} }}\n[[route]]\nwhen = {{ {first} }}\nunless = {{ {without} }}\n[[route]]\nwhen = {{ {second} }}\nunless = {{ {but} }}"
+        "{severity}when = {{ {when} }}\n[[route]]\nwhen = {{ {first} }}\nunless = {{ {without} }}\n[[route]]\nwhen = {{ {second} }}\nunless = {{ {but} }}"
     ))
 }
 
@@ -78,11 +78,12 @@ proptest! {
         parts in prop::array::uniform5(conditions(2)),
         // A part that stands in two places makes most of the proofs.
         twin in (0..5_usize, 0..5_usize),
+        severity in prop::sample::select(vec!["", "severity = 'low'\n", "severity = 'high'\n"]),
         records in prop::collection::vec(records(), 8),
     ) {
         let mut parts = parts;
         parts[twin.0] = parts[twin.1].clone();
-        let rule = with_routes(&parts);
+        let rule = with_routes(&parts, severity);
         let never: Vec<usize> = rule.routes_never_taken().into_iter().map(|(place, _)| place).collect();
         for record in &records {
             let decision = decide(&rule, record);
@@ -136,5 +137,46 @@ fn what_can_be_proved_is_proved_and_no_more() {
     ] {
         let of = |text: &str| rule(&if text.is_empty() { String::new() } else { format!("when = {{ {text} }}") }).when;
         assert_eq!(of(condition).implies(&of(other)), expected, "{what}");
+    }
+}
+
+#[test]
+fn what_contradicts_is_proved_and_no_more() {
+    for (what, condition, other, expected) in [
+        ("another value of one", "state = 'Unhealthy'", "state = 'Healthy'", true),
+        ("the same value", "state = 'Healthy'", "state = ['healthy', 'x']", false),
+        ("of several values each may be", "target.upn = 'a'", "target.upn = 'b'", false),
+        ("an operation may be the activity, too", "operation = 'a'", "operation = 'b'", false),
+        ("below the threshold", "severity = 'low'", "severity = { at_least = 'high' }", true),
+        ("on the threshold", "severity = 'high'", "severity = { at_least = 'high' }", false),
+        ("what is excluded", "target.upn = 'a'", "target.upn = { not = ['a', 'b'] }", true),
+        ("more than is excluded", "target.upn = ['a', 'c']", "target.upn = { not = ['a', 'b'] }", false),
+        ("there and not", "result = { exists = true }", "result = { exists = false }", true),
+        ("the negation of what is wider", "result = 'a'", "not = { result = ['a', 'b'] }", true),
+        ("each of several", "any = [{ state = 'a' }, { state = 'b' }]", "state = 'c'", true),
+        ("one of several", "any = [{ state = 'a' }, { result = 'b' }]", "state = 'c'", false),
+        ("outside the scope", "resource = '/g/ab'", "resource = { starts_with = '/g/a/' }", true),
+        ("the scope itself", "resource = '/g/a'", "resource = { starts_with = '/g/a/' }", false),
+    ] {
+        let of = |text: &str| rule(&format!("when = {{ {text} }}")).when;
+        assert_eq!(of(condition).contradicts(&of(other)), expected, "{what}");
+        assert_eq!(of(other).contradicts(&of(condition)), expected, "{what}, the other way round");
+    }
+}
+
+#[test]
+fn a_route_that_the_rule_rules_out_is_never_taken() {
+    let never = |own: &str, route: &str| {
+        rule(&format!("{own}\n[[route]]\nwhen = {{ {route} }}\nmute = true")).routes_never_taken()
+    };
+    let ruled_out = vec![(0, Never::Contradicted)];
+    for (what, own, route, expected) in [
+        ("by its severity", "severity = 'low'", "severity = { at_least = 'high' }", true),
+        ("not by another's", "severity = 'low'\nwhen = { severity = 'high' }", "severity = 'low'", false),
+        ("by what it asks for", "when = { state = 'Unhealthy' }", "state = 'Healthy'", true),
+        ("by the record's severity", "when = { severity = 'low' }", "severity = 'high'", true),
+        ("a record without one is medium", "when = { severity = { not = 'medium' } }", "severity = 'medium'", false),
+    ] {
+        assert_eq!(never(own, route), if expected { ruled_out.clone() } else { vec![] }, "{what}");
     }
 }
