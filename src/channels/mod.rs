@@ -108,7 +108,10 @@ pub enum Verdict {
         reference: Option<String>,
     },
     /// Not now; costs an attempt.
-    Later,
+    Later {
+        /// Not before, if the other side says so; else by the schedule alone.
+        not_before: Option<Timestamp>,
+    },
     /// Not ever.
     Never {
         /// Closed vocabulary: `recipient-refused`, `content-refused`, `too-big`, …

@@ -24,7 +24,7 @@ impl Outcome {
     pub fn verdict(self, reference: Option<String>, until: Timestamp) -> Verdict {
         match self {
             Self::Sent => Verdict::Sent { reference },
-            Self::Later => Verdict::Later,
+            Self::Later => Verdict::Later { not_before: None },
             Self::Never(reason) => Verdict::Never { reason },
             Self::Ambiguous => Verdict::Ambiguous,
             Self::Hold(why) => Verdict::Hold { until, why },

@@ -89,7 +89,7 @@ fn send(config: &Config, args: &Args) -> anyhow::Result<Outcome> {
     });
     let (verdict, reason) = match attempt.verdict {
         Verdict::Sent { .. } => ("sent", None),
-        Verdict::Later => ("later", None),
+        Verdict::Later { .. } => ("later", None),
         Verdict::Never { reason } => ("never", Some(reason)),
         Verdict::Ambiguous => ("ambiguous", None),
         Verdict::Hold { why, .. } => ("hold", Some(why)),

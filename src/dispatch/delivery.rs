@@ -263,11 +263,11 @@ impl Lane {
             () = self.turned_back(&outgoing.handover) => self.cut_off(&outgoing.handover),
         };
         if matches!(attempt.verdict, Verdict::Hold { why: "auth", .. }) && crash::planted("auth-costs") {
-            attempt.verdict = Verdict::Later;
+            attempt.verdict = Verdict::Later { not_before: None };
         }
         let (verdict, reason) = match &attempt.verdict {
             Verdict::Sent { .. } => ("sent", ""),
-            Verdict::Later => ("later", ""),
+            Verdict::Later { .. } => ("later", ""),
             Verdict::Never { reason } => ("never", *reason),
             Verdict::Ambiguous => ("ambiguous", ""),
             Verdict::Hold { why, .. } => ("hold", *why),

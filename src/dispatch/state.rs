@@ -141,9 +141,9 @@ pub fn settled(policy: &Policy, message: &Loaded, event: Event, now: Timestamp, 
     let attempt = message.claim.attempt;
     match event {
         Event::Attempted { verdict: Verdict::Sent { reference }, digest, .. } => Settled::Sent { reference, digest },
-        Event::Attempted { verdict: Verdict::Later, .. } => {
-            let first_at = message.claim.first_at;
-            Settled::Later { due_at: again(policy.schedule.next(attempt, first_at, now, jitter)) }
+        Event::Attempted { verdict: Verdict::Later { not_before }, .. } => {
+            let due_at = policy.schedule.next(attempt, message.claim.first_at, now, jitter);
+            Settled::Later { due_at: again(not_before.unwrap_or(due_at).max(due_at)) }
         }
         Event::Attempted { verdict: Verdict::Ambiguous, bytes, .. } => {
             Settled::Ambiguous { due_at: again(now.plus(after_ambiguous(attempt))), bytes }

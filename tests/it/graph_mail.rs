@@ -80,9 +80,9 @@ async fn every_answer_has_a_verdict() {
         ),
         ("a bad mail", refusal(400, "ErrorMimeContentInvalid"), (Verdict::Never { reason: "content-refused" }, true)),
         ("a large mail", status(413), (Verdict::Never { reason: "too-big" }, true)),
-        ("Graph's own fault", status(500), (Verdict::Later, true)),
+        ("Graph's own fault", status(500), (Verdict::Later { not_before: None }, true)),
         ("Graph's own fault, and for how long", Act::Answer(500, vec![("Retry-After", "9".into())], Vec::new()), {
-            (hold("throttled", 9).0, true)
+            (Verdict::Later { not_before: Some(NOW.plus(Duration::from_secs(9))) }, true)
         }),
         ("a gateway that lost sight of it", status(504), (Verdict::Ambiguous, false)),
         ("a cut connection", Act::Cut, (Verdict::Ambiguous, false)),

@@ -325,7 +325,7 @@ async fn its_refusals_are_judged_as_they_are_meant() {
     let mail = Bytes::from("From: a@example.com\r\n\r\n".to_owned() + &"0123456789\r\n".repeat(200));
     let never = |reason| Verdict::Never { reason };
     for (why, door, to, code, verdict, said) in [
-        ("busy: later", Door::StartTls, "busy@example.com", Some(450), Verdict::Later, "4.2.1"),
+        ("busy: later", Door::StartTls, "busy@example.com", Some(450), Verdict::Later { not_before: None }, "4.2.1"),
         ("nobody: never", Door::StartTls, "nobody@example.com", Some(550), never("mailbox-refused"), "5.1.1"),
         ("its limit is known from EHLO", Door::Small, "bob@example.com", None, never("too-big"), ""),
         ("its limit is found out", Door::SecretlySmall, "bob@example.com", Some(552), never("too-big"), "5.3.4"),

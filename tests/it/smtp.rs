@@ -164,7 +164,7 @@ async fn without_pipelining_each_command_waits_for_its_answer() {
     let client = Client::of(&relay);
     assert!(is_sent(&client.send("m1").await));
     relay.once(Command::Mail, Reply("451 4.3.0 not now"));
-    assert_eq!(client.send("m2").await.verdict, Verdict::Later);
+    assert_eq!(client.send("m2").await.verdict, Verdict::Later { not_before: None });
     assert!(is_sent(&client.send("m3").await));
     let said: Vec<_> = relay.heard().iter().map(|line| line.split([' ', ':']).nth(2).unwrap().to_owned()).collect();
     // No RCPT after the refused MAIL: a pipelining client would have said it.

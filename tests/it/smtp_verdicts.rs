@@ -101,7 +101,7 @@ const PHASES: [Command; 6] =
 pub fn word(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Sent { .. } => "sent".to_owned(),
-        Verdict::Later => "later".to_owned(),
+        Verdict::Later { .. } => "later".to_owned(),
         Verdict::Never { reason } => format!("never {reason}"),
         Verdict::Ambiguous => "ambiguous".to_owned(),
         Verdict::Hold { why, .. } => format!("hold {why}"),

@@ -49,6 +49,9 @@ pub fn is_about(verdict: &Verdict, expected: &Verdict) -> bool {
         (Verdict::Hold { until, why }, Verdict::Hold { until: least, why: expected }) => {
             why == expected && until >= least && until.since(*least) < Duration::from_secs(5)
         }
+        (Verdict::Later { not_before: Some(until) }, Verdict::Later { not_before: Some(least) }) => {
+            until >= least && until.since(*least) < Duration::from_secs(5)
+        }
         _ => verdict == expected,
     }
 }

@@ -133,15 +133,18 @@ async fn every_try_bears_the_same_id() {
 #[tokio::test]
 async fn every_answer_has_a_verdict() {
     let hold = |why, seconds| Verdict::Hold { until: NOW.plus(Duration::from_secs(seconds)), why };
+    let later = |seconds| Verdict::Later { not_before: Some(NOW.plus(Duration::from_secs(seconds))) };
     let after = |code, text: &str| Act::Answer(code, vec![("Retry-After", text.to_owned())], Vec::new());
     for (why, act, verdict, open) in [
         ("taken", status(202), Verdict::Sent { reference: None }, true),
         ("the receiver wants no more", status(410), Verdict::Never { reason: "gone" }, true),
         ("the body is none", status(422), Verdict::Never { reason: "content-refused" }, true),
         ("the body is too large", status(413), Verdict::Never { reason: "too-big" }, true),
-        ("the receiver fails", status(500), Verdict::Later, true),
-        ("a status that nobody knows", status(418), Verdict::Later, true),
-        ("the receiver fails, and says for how long", after(500, "30"), hold("throttled", 30), true),
+        ("the receiver fails", status(500), Verdict::Later { not_before: None }, true),
+        ("a status that nobody knows", status(418), Verdict::Later { not_before: None }, true),
+        ("the receiver fails, and says for how long", after(500, "30"), later(30), true),
+        ("the receiver fails, and says at once", after(500, "1"), later(5), true),
+        ("too many, for a second", after(429, "1"), hold("throttled", 5), false),
         ("too many", after(429, "120"), hold("throttled", 120), false),
         ("too many, until a date", after(429, "Sat, 21 Nov 2026 07:30:00 GMT"), hold("throttled", 120), false),
         ("too many, for a year", after(429, "31536000"), hold("throttled", 3_600), false),

@@ -45,7 +45,7 @@ impl Leave {
 pub(in crate::channels) struct Judged {
     pub outcome: Outcome,
     pub standing: Standing,
-    /// Not before, if the other side says so.
+    /// Not before, if the other side says so: `Retry-After`.
     pub until: Option<Timestamp>,
     pub code: Option<u16>,
     /// For the store; see [`Attempt::reply`].
@@ -55,10 +55,10 @@ pub(in crate::channels) struct Judged {
 }
 
 impl Judged {
-    /// Of an answer. `Retry-After` holds what would be tried later, and tells the breaker how long a trouble may last.
+    /// Of an answer. `Retry-After` says until when what is held waits, and how long a trouble of the endpoint may last. What
+    /// is tried later waits so long too, but by the schedule at the least, and pays its attempt: nothing else would end it.
     pub fn answer(answer: &Answer, (outcome, standing): (Outcome, Standing), now: Timestamp, told: String) -> Self {
         let until = answer.retry_after;
-        let outcome = if until.is_some() && outcome == Outcome::Later { Outcome::Hold("throttled") } else { outcome };
         let standing = match (standing, until) {
             (Standing::Fails(Trouble::Passing), Some(until)) => Standing::Fails(Trouble::Asked(until.since(now))),
             _ => standing,
@@ -152,7 +152,10 @@ impl Endpoint {
             Gate::Open | Gate::Few(_) | Gate::Probe => asked,
         };
         drop(breaker);
-        let verdict = judged.outcome.verdict(None, held);
+        let verdict = match judged.outcome {
+            Outcome::Later => Verdict::Later { not_before: judged.until },
+            outcome => outcome.verdict(None, held),
+        };
         let receipt = (judged.outcome == Outcome::Sent).then_some(receipt);
         Attempt { verdict, code: judged.code, reply: judged.reply, receipt }
     }

@@ -87,7 +87,7 @@ fn the_plain_form_is_for_what_is_too_big_everywhere_or_has_waited_for_the_rest()
         ("it has not come back", hold(late.plus(MINUTE), "too-big"), late, true),
         ("it will not come back before the end", hold(CREATED.plus(72 * HOUR), "too-big"), early, true),
         ("held for another reason", hold(late, "connect"), late, false),
-        ("not now", Verdict::Later, late, false),
+        ("not now", Verdict::Later { not_before: None }, late, false),
     ] {
         assert_eq!(is_too_big(&verdict, &message(Kind::Normal, 1, 0), now), expected, "{what}");
     }
@@ -111,9 +111,41 @@ fn every_row_of_the_state_table() {
             late,
             "sent -",
         ),
-        ("the first failure waits a minute", normal(1), attempted(Verdict::Later), early, "later 660"),
-        ("the third and all after it half an hour", normal(9), attempted(Verdict::Later), early, "later 2400"),
-        ("a retry past the end is a last look at the end", normal(1), attempted(Verdict::Later), late, "later 259200"),
+        (
+            "the first failure waits a minute",
+            normal(1),
+            attempted(Verdict::Later { not_before: None }),
+            early,
+            "later 660",
+        ),
+        (
+            "the third and all after it half an hour",
+            normal(9),
+            attempted(Verdict::Later { not_before: None }),
+            early,
+            "later 2400",
+        ),
+        (
+            "who asks for less than the schedule's step gets the step",
+            normal(1),
+            attempted(Verdict::Later { not_before: Some(CREATED.plus(Duration::from_secs(602))) }),
+            early,
+            "later 660",
+        ),
+        (
+            "who asks for more gets it",
+            normal(1),
+            attempted(Verdict::Later { not_before: Some(CREATED.plus(Duration::from_secs(900))) }),
+            early,
+            "later 900",
+        ),
+        (
+            "a retry past the end is a last look at the end",
+            normal(1),
+            attempted(Verdict::Later { not_before: None }),
+            late,
+            "later 259200",
+        ),
         (
             "an ambiguous outcome keeps the bytes and waits a minute",
             normal(1),
@@ -126,7 +158,7 @@ fn every_row_of_the_state_table() {
         (
             "an attempt that outlived the end is written all the same",
             normal(1),
-            attempted(Verdict::Later),
+            attempted(Verdict::Later { not_before: None }),
             late.plus(HOUR),
             "later 262771",
         ),
@@ -308,7 +340,7 @@ fn another_way_to_the_same_people_is_a_way() {
 
 fn any_event() -> impl Strategy<Value = Event> {
     prop_oneof![
-        Just(()).prop_map(|()| attempted(Verdict::Later)),
+        Just(()).prop_map(|()| attempted(Verdict::Later { not_before: None })),
         Just(()).prop_map(|()| attempted(Verdict::Ambiguous)),
         any::<i32>().prop_map(|offset| {
             let until = Timestamp::from_millis(CREATED.as_millis() + i64::from(offset));

@@ -28,7 +28,7 @@ impl Channel for Waits {
             }
             self.reached.notify_one();
             self.go.notified().await;
-            Attempt { verdict: Verdict::Later, code: None, reply: String::new(), receipt: None }
+            Attempt { verdict: Verdict::Later { not_before: None }, code: None, reply: String::new(), receipt: None }
         })
     }
 

@@ -59,7 +59,7 @@ async fn send_all(client: &Client, count: usize) -> usize {
             match attempt.verdict {
                 Verdict::Sent { .. } => break,
                 Verdict::Hold { until, .. } => now = now.max(until),
-                Verdict::Later | Verdict::Ambiguous => now = now.plus(seconds(30)),
+                Verdict::Later { .. } | Verdict::Ambiguous => now = now.plus(seconds(30)),
                 Verdict::Never { .. } => panic!("given up: {attempt:?}"),
             }
             assert!(attempts < 20 * count, "no end of it: {attempt:?}");
@@ -83,7 +83,7 @@ async fn black_hole() {
     assert!(is_sent(&client.send("before").await));
     let fault = Fault::begin(&relay, "drop");
     let attempt = client.send("m0").await;
-    assert_eq!(attempt.verdict, Verdict::Later, "{attempt:?}");
+    assert_eq!(attempt.verdict, Verdict::Later { not_before: None }, "{attempt:?}");
     drop(fault);
     assert_eq!(send_all(&client, 5).await, 6, "one is held while the pause stands");
 }

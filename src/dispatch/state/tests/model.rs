@@ -134,7 +134,7 @@ impl Table {
         }
         let event = match what {
             What::Sent | What::SentByAnother => attempted(Verdict::Sent { reference: None }),
-            What::Later => attempted(Verdict::Later),
+            What::Later => attempted(Verdict::Later { not_before: None }),
             What::Ambiguous => attempted(Verdict::Ambiguous),
             What::Never => attempted(Verdict::Never { reason: "recipient-refused" }),
             What::Hold(seconds) => {
