@@ -254,6 +254,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "one table")]
     fn replies_are_judged_by_phase_and_code() {
         let cases = [
             ("only 250 after the dot is sent", Dot, "250 2.0.0 Ok", Sent, Message),

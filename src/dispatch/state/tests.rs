@@ -135,7 +135,7 @@ fn every_row_of_the_state_table() {
         (
             "who asks for more gets it",
             normal(1),
-            attempted(Verdict::Later { not_before: Some(CREATED.plus(Duration::from_secs(900))) }),
+            attempted(Verdict::Later { not_before: Some(CREATED.plus(Duration::from_mins(15))) }),
             early,
             "later 900",
         ),
