@@ -1,4 +1,4 @@
-//! Mails per second from the first produce to the last 250, beside `smtp-source` (Postfix's load generator) with as many
+//! T41. Mails per second from the first produce to the last 250, beside `smtp-source` (Postfix's load generator) with as many
 //! kept connections and mails of the same size into the same sink. Rounds alternate; the median ratio counts.
 
 use std::process::{Command, Stdio};
