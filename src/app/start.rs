@@ -177,7 +177,7 @@ fn store_failed(error: &StoreError) -> Ending {
         StoreError::Busy(_) | StoreError::Other(_) => 75,
         StoreError::Refused(_) => 78,
     };
-    Ending { exit, message: error.to_string() }
+    Ending { exit, message: format!("{error:#}") }
 }
 
 /// A port that is taken may be free again soon; an address that cannot be bound is a matter of the configuration.

@@ -134,7 +134,7 @@ impl Opened {
 
 /// Says what is wrong with the store; its exit code.
 fn failed(error: &StoreError) -> ExitCode {
-    eprintln!("{error}");
+    eprintln!("{error:#}");
     ExitCode::from(match error {
         StoreError::Damaged(_) => exit::STORE,
         StoreError::Busy(_) => exit::TRY_AGAIN,

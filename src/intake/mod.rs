@@ -69,6 +69,11 @@ impl Intake {
                 biased;
                 outcome = finished(&mut busy) => {
                     busy = None;
+                    if matches!(outcome, Outcome::Stopped) {
+                        // Its messages are in hand no more, and the position is before them. Whatever waits behind them must
+                        // not be handed over: its fence would begin at that position and pass over what was not written.
+                        break;
+                    }
                     self.settle(outcome, &commands).await;
                 }
                 () = self.shutdown.soft().cancelled() => break,

@@ -286,6 +286,10 @@ impl From<&rusqlite::Error> for StoreError {
                 Self::Damaged(text)
             }
             Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => Self::Busy(text),
+            // SQLite keeps the system's reason to itself.
+            Some(ErrorCode::CannotOpen) => Self::Other(anyhow::anyhow!(
+                "{text}; its directory must be writable, and the limit on open files must leave room"
+            )),
             _ => Self::Other(anyhow::anyhow!(text)),
         }
     }

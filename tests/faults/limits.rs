@@ -23,7 +23,8 @@ async fn few_file_descriptors_are_enough_or_are_named() {
     let status = run.bench.ended(&mut run.bench.spawn()).await;
     let log = run.bench.log();
     assert!(!status.success(), "{log}");
-    assert!(log[before..].contains("Too many open files") || log[before..].contains("os error 24"), "{log}");
+    // The system's words, or ours where SQLite was the one that found none left.
+    assert!(log[before..].contains("open files"), "{log}");
     run.bench.wrap.clear();
     run.drain().await;
     run.is_whole("after too few");

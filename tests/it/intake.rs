@@ -234,6 +234,35 @@ async fn a_stop_finishes_what_is_being_accepted_and_stops_the_source() {
     timeout(PATIENCE, fake.running).await.unwrap().unwrap();
 }
 
+/// What waits behind a batch that the store has not taken is not written either when we stop: the position would pass over
+/// the batch.
+#[tokio::test]
+async fn a_stop_while_a_batch_is_held_writes_nothing_that_comes_after_it() {
+    let mut fake = Fake::start().await;
+    let store = rusqlite::Connection::open(fake.directory.path().join("a.db")).unwrap();
+    let full = "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 100000) \
+                INSERT INTO dead_letter(source,topic,part,offset_,item,at,error,body) SELECT 'x','x',0,n,0,0,'not-json','' FROM n";
+    store.execute(full, []).unwrap();
+    fake.give(10, &["garbage"]).await;
+    assert!(matches!(fake.told().await, Command::Hold { reason: "dead-letters-full" }));
+    fake.give(11, &[&envelope(&[reset("one", ALICE)])]).await;
+    let events = fake.link.events.clone();
+    timeout(PATIENCE, async {
+        while events.capacity() < events.max_capacity() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("it is read while the batch before it is held");
+    fake.shutdown.begin();
+    assert!(matches!(fake.told().await, Command::Resume { reason: "dead-letters-full" }));
+    assert!(matches!(fake.told().await, Command::Stop));
+    assert_eq!(fake.next().await, 10);
+    assert_eq!(fake.waiting().await, 0);
+    drop(fake.link);
+    timeout(PATIENCE, fake.running).await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn a_source_that_cannot_go_on_ends_the_process_with_its_code_and_words() {
     let fake = Fake::start().await;
