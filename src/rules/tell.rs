@@ -34,10 +34,10 @@ impl Tell {
         self.channels.iter().chain(&self.rooms)
     }
 
-    /// Whether it names no channel, and so tells nobody.
+    /// Whether it tells nobody: it names no channel, or personal ones and nobody to tell.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.channels.is_empty() && self.rooms.is_empty()
+        self.rooms.is_empty() && (self.channels.is_empty() || self.to.is_empty())
     }
 
     /// Every entry of `to`, those inside `first_of` instead of it.

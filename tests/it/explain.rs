@@ -235,6 +235,33 @@ fn a_redacted_answer_names_nobody() {
     }
 }
 
+/// Which route was not taken, and for what of the record, which a redacted answer does not give away.
+#[test]
+fn the_routes_that_were_passed_over_are_shown_with_their_reason() {
+    let route = |when: &str| format!("[[rule.route]]\nwhen = {{ {when} }}\nto = [\"target\"]\n");
+    let rule = format!(
+        "[[rule]]\nid = \"routed\"\non = \"entra.audit\"\nwhen = {{ operation = \"Disable account\" }}\n\
+         channels = [\"email\"]\ntemplate = \"account-disabled\"\n{}{}",
+        route("target.upn = \"eve@example.com\""),
+        route("result = \"success\""),
+    );
+    let (around, _) = CONFIG.split_once("[[rule]]").unwrap();
+    let config = format!("{around}{rule}");
+    let said = |arguments: &[&str]| {
+        let arguments = [&["account-disabled.json"], arguments].concat();
+        String::from_utf8(explain_with(&config, PEOPLE, &arguments).output.stdout).unwrap()
+    };
+    let text = said(&["-o", "text"]);
+    assert!(text.contains("rule routed matches, route 1\n"), "{text}");
+    assert!(text.contains("route 0 is not taken:\n") && text.contains("bob@example.com"), "{text}");
+    for redacted in [said(&["-o", "text", "--redact"]), said(&["--redact"])] {
+        assert!(redacted.contains("***"), "{redacted}");
+        for secret in ["eve@", "bob@", "bob"] {
+            assert!(!redacted.contains(secret), "{secret}: {redacted}");
+        }
+    }
+}
+
 /// `raw` and a path that ends at an object compare all of it, and show it where it fails.
 #[test]
 fn a_whole_record_as_a_value_is_masked_and_for_people_it_is_cut() {

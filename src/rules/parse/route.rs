@@ -49,6 +49,12 @@ impl<'a, 'i> Reader<'a, 'i> {
         let table: &'a DeTable<'i> = self.table;
         self.boolean("mute");
         let mute = table.get("mute").and_then(|value| value.get_ref().as_bool()).unwrap_or(false);
-        Route { when: self.condition("when"), unless: self.condition("unless"), tell: self.tell(own, !mute), mute }
+        let ways = self.ways(own);
+        Route {
+            when: self.condition("when"),
+            unless: self.condition("unless"),
+            tell: self.tell(own, ways, !mute),
+            mute,
+        }
     }
 }

@@ -10,24 +10,33 @@ use super::{Reader, shown};
 /// The keys that a route may replace.
 pub(super) const KEYS: &[&str] = &["to", "except", "channels", "template", "severity", "policy"];
 
+/// Rooms, and personal channels.
+pub(super) type Ways = (Vec<Arc<str>>, Vec<Arc<str>>);
+
 impl Reader<'_, '_> {
-    /// The rule's own way of telling; empty where it leaves that to its routes.
+    /// The rule's own way of telling; empty where it leaves that to its routes: it names no channel, or nobody to tell.
     pub(super) fn own_tell(&mut self) -> Tell {
-        let needed = !self.rule.contains_key("route") || self.rule.contains_key("channels");
-        self.tell(&Tell::default(), needed)
+        let base = Tell::default();
+        let ways = self.ways(&base);
+        let complete = self.rule.contains_key("channels") && (self.rule.contains_key("to") || !ways.0.is_empty());
+        self.tell(&base, ways, complete || !self.rule.contains_key("route"))
     }
 
-    /// What the table says of telling, the rest as in `base`. `needed`: somebody is to be told by it.
-    pub(super) fn tell(&mut self, base: &Tell, needed: bool) -> Tell {
-        let (rooms, channels) = if self.table.contains_key("channels") {
+    /// The rooms and the personal channels that the table names, else those of `base`.
+    pub(super) fn ways(&mut self, base: &Tell) -> Ways {
+        if self.table.contains_key("channels") {
             let scope = self.scope;
             self.channels().into_iter().partition(|channel| scope.rooms.contains(channel))
         } else {
-            if needed && !self.rule.contains_key("channels") {
-                self.missing("channels", "name at least one [channel.NAME], e.g. channels = [\"email\"]");
-            }
             (base.rooms.clone(), base.channels.clone())
-        };
+        }
+    }
+
+    /// What the table says of telling, the rest as in `base`. `needed`: somebody is to be told by it.
+    pub(super) fn tell(&mut self, base: &Tell, (rooms, channels): Ways, needed: bool) -> Tell {
+        if needed && !self.has("channels") {
+            self.missing("channels", "name at least one [channel.NAME], e.g. channels = [\"email\"]");
+        }
         if needed && !self.has("to") && (rooms.is_empty() || !channels.is_empty()) {
             let needs = channels.first().map(|channel| format!("channel `{channel}` writes to people: "));
             let remedy = "say who is told: \"target\", \"actor\", \"list:NAME\" or an address";

@@ -372,6 +372,11 @@ fn a_rule_may_leave_telling_to_its_routes() {
     assert!(faults[0].contains("route[1].to | is missing; channel `email` writes to people"), "{faults:?}");
     let faults = read(&text.replace("channels = 'email'\n", "")).unwrap_err();
     assert!(faults[0].contains("route[1].channels | is missing"), "{faults:?}");
+    let whom = "id = 'r'\non = 'any'\ntemplate = 'password-reset'\nchannels = 'email'\n[[route]]\nto = 'list:soc'\n";
+    let rule = read(whom).unwrap();
+    assert!(rule.tell.is_empty() && !rule.routes[0].tell.is_empty(), "the channel for all, and whom to tell in each");
+    let faults = read(&whom.replace("'email'", "['ops-hook', 'email']")).unwrap_err();
+    assert!(faults[0].starts_with("(the rule) | to | is missing"), "a room is told where no route holds: {faults:?}");
 }
 
 #[test]
