@@ -16,6 +16,7 @@ mod start;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -134,17 +135,23 @@ impl App {
             hard.cancelled().await;
             tokio::time::sleep(LAST_WRITES).await;
         };
-        tokio::select! {
-            () = drained => tracing::info!("stopping: loops have ended"),
-            () = limit => tracing::error!("stopping: not everything ended in time"),
+        let in_order = tokio::select! {
+            () = drained => true,
+            () = limit => false,
+        };
+        if in_order {
+            tracing::info!("stopping: loops have ended");
+        } else {
+            tracing::error!("stopping: not everything ended in time");
         }
         cutter.abort();
         self.rest_done.cancel();
-        self.close(loops_end.max(Instant::now()) + CLOSING).await
+        self.close(loops_end.max(Instant::now()) + CLOSING, in_order).await
     }
 
-    /// Ends the upkeep and closes the store, as far as that succeeds before `deadline`. The exit code.
-    async fn close(mut self, deadline: Instant) -> u8 {
+    /// Ends the upkeep and closes the store, as far as that succeeds before `deadline`. `in_order`: every loop has ended. The
+    /// exit code.
+    async fn close(mut self, deadline: Instant, in_order: bool) -> u8 {
         let rest = async { while self.rest.join_next().await.is_some() {} };
         if tokio::time::timeout_at(deadline, rest).await.is_err() {
             tracing::error!("stopping: the store still works for the upkeep; it is left behind");
@@ -158,7 +165,12 @@ impl App {
                 );
                 return self.store.abandon().await;
             }
-            if let Err(error) = self.store.unregister(self.worker, self.clock.now()).await {
+            let unrecorded = self.current.load().lanes.parts.unrecorded.load(Ordering::Relaxed);
+            if unrecorded || !in_order {
+                tracing::warn!(
+                    "the worker's row stays: what it claimed may have left, and is suspect at the next start"
+                );
+            } else if let Err(error) = self.store.unregister(self.worker, self.clock.now()).await {
                 tracing::warn!(%error, "the worker's row stays; the next start frees its claims");
             }
             self.store.close().await;

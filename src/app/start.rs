@@ -22,7 +22,7 @@ use crate::intake::{Intake, Internal, Reader};
 use crate::metrics;
 use crate::shutdown::{Ending, Shutdown};
 use crate::source;
-use crate::store::{Store, StoreError};
+use crate::store::{Lost, Store, StoreError};
 
 /// What is refused as `too_old` is a day younger than what the ledger forgets: the margin for clocks and purges.
 const FORGETTING_MARGIN: Duration = Duration::from_hours(24);
@@ -43,8 +43,8 @@ impl App {
         let ops = Ops::bind(config.http).await.map_err(|error| bind_failed(config.http, &error))?;
         let now = clock.now();
         let failed = |error: StoreError| store_failed(&error);
-        let store_empty = store.is_empty().await.map_err(failed)?; // before this process accounts for anything
-        let since = rules_active_since(&config, store_empty, now);
+        let lost = store.lost().await.map_err(failed)?; // before this process accounts for anything
+        let since = rules_active_since(&config, &lost, now);
         let known = reload::known(&store, &config, now, since).await.map_err(failed)?;
         let worker = store.register(&host(), now).await.map_err(failed)?;
         // What a channel was left alone for is known no more: whatever was held for it is tried now.
@@ -62,13 +62,14 @@ impl App {
             worker,
             permission: permitted.clone(),
             shutdown: shutdown.clone(),
+            unrecorded: Arc::default(),
         };
         metrics::build_info(env!("CARGO_PKG_VERSION")).set(1.0);
         let revision = Arc::new(Revision::new(config, channels, known, parts));
         revision.announce(now, None);
         let current = Arc::new(ArcSwap::new(revision.clone()));
         let instance = store.instance().await.map_err(failed)?;
-        let intakes = intakes(&current, store_empty, &instance)?;
+        let intakes = intakes(&current, &lost, &instance)?;
 
         let (rest, rest_done) = (JoinSet::new(), CancellationToken::new());
         let (http, loops) = (ops.address(), JoinSet::new());
@@ -112,9 +113,10 @@ async fn open(config: &Config) -> Result<Store, Ending> {
 
 /// Since when a rule that is new counts as active. After `on_lost_store` was used to go on without the old store, the time
 /// before counts too: the outage is what it is about.
-fn rules_active_since(config: &Config, store_empty: bool, now: Timestamp) -> Timestamp {
-    let lost = config.sources.iter().any(|source| source.on_lost_store != source::OnLostStore::Refuse);
-    if lost && store_empty { Timestamp::from_millis(0) } else { now }
+fn rules_active_since(config: &Config, lost: &Lost, now: Timestamp) -> Timestamp {
+    let goes_on =
+        |source: &source::Settings| source.on_lost_store != source::OnLostStore::Refuse && lost.concerns(&source.name);
+    if config.sources.iter().any(goes_on) { Timestamp::from_millis(0) } else { now }
 }
 
 /// How old by Kafka's time a record may be: those before are refused, since the ledger may have forgotten that they were
@@ -128,7 +130,7 @@ pub fn remembered(config: &Config) -> Duration {
 /// one that was killed takes its partitions up again at once, instead of waiting 45 s until the group has missed it.
 fn intakes(
     current: &Arc<ArcSwap<Revision>>,
-    store_empty: bool,
+    lost: &Lost,
     instance: &str,
 ) -> Result<Vec<(Intake, source::Handle)>, Ending> {
     let revision = current.load_full();
@@ -137,9 +139,9 @@ fn intakes(
     for mut settings in revision.config.sources.clone() {
         settings.kafka.entry("group.instance.id".to_owned()).or_insert_with(|| format!("auditbell-{instance}"));
         let reader = Reader { source: settings.name.clone(), remembered: remembered(&revision.config) };
-        let handle =
-            source::start(settings, store.clone(), store_empty, clock.clone(), tokio::runtime::Handle::current())
-                .map_err(|error| ending(78, &error))?;
+        let lost = lost.concerns(&settings.name);
+        let handle = source::start(settings, store.clone(), lost, clock.clone(), tokio::runtime::Handle::current())
+            .map_err(|error| ending(78, &error))?;
         let current = current.clone();
         let basis = Arc::new(move || current.load().basis.clone());
         intakes.push((Intake::new(reader, basis, store.clone(), clock.clone(), shutdown.clone()), handle));

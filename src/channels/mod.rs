@@ -17,7 +17,7 @@ use std::future::Future;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -55,18 +55,35 @@ pub struct Outgoing {
 /// Whether the other side may have the message already. The channel says so directly before the final dot (or the request)
 /// may be written; until then dispatch may drop the attempt, afterwards only its outcome can tell.
 #[derive(Clone, Debug, Default)]
-pub struct Handover(Arc<AtomicBool>);
+pub struct Handover(Arc<AtomicU8>);
+
+/// The states of a [`Handover`]: it leaves the first once, for one of the others.
+const WAITING: u8 = 0;
+const BEGUN: u8 = 1;
+const WITHDRAWN: u8 = 2;
 
 impl Handover {
-    /// From here on the message cannot be taken back.
-    pub fn begin(&self) {
-        self.0.store(true, Ordering::Release);
+    /// From here on the message cannot be taken back. `false`: it was taken back before, and must not leave.
+    #[must_use]
+    pub fn begin(&self) -> bool {
+        self.leave_for(BEGUN) == BEGUN
+    }
+
+    /// Takes the message back, for good. `false`: the other side may have it.
+    #[must_use]
+    pub fn withdraw(&self) -> bool {
+        self.leave_for(WITHDRAWN) == WITHDRAWN
     }
 
     /// May the other side have it?
     #[must_use]
     pub fn has_begun(&self) -> bool {
-        self.0.load(Ordering::Acquire)
+        self.0.load(Ordering::Acquire) == BEGUN
+    }
+
+    /// The state that it is in then.
+    fn leave_for(&self, state: u8) -> u8 {
+        self.0.compare_exchange(WAITING, state, Ordering::AcqRel, Ordering::Acquire).map_or_else(|is| is, |_| state)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -290,22 +291,21 @@ impl Lane {
         attempt
     }
 
-    /// Resolves some time after the soft order unless the handover has begun by then. Whoever selects on it beside the
-    /// attempt drops that in the same breath, so that it cannot begin afterwards.
+    /// Takes the message back some time after the soft order, and resolves, unless the handover has begun by then.
     async fn turned_back(&self, handover: &Handover) {
         self.parts.shutdown.soft().cancelled().await;
         tokio::time::sleep(TURN_BACK).await;
-        if handover.has_begun() {
+        if !handover.withdraw() {
             std::future::pending::<()>().await;
         }
     }
 
     /// The attempt that the stop does not wait for: ambiguous only if the other side may have the message.
     fn cut_off(&self, handover: &Handover) -> Attempt {
-        let verdict = if handover.has_begun() {
-            Verdict::Ambiguous
-        } else {
+        let verdict = if handover.withdraw() {
             Verdict::Hold { until: self.parts.clock.now(), why: "stopping" }
+        } else {
+            Verdict::Ambiguous
         };
         Attempt { verdict, code: None, reply: "cut off by the stop".into(), receipt: None }
     }
@@ -335,6 +335,7 @@ impl Lane {
             }
             if self.parts.shutdown.hard().is_cancelled() {
                 tracing::error!(message = %message.key, "the outcome could not be recorded before the stop");
+                self.parts.unrecorded.store(true, Ordering::Relaxed);
                 return;
             }
         }

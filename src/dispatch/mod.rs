@@ -64,6 +64,9 @@ pub struct Parts {
     pub permission: watch::Receiver<Permission>,
     /// The order to stop.
     pub shutdown: Shutdown,
+    /// An outcome was given up at the stop. Its claim must not go back as though nothing had been tried: the next start finds
+    /// the worker's row, and holds what it claimed for suspect.
+    pub unrecorded: Arc<AtomicBool>,
 }
 
 /// An opened channel. A reload that leaves its settings alone hands it from lane to lane, sessions and all.
@@ -339,8 +342,12 @@ impl Lane {
         }
         match self.parts.store.next_due(&self.name).await {
             // What is due and was not given to us just now is not ours to ask for without end. The store may have taken
-            // longer to answer than `latest` is away.
-            Ok(due) => due.map_or(latest, |due| due.min(latest).max(self.parts.clock.now().plus(AGAIN))),
+            // long to answer, and the clock may have been set back meanwhile.
+            Ok(due) => {
+                let now = self.parts.clock.now();
+                let latest = now.plus(LOOK);
+                due.map_or(latest, |due| due.clamp(now.plus(AGAIN), latest))
+            }
             Err(error) => {
                 self.store_failed("next due", &error).await;
                 latest

@@ -115,6 +115,7 @@ fn parts(store: Store, worker: i64, permission: watch::Receiver<Permission>) -> 
         worker,
         permission,
         shutdown: Shutdown::default(),
+        unrecorded: Arc::default(),
     }
 }
 

@@ -69,11 +69,11 @@ pub async fn heartbeat(
                 shutdown.fail(75, "another process declared this one dead: its worker row is gone; start again");
             }
             Ok(Err(StoreError::Damaged(message))) => shutdown.fail(74, message),
-            Ok(Err(_)) if !store.is_alive() => {
-                shutdown.fail(1, "a thread of the store died; this is a bug, the supervisor should start us again");
-            }
             Ok(Err(error)) => tracing::warn!(%error, "the heartbeat could not be written"),
             Err(_) => tracing::warn!("the store did not take the heartbeat in time"),
+        }
+        if !store.is_alive() {
+            shutdown.fail(1, "a thread of the store died; this is a bug, the supervisor should start us again");
         }
         let standing = if last.elapsed() >= LATE { Permission::Lost } else { Permission::Go };
         permission.send_if_modified(|permission| {

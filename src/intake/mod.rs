@@ -28,6 +28,10 @@ use accept::{Accepter, Outcome};
 use positions::Positions;
 use read::{Message, Tally};
 
+/// Dead letters with which a batch is full. What one message may add (65,536, [`crate::record::envelope`]) besides still
+/// fits into the empty table of 100,000: a batch that never fits would be offered for ever, whatever is discarded.
+const LETTERS: usize = 10_000;
+
 /// What is decided by now; a reload changes the answer.
 pub type Current = Arc<dyn Fn() -> Arc<Basis> + Send + Sync>;
 
@@ -108,16 +112,18 @@ impl Intake {
         }
     }
 
-    /// Hands what waits to the store, up to the message at which a partition's run of bad ones is too long.
+    /// Hands what waits to the store, up to the message at which a partition's run of bad ones is too long, or all dead
+    /// letters together are too many.
     fn submit(&mut self, commands: &Commands) -> Option<Busy> {
         if let Some(blocked) = self.positions.blocked() {
             return Some(Box::pin(self.accepter.clone().operator(blocked, commands.clone())));
         }
         let mut fences = self.positions.fences(&self.reader.source);
-        let mut messages = Vec::new();
+        let (mut messages, mut letters) = (Vec::new(), 0);
         while let Some(message) = self.waiting.pop_front() {
             if fences.pass(&message) {
-                let full = fences.is_blocked(&message);
+                letters += message.dead_letters.len();
+                let full = fences.is_blocked(&message) || letters >= LETTERS;
                 messages.push(message);
                 if full {
                     break;

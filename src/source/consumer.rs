@@ -37,7 +37,7 @@ const FULL: &str = "intake";
 pub(super) fn spawn(
     settings: Settings,
     store: Store,
-    store_empty: bool,
+    store_lost: bool,
     clock: Clock,
     runtime: tokio::runtime::Handle,
     link: Link,
@@ -46,7 +46,7 @@ pub(super) fn spawn(
     let now = Instant::now();
     let reader = Reader {
         last_poll: meters::kafka_last_poll(settings.name.clone()),
-        finder: Finder::new(settings.clone(), store, store_empty, clock.clone(), runtime.clone()),
+        finder: Finder::new(settings.clone(), store, store_lost, clock.clone(), runtime.clone()),
         settings,
         consumer,
         clock,
@@ -233,11 +233,14 @@ impl Reader {
             meters::source_held(self.settings.name.clone(), reason).set(0.0);
             tracing::info!(source = %self.settings.name, reason, "released");
             if self.held.is_empty() {
-                let keys: Vec<Key> = self.assigned.keys().cloned().collect();
-                if let Err(error) = self.consumer.resume(&list(&keys)) {
-                    self.consumer.context().fault(Fault::Other, &format!("resume: {error}"));
-                }
+                self.unpause(&self.assigned.keys().cloned().collect::<Vec<_>>());
             }
+        }
+    }
+
+    fn unpause(&self, keys: &[Key]) {
+        if let Err(error) = self.consumer.resume(&list(keys)) {
+            self.consumer.context().fault(Fault::Other, &format!("resume: {error}"));
         }
     }
 
@@ -276,14 +279,19 @@ impl Reader {
         self.trying_since = None;
         self.consumer.context().well();
         self.wanted.clear();
+        let placed: Vec<Key> = places.iter().map(|place| place.key.clone()).collect();
         for StartPosition { key, next, bad } in places {
             tracing::debug!(source = %self.settings.name, topic = %key.0, partition = key.1, next, "reading");
             self.hand.push(Event::Assigned { topic: key.0.clone(), partition: key.1, next, bad });
             let partition = Partition::new(&self.settings.name, &key, next);
             self.assigned.insert(key, partition);
         }
-        if !self.held.is_empty() {
-            self.pause();
+        // librdkafka keeps a partition paused while it is not assigned, and the hold may have ended meanwhile. Only these:
+        // resuming one that is read would fetch it again.
+        if self.held.is_empty() {
+            self.unpause(&placed)
+        } else {
+            self.pause()
         }
         self.count();
         self.watch.soon();

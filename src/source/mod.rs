@@ -286,16 +286,16 @@ impl Handle {
 
 /// Starts the thread of one source. The client is created here, so that a certificate or a property that librdkafka
 /// refuses is an error at once; a broker that is away is not. `runtime` is where the thread waits for the store;
-/// its timers must be driven while the thread waits, so it is a multi-thread one. `store_empty` is what the store said
+/// its timers must be driven while the thread waits, so it is a multi-thread one. `store_lost` is what the store said
 /// before *any* source was started: the first rows of one must not make a lost store look used to the next.
 pub fn start(
     settings: Settings,
     store: Store,
-    store_empty: bool,
+    store_lost: bool,
     clock: Clock,
     runtime: tokio::runtime::Handle,
 ) -> anyhow::Result<Handle> {
     let (handle, link) = Handle::pair();
-    consumer::spawn(settings, store, store_empty, clock, runtime, link)?;
+    consumer::spawn(settings, store, store_lost, clock, runtime, link)?;
     Ok(handle)
 }

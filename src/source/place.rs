@@ -51,7 +51,7 @@ pub(super) struct Finder {
     clock: Clock,
     runtime: tokio::runtime::Handle,
     /// As it was before this process wrote anything: its own first rows must not make a lost store look used.
-    store_empty: bool,
+    store_lost: bool,
 }
 
 /// What was decided, to be told when the store has it.
@@ -61,11 +61,11 @@ impl Finder {
     pub(super) fn new(
         settings: Settings,
         store: Store,
-        store_empty: bool,
+        store_lost: bool,
         clock: Clock,
         runtime: tokio::runtime::Handle,
     ) -> Self {
-        Self { settings, store, clock, runtime, store_empty }
+        Self { settings, store, clock, runtime, store_lost }
     }
 
     /// Where each of `wanted` is to be read from. An error means: a broker or the store did not answer, try again.
@@ -78,9 +78,13 @@ impl Finder {
             for topic in wanted.iter().map(|key| &key.0).collect::<BTreeSet<_>>() {
                 let asked: Vec<i32> = wanted.iter().filter(|key| key.0 == *topic).map(|key| key.1).collect();
                 let question = Question { settings: &self.settings, consumer, topic, cluster: cluster.as_deref() };
-                match question.decide(&rows, asked, self.store_empty, &self.clock)? {
+                match question.decide(&rows, asked, self.store_lost, &self.clock)? {
                     Some(decisions) => writes.extend(decisions),
-                    None => return Ok(Answer::Refused(self.refusal(topic))),
+                    None => {
+                        // Before the answer: whoever starts again beside the rows of other sources must be refused too.
+                        self.wait(self.store.note_lost(&self.settings.name))?;
+                        return Ok(Answer::Refused(self.refusal(topic)));
+                    }
                 }
             }
             if writes.is_empty() {
@@ -127,6 +131,9 @@ impl Finder {
                 self.tell(key, *next, *say, *lost);
             }
             places.push(StartPosition { key: key.clone(), next: row.next, bad: row.bad });
+        }
+        if self.store_lost {
+            self.wait(self.store.note_found(&self.settings.name))?;
         }
         Ok(Answer::Found(places))
     }
@@ -206,7 +213,7 @@ impl Question<'_> {
         &self,
         rows: &BTreeMap<Key, PositionRow>,
         asked: Vec<i32>,
-        store_empty: bool,
+        store_lost: bool,
         clock: &Clock,
     ) -> anyhow::Result<Option<Vec<Write>>> {
         let known: BTreeMap<i32, &PositionRow> =
@@ -237,13 +244,15 @@ impl Question<'_> {
                 log: logs.get(&partition).copied(),
                 committed: committed.get(&partition).copied().unwrap_or(Committed::Unknown),
                 history,
-                store_empty,
+                store_lost,
                 start: self.settings.start,
                 at_time: times.get(&partition).copied().flatten(),
                 on_lost_store: self.settings.on_lost_store,
             });
+            // A row from when the broker did not say whose it is learns it now: in another cluster its offset means nothing.
+            let learns = self.cluster.is_some_and(|id| !id.is_empty()) && row.is_some_and(|row| row.cluster.is_empty());
             match decision {
-                Decision::From { say: Say::GoOn, .. } => {}
+                Decision::From { say: Say::GoOn, .. } if !learns => {}
                 Decision::From { next, say, lost } => {
                     let from = row.map(|row| row.next);
                     writes.push(Write {

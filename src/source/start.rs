@@ -20,8 +20,8 @@ pub(super) struct Facts<'a> {
     pub committed: Committed,
     /// The group committed some partition of this topic, perhaps not this one.
     pub history: bool,
-    /// The store held nothing at all when this process opened it.
-    pub store_empty: bool,
+    /// The store held nothing at all when this process opened it, or an earlier one was refused this source for that.
+    pub store_lost: bool,
     /// `start`.
     pub start: Start,
     /// Where `start` is a time: the first offset at or after it; `None`: the partition has none.
@@ -129,7 +129,7 @@ pub(super) fn decide(facts: &Facts<'_>) -> Decision {
         None => match facts.committed {
             Committed::Unknown => Decision::Retry(Missing::Committed),
             Committed::Never if !facts.history => from(first(facts, log), Say::First),
-            committed if !facts.store_empty => at_committed(committed, log, Say::Adopted),
+            committed if !facts.store_lost => at_committed(committed, log, Say::Adopted),
             committed => match facts.on_lost_store {
                 OnLostStore::Refuse => Decision::Refuse,
                 OnLostStore::Committed => at_committed(committed, log, Say::LostStore),
@@ -180,14 +180,14 @@ mod tests {
         log: Some(Log { low: 100, high: 200 }),
         committed: Committed::Never,
         history: false,
-        store_empty: true,
+        store_lost: true,
         start: Start::Earliest,
         at_time: None,
         on_lost_store: OnLostStore::Refuse,
     };
     /// The same, read before up to 150.
     const KNOWN: Facts<'_> =
-        Facts { row: Some(Row { cluster: "c", next: 150 }), siblings: true, store_empty: false, ..NOTHING };
+        Facts { row: Some(Row { cluster: "c", next: 150 }), siblings: true, store_lost: false, ..NOTHING };
     /// The group committed 150 and the store is gone.
     const LOST: Facts<'_> = Facts { committed: Committed::At(150), history: true, ..NOTHING };
 
@@ -286,7 +286,7 @@ mod tests {
 
     #[test]
     fn a_partition_without_position_starts_where_nothing_is_skipped() {
-        let new = Facts { siblings: true, store_empty: false, ..NOTHING };
+        let new = Facts { siblings: true, store_lost: false, ..NOTHING };
         check(&[
             ("A new partition of a known topic is read from its first offset.", new, from(100, Say::NewPartition)),
             (
@@ -341,7 +341,7 @@ mod tests {
 
     #[test]
     fn a_group_with_history_and_a_store_in_use_is_adopted() {
-        let used = Facts { store_empty: false, ..LOST };
+        let used = Facts { store_lost: false, ..LOST };
         check(&[
             ("It goes on where the group stopped.", used, from(150, Say::Adopted)),
             (
@@ -364,7 +364,7 @@ mod tests {
         check(&[
             ("`earliest` is the first offset.", NOTHING, from(100, Say::First)),
             ("`latest` is the end.", Facts { start: Start::Latest, ..NOTHING }, from(200, Say::First)),
-            ("A store in use changes nothing.", Facts { store_empty: false, ..NOTHING }, from(100, Say::First)),
+            ("A store in use changes nothing.", Facts { store_lost: false, ..NOTHING }, from(100, Say::First)),
             (
                 "A span is the first offset at or after that time.",
                 Facts { at_time: Some(180), ..ago },

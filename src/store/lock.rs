@@ -4,14 +4,21 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Settings, StoreError, sqlite};
+
+/// Beside the file itself: whoever names the store by a symbolic link means the same store.
+fn file_of(path: &Path) -> PathBuf {
+    // There is none yet: it will be made where `path` says.
+    let place = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    sqlite::beside(&place, ".lock")
+}
 
 /// Takes `<path>.lock` and writes our process id into it. The lock lasts as long as the returned file, and ends with the
 /// process however that ends.
 pub(super) fn take(path: &Path) -> Result<File, StoreError> {
-    let path = sqlite::beside(path, ".lock");
+    let path = file_of(path);
     let refused = |error: std::io::Error| {
         StoreError::Refused(format!(
             "{}: {error}; auditbell's user must be able to write there, see [store] url",
@@ -46,7 +53,7 @@ pub(super) fn take(path: &Path) -> Result<File, StoreError> {
 
 /// The process id of the daemon that has the store of `settings`; `None`: there is none now.
 pub fn holder(settings: &Settings) -> Result<Option<i32>, StoreError> {
-    let path = sqlite::beside(&settings.path, ".lock");
+    let path = file_of(&settings.path);
     let refused = |error: std::io::Error| {
         StoreError::Refused(format!("{}: {error}; run this as auditbell's user, or as root", path.display()))
     };

@@ -13,6 +13,7 @@ mod internal;
 mod ledger;
 mod load;
 mod lock;
+mod lost;
 mod message;
 mod meta;
 pub mod operate;
@@ -39,6 +40,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 pub use batch::{AcceptError, Accepted, Batch, DeadLetter, Fence, Planned, Trip};
 pub use claim::Room;
 pub use lock::holder;
+pub use lost::Lost;
 pub use message::{Claim, Escalation, FinalState, Loaded, LoadedRecord, RECORDS, Settle, Settled, State};
 pub use position::{Placement, PositionRow};
 pub use upkeep::Upkeep;
@@ -155,12 +157,6 @@ impl Store {
         Ok(store)
     }
 
-    /// Are there any rows at all (positions, notifications)? For the start table's "store empty".
-    pub async fn is_empty(&self) -> Result<bool, StoreError> {
-        let any = "SELECT EXISTS (SELECT 1 FROM position) OR EXISTS (SELECT 1 FROM notification)";
-        self.read(|conn| Ok(sql::first::<bool>(conn, any, &[])? != Some(true))).await
-    }
-
     /// All positions of a source.
     pub async fn positions(&self, source: &str) -> Result<Vec<PositionRow>, StoreError> {
         let source = source.to_owned();
@@ -181,7 +177,8 @@ impl Store {
         self.write(Mark::Other, move |w| position::place(&w.conn, &source, &cluster, &rows, now)).await
     }
 
-    /// First time each rule was active; `since` for rules not yet there. Returns all.
+    /// First time each rule was active; `since` for rules not yet there, and for all where it is 0: the store was lost, and a
+    /// start that was refused for it may have written them. Returns all.
     pub async fn rules_seen(
         &self,
         rules: &[Arc<str>],

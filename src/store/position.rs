@@ -58,7 +58,8 @@ pub(super) fn all(conn: &Connection) -> Result<Vec<PositionRow>> {
     sql::rows(conn, &format!("{COLUMNS} ORDER BY source, topic, part"), &[], read)
 }
 
-/// Writes what the start table decided, unless the row is not what it decided from.
+/// Writes what the start table decided, unless the row is not what it decided from. A `cluster` that is not known (empty)
+/// leaves the one that was.
 pub(super) fn place(
     conn: &Connection,
     source: &str,
@@ -77,7 +78,7 @@ pub(super) fn place(
             )?,
             Some(from) => sql::run(
                 conn,
-                "UPDATE position SET cluster=$4, next=$5, at=$6, bad=CASE WHEN next=$5 THEN bad ELSE 0 END \
+                "UPDATE position SET cluster=CASE WHEN $4='' THEN cluster ELSE $4 END, next=$5, at=$6, bad=CASE WHEN next=$5 THEN bad ELSE 0 END \
                  WHERE source=$1 AND topic=$2 AND part=$3 AND next=$7",
                 &[params[0], params[1], params[2], params[3], params[4], params[5], from],
             )?,
@@ -93,7 +94,8 @@ pub(super) fn rules_seen(
     since: Timestamp,
 ) -> Result<Vec<(Arc<str>, Timestamp)>, StoreError> {
     for rule in rules {
-        let insert = "INSERT INTO rule_seen(rule,since) VALUES($1,$2) ON CONFLICT(rule) DO NOTHING";
+        let insert = "INSERT INTO rule_seen(rule,since) VALUES($1,$2) \
+                      ON CONFLICT(rule) DO UPDATE SET since=0 WHERE excluded.since=0";
         sql::run(conn, insert, &[rule, &since])?;
     }
     let all = "SELECT rule, since FROM rule_seen ORDER BY rule";

@@ -270,3 +270,24 @@ async fn a_source_that_cannot_go_on_ends_the_process_with_its_code_and_words() {
     timeout(PATIENCE, fake.shutdown.soft().cancelled()).await.unwrap();
     assert_eq!(fake.shutdown.ending().map(|ending| ending.exit), Some(78));
 }
+
+/// More dead letters in one hand-over than the table ever holds: they come in batches that fit, so discarding helps.
+#[tokio::test(flavor = "multi_thread")]
+async fn more_dead_letters_than_there_is_room_for_get_through_by_discarding() {
+    let mut fake = Fake::start().await;
+    let lines: Vec<String> = (0..1_000).map(|n| format!("Nov 21 host app[{n}]: line")).collect();
+    let payload = serde_json::to_string(&lines).unwrap();
+    fake.give(10, &vec![&*payload; 110]).await;
+    let mut accepted = 10;
+    while accepted < 120 {
+        match fake.told().await {
+            Command::Accepted { next, .. } => accepted = next,
+            Command::Hold { reason: "dead-letters-full" } => {
+                assert!(accepted > 10, "what came before is not held up by what does not fit");
+                fake.store.discard(None, "operator", Clock::system().now()).await.unwrap();
+            }
+            Command::Resume { .. } => {}
+            other => panic!("{other:?}"),
+        }
+    }
+}

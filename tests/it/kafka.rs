@@ -339,3 +339,26 @@ async fn what_the_user_typed_wrong_is_an_error_at_once() {
     let refused = format!("{:#}", refused.expect_err("refused"));
     assert!(refused.contains("[source.entra] kafka.session.timeout"), "{refused}");
 }
+
+/// librdkafka keeps what is paused paused, although it is given up and assigned again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hold_that_ends_while_a_partition_is_nobodys_does_not_leave_it_paused() {
+    let kafka = Kafka::new(1);
+    let store = store(kafka.folder.path());
+    let mut reader = Reader::start(kafka.settings(), &store);
+    reader.assigned(1).await;
+    kafka.write(&["a"]);
+    assert_eq!(reader.read(1).await, ["a"]);
+    reader.tell(Command::Hold { reason: "disk-low" }).await;
+    reader.silent().await;
+    kafka.cluster.down();
+    let revoked = reader.event().await;
+    assert!(matches!(revoked, Event::Revoked { .. }), "{revoked:?}");
+    reader.tell(Command::Resume { reason: "disk-low" }).await;
+    reader.silent().await;
+    kafka.cluster.up();
+    assert_eq!(reader.assigned(1).await, begins(1));
+    kafka.write(&["b"]);
+    assert_eq!(reader.read(1).await, ["b"]);
+    reader.stop().await;
+}

@@ -96,8 +96,8 @@ impl Reader {
     pub fn start(settings: Settings, store: &Store) -> Self {
         let source = settings.name.clone();
         let runtime = tokio::runtime::Handle::current();
-        let empty = tokio::task::block_in_place(|| runtime.block_on(store.is_empty())).unwrap();
-        let handle = start(settings, store.clone(), empty, Clock::system(), runtime).unwrap();
+        let lost = tokio::task::block_in_place(|| runtime.block_on(store.lost())).unwrap();
+        let handle = start(settings, store.clone(), lost.concerns(&source), Clock::system(), runtime).unwrap();
         Self { handle, store: store.clone(), source, next: BTreeMap::new() }
     }
 

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use crate::harness::{ALICE, Bench, envelope, reset, reset_of_number};
+use auditbell::clock::Clock;
+
+use crate::harness::{ALICE, Bench, TOPIC, envelope, reset, reset_of_number};
 use crate::smtp_server::{Action, Command};
 
 /// T57: a stop under load is clean: nothing ambiguous, nothing lost, nothing twice.
@@ -235,4 +237,73 @@ async fn a_property_that_kafkas_client_refuses_stops_run_before_anything_is_made
     assert_eq!(code, Some(78), "{log}");
     assert!(log.contains("source.entra.kafka.sesion.timeout.ms: No such configuration property"), "{log}");
     assert!(!bench.path("auditbell.db").exists() && !bench.path("auditbell.db.lock").exists());
+}
+
+impl Bench {
+    /// One mail told and accepted, then a stop, and the store is gone.
+    async fn with_history_and_a_lost_store() -> Self {
+        let mut bench = Self::new().await;
+        bench.start().await;
+        bench.publish(envelope(&[reset("history", ALICE)])).await;
+        bench.relay.wait_for(1).await;
+        bench.accepted_to(1).await;
+        assert!(bench.stop().await.success());
+        for file in std::fs::read_dir(bench.store.parent().unwrap()).unwrap().map(|file| file.unwrap().path()) {
+            if file.file_name().unwrap().to_string_lossy().starts_with("auditbell.db") {
+                std::fs::remove_file(file).unwrap();
+            }
+        }
+        bench
+    }
+
+    /// A start that must be refused for the lost store.
+    async fn is_refused(&self) {
+        let before = self.log().len();
+        let status = self.ended(&mut self.spawn()).await;
+        assert_eq!(status.code(), Some(78), "{}", &self.log()[before..]);
+        assert!(self.log()[before..].contains("on_lost_store"), "{}", self.log());
+    }
+}
+
+/// The start that was refused has seen the rules first; they must not be younger than the outage for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_remedy_of_a_lost_store_tells_of_the_outage_although_a_start_was_refused_before() {
+    let mut bench = Bench::with_history_and_a_lost_store().await;
+    let outage = Clock::system().now().minus(Duration::from_hours(2));
+    let feeder = crate::kafka_reader::Feeder::new(&bench.kafka.brokers);
+    feeder.write_at(TOPIC, 0, &[&envelope(&[reset("outage", ALICE)])], outage);
+    bench.is_refused().await;
+    bench.replace("start = \"earliest\"", "start = \"earliest\"\non_lost_store = \"committed\"");
+    bench.start().await;
+    bench.relay.wait_for(2).await;
+    assert!(bench.stop().await.success());
+}
+
+/// A second source, whose group has no history, writes its rows beside the refusal: the store is still lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_store_is_refused_however_often_it_is_tried() {
+    let mut bench = Bench::with_history_and_a_lost_store().await;
+    let other = format!(
+        "[source.alpha]\nbrokers = \"{}\"\ntopics = [\"{TOPIC}\"]\ngroup_id = \"alpha\"\n\n[store]",
+        bench.kafka.brokers
+    );
+    bench.replace("[store]", &other);
+    let rows = |bench: &Bench| {
+        let store = rusqlite::Connection::open(&bench.store).unwrap();
+        store.query_row("SELECT count(*) FROM position", [], |row| row.get::<_, i64>(0)).unwrap()
+    };
+    bench.is_refused().await;
+    // Whether the other source came to its rows before the end is chance; whoever it is, the answer is the same.
+    if rows(&bench) == 0 {
+        let store = rusqlite::Connection::open(&bench.store).unwrap();
+        let row = "INSERT INTO position(source,topic,part,cluster,next,at) VALUES('alpha','other',0,'',0,0)";
+        store.execute(row, []).unwrap();
+    }
+    bench.is_refused().await;
+    bench.replace("start = \"earliest\"", "start = \"earliest\"\non_lost_store = \"committed\"");
+    bench.start().await;
+    assert!(bench.stop().await.success());
+    bench.replace("\non_lost_store = \"committed\"", "");
+    bench.start().await;
+    assert!(bench.stop().await.success());
 }

@@ -123,7 +123,9 @@ impl Session {
         if permission != Permission::Go {
             return Ending::Withdrawn(permission);
         }
-        mail.outgoing.handover.begin();
+        if !mail.outgoing.handover.begin() {
+            return Ending::Withdrawn(Permission::Stopping);
+        }
         Ending::Judged(self.body(mail, written_by).await)
     }
 

@@ -3,8 +3,6 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -18,32 +16,28 @@ pub(super) struct Departure {
     /// `None`: handed out.
     bytes: Option<Bytes>,
     guard: Option<(watch::Receiver<Permission>, Handover)>,
-    begun: Begun,
-}
-
-/// Whether the body was handed out.
-#[derive(Clone, Default)]
-pub(super) struct Begun(Arc<AtomicBool>);
-
-impl Begun {
-    pub fn get(&self) -> bool {
-        self.0.load(Ordering::Acquire)
-    }
+    /// Of this request alone: one that is asked again after an answer was not written yet.
+    written: Handover,
 }
 
 impl Departure {
     pub fn new(bytes: Bytes, outgoing: Option<&Outgoing>) -> Self {
         let guard = outgoing.map(|outgoing| (outgoing.permission.clone(), outgoing.handover.clone()));
-        Self { bytes: Some(bytes).filter(|bytes| !bytes.is_empty()), guard, begun: Begun::default() }
+        Self { bytes: Some(bytes).filter(|bytes| !bytes.is_empty()), guard, written: Handover::default() }
     }
 
-    pub fn begun(&self) -> Begun {
-        self.begun.clone()
+    /// Withdraw it before saying that the request was not written: HTTP asks for the body in a task of its own.
+    pub fn written(&self) -> Handover {
+        self.written.clone()
     }
 
     pub fn into_body(self) -> reqwest::Body {
         reqwest::Body::wrap(self)
     }
+}
+
+fn withdrawn(permission: Permission) -> Poll<Option<io::Result<Frame<Bytes>>>> {
+    Poll::Ready(Some(Err(io::Error::other(Withdrawn(permission)))))
 }
 
 impl Body for Departure {
@@ -55,11 +49,15 @@ impl Body for Departure {
         if let Some((permission, handover)) = &self.guard {
             let permission = *permission.borrow();
             if permission != Permission::Go {
-                return Poll::Ready(Some(Err(io::Error::other(Withdrawn(permission)))));
+                return withdrawn(permission);
             }
-            handover.begin();
+            if !handover.begin() {
+                return withdrawn(Permission::Stopping);
+            }
         }
-        self.begun.0.store(true, Ordering::Release);
+        if !self.written.begin() {
+            return withdrawn(Permission::Stopping);
+        }
         Poll::Ready(Some(Ok(Frame::data(bytes))))
     }
 

@@ -151,13 +151,13 @@ impl Client {
         let began = Instant::now();
         let deadline = began + self.limits.whole;
         let departure = Departure::new(request.body, request.outgoing);
-        let written = departure.begun();
+        let written = departure.written();
         let asked = self.inner.request(request.method, request.url.clone()).headers(request.headers);
         let sent = timeout_at(deadline, asked.body(departure.into_body()).send()).await;
         let mut response = match sent {
             Ok(Ok(response)) => response,
-            Ok(Err(error)) => return Err(Failure::of(&error, written.get())),
-            Err(_) => return Err(Failure::timeout(written.get())),
+            Ok(Err(error)) => return Err(Failure::of(&error, !written.withdraw())),
+            Err(_) => return Err(Failure::timeout(!written.withdraw())),
         };
         let status = response.status().as_u16();
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());

@@ -24,7 +24,7 @@ impl Channel for Waits {
     ) -> Pin<Box<dyn Future<Output = Attempt> + Send + 'a>> {
         Box::pin(async {
             if self.hands_over {
-                outgoing.handover.begin();
+                assert!(outgoing.handover.begin());
             }
             self.reached.notify_one();
             self.go.notified().await;

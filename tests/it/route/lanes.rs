@@ -154,6 +154,7 @@ impl Scene {
             worker: self.store.register("test", NOW).await.unwrap(),
             permission: self.permission.subscribe(),
             shutdown: Shutdown::default(),
+            unrecorded: Arc::default(),
         };
         let policy = Policy {
             schedule: Schedule::new(vec![seconds(30)]),

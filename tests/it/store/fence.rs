@@ -78,9 +78,9 @@ async fn a_batch_without_a_fence_is_accepted() {
 async fn the_start_tables_decision_is_compare_and_swap_too() {
     let file = File::new();
     let store = file.open();
-    assert!(store.is_empty().await.unwrap());
+    assert!(store.lost().await.unwrap().concerns("entra"));
     place(&store, 3).await;
-    assert!(!store.is_empty().await.unwrap());
+    assert!(!store.lost().await.unwrap().concerns("entra"));
     place(&store, 9).await;
     assert_eq!(next(&store).await, 3, "a first row never replaces one that is there");
     for (from, expected) in [(2, 3), (3, 9)] {
@@ -90,6 +90,11 @@ async fn the_start_tables_decision_is_compare_and_swap_too() {
     }
     let row = store.positions("entra").await.unwrap().remove(0);
     assert_eq!((row.cluster.as_str(), row.bad), ("cluster-2", 0));
+    // A broker that does not say which cluster it is of has not made it another one.
+    let rows = [Placement { topic: "logs".into(), partition: 0, from: Some(9), next: 10 }];
+    store.place("entra", "", &rows, NOW).await.unwrap();
+    let row = store.positions("entra").await.unwrap().remove(0);
+    assert_eq!((row.cluster.as_str(), row.next), ("cluster-2", 10));
 }
 
 #[tokio::test]

@@ -152,7 +152,7 @@ async fn a_closed_store_answers_with_an_error_and_does_not_hang() {
     assert!(store.is_alive());
     store.close().await;
     assert!(!clone.is_alive());
-    assert!(clone.is_empty().await.is_err());
+    assert!(clone.lost().await.is_err());
     assert!(matches!(clone.accept(batch(0, 1, &[]), NOW).await, Err(AcceptError::Store(_))));
     let wal = std::fs::metadata(format!("{}-wal", file.settings().path.display()));
     assert!(wal.map_or(0, |wal| wal.len()) == 0, "the WAL was copied back");
