@@ -192,7 +192,7 @@ impl Test {
         self.subject.values(seen).iter().filter_map(|value| part(value)).any(|value| theirs.contains(&value))
     }
 
-    fn leaf(&self, place: Place, seen: Seen<'_>) -> FailedLeaf {
+    fn leaf(&self, place: Place, negated: bool, seen: Seen<'_>) -> FailedLeaf {
         let got = match &self.check {
             Check::Changed { .. } => seen
                 .record
@@ -210,7 +210,7 @@ impl Test {
             }
             _ => self.want.iter().map(ToString::to_string).collect(),
         };
-        FailedLeaf { place, key: self.subject.name().to_owned(), op: self.op, want, got }
+        FailedLeaf { place, key: self.subject.name().to_owned(), op: self.op, want, got, negated }
     }
 }
 
@@ -331,6 +331,8 @@ impl Condition {
         if self.is_met(seen) == wanted {
             return;
         }
+        // A `when` wants its tests to hold and an `unless` not to, unless a `not` turns that about.
+        let negated = wanted != (place == Place::When);
         match self {
             // Where a part is as wanted, it is not to blame.
             Self::All(parts) | Self::Any(parts) => {
@@ -339,7 +341,7 @@ impl Condition {
                 }
             }
             Self::Not(part) => part.explain(seen, !wanted, place, failed),
-            Self::Test(test) => failed.push(test.leaf(place, seen)),
+            Self::Test(test) => failed.push(test.leaf(place, negated, seen)),
             Self::Elements { name, list, inner, .. } => {
                 let elements = list.elements(seen);
                 let before = failed.len();
@@ -350,8 +352,7 @@ impl Condition {
                     leaf.key = format!("{name}.{}", leaf.key);
                 }
                 if elements.is_empty() {
-                    let want = inner.tests().iter().map(|test| test.subject.name().to_owned()).collect();
-                    failed.push(FailedLeaf { place, key: name.to_string(), op: Op::Exists, want, got: Vec::new() });
+                    failed.push(FailedLeaf { negated, ..FailedLeaf::no_element(place, name) });
                 }
             }
         }
@@ -372,6 +373,17 @@ pub struct FailedLeaf {
     pub want: Vec<String>,
     /// As the record has it; `[]` = absent.
     pub got: Vec<String>,
+    /// Whether the comparison stands within a `not = { … }`: the rule asks for its opposite. `not = "VALUE"` is an `op` of its
+    /// own.
+    pub negated: bool,
+}
+
+impl FailedLeaf {
+    /// There should have been an element in this list, and there is none.
+    pub(super) fn no_element(place: Place, list: &str) -> Self {
+        let want = vec![true.to_string()];
+        Self { place, key: list.to_owned(), op: Op::Exists, want, got: Vec::new(), negated: false }
+    }
 }
 
 /// The part of a rule that a leaf stands in.

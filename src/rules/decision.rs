@@ -125,8 +125,7 @@ impl Rule {
         let Some(each) = &self.each else { return vec![self.decide(whole, None, why)] };
         let elements = elements(each, record);
         if elements.is_empty() && why {
-            let want = vec![each.name()];
-            let failed = FailedLeaf { place: Place::Each, key: "each".into(), op: Op::Exists, want, got: Vec::new() };
+            let failed = FailedLeaf::no_element(Place::Each, &each.name());
             return vec![Decision {
                 element: None,
                 matched: false,
@@ -169,7 +168,7 @@ impl Rule {
         let now = seen.known.now;
         if let Some(expires) = self.expires.filter(|_| self.is_over(now)) {
             let (want, got) = (vec![expires.to_string()], vec![now.to_string()]);
-            failed.push(FailedLeaf { place: Place::When, key: "now".into(), op: Op::Lt, want, got });
+            failed.push(FailedLeaf { place: Place::When, key: "now".into(), op: Op::Lt, want, got, negated: false });
         }
         if quiet {
             failed.push(FailedLeaf {
@@ -178,6 +177,7 @@ impl Rule {
                 op: Op::Not,
                 want: QUIET_FLAGS.map(|flag| flag.as_str().to_owned()).to_vec(),
                 got: seen.record.flags.iter().map(|flag| flag.as_str().to_owned()).collect(),
+                negated: false,
             });
         }
         failed

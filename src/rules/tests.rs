@@ -387,12 +387,43 @@ fn every_failing_leaf_is_told_not_only_the_first() {
     assert_eq!(
         failed,
         [
-            r#"{"where":"when","key":"operation","op":"in","want":["Add user"],"got":["Reset user password","Reset password (by admin)"]}"#,
-            r#"{"where":"when","key":"result","op":"in","want":["failure"],"got":["success"]}"#,
-            r#"{"where":"when","key":"details.nothing","op":"in","want":["1"],"got":[]}"#,
-            r#"{"where":"when","key":"flags","op":"not","want":["sample","snapshot","building-block"],"got":["sample"]}"#,
+            r#"{"where":"when","key":"operation","op":"in","want":["Add user"],"got":["Reset user password","Reset password (by admin)"],"negated":false}"#,
+            r#"{"where":"when","key":"result","op":"in","want":["failure"],"got":["success"],"negated":false}"#,
+            r#"{"where":"when","key":"details.nothing","op":"in","want":["1"],"got":[],"negated":false}"#,
+            r#"{"where":"when","key":"flags","op":"not","want":["sample","snapshot","building-block"],"got":["sample"],"negated":false}"#,
         ]
     );
+}
+
+#[test]
+fn a_comparison_that_was_turned_about_is_told_as_such() {
+    for (what, text, expected) in [
+        ("as it stands", "when = { actor.ip = { cidr = '10.0.0.0/8' } }", vec!["When actor.ip Cidr false"]),
+        ("an operator", "when = { actor.ip = { not = { cidr = '192.0.2.0/24' } } }", vec!["When actor.ip Cidr true"]),
+        ("a condition", "when = { not = { result = 'success' } }", vec!["When result In true"]),
+        ("turned about twice", "when = { not = { not = { result = 'failure' } } }", vec!["When result In false"]),
+        ("a value is an operator of its own", "when = { result = { not = 'success' } }", vec!["When result Not false"]),
+        ("and that turned about", "when = { not = { result = { not = 'failure' } } }", vec!["When result Not true"]),
+        ("an exception", "unless = { result = 'success' }", vec!["Unless result In false"]),
+        ("an exception turned about", "unless = { not = { result = 'failure' } }", vec!["Unless result In true"]),
+        (
+            "of one element that none may be",
+            "when = { not = { some = { targets = { name = 'Alice' } } } }",
+            vec!["When targets.name In true"],
+        ),
+        ("of a list without any", "when = { every = { 'raw.a' = { b = 'x' } } }", vec!["When raw.a Exists false"]),
+        (
+            "an exception of a list without any",
+            "unless = { not = { some = { 'raw.a' = { b = 'x' } } } }",
+            vec!["Unless raw.a Exists true"],
+        ),
+    ] {
+        let decision = decide(&rule(text), &record());
+        let leaf = |leaf: &FailedLeaf| format!("{:?} {} {:?} {}", leaf.place, leaf.key, leaf.op, leaf.negated);
+        assert_eq!(decision.failed.iter().map(leaf).collect::<Vec<_>>(), expected, "{what}");
+    }
+    let empty = decide(&rule("when = { every = { 'raw.a' = { b = 'x' } } }"), &record()).failed;
+    assert_eq!((&empty[0].want[..], &empty[0].got[..]), (&["true".to_owned()][..], &[][..]));
 }
 
 #[test]

@@ -262,6 +262,28 @@ fn the_routes_that_were_passed_over_are_shown_with_their_reason() {
     }
 }
 
+/// What a rule forbids and what it asks for are not told alike, for people and for programs.
+#[test]
+fn a_condition_that_forbids_is_told_as_one() {
+    let rule = "[[rule]]\nid = \"abroad\"\non = \"entra.audit\"\nwhen = { operation = { not = { starts_with = \"Disable\" } }, \
+                target.upn = { not = { contains = \"bob\" } }, actor.type = \"app\" }\n\
+                to = [\"target\"]\nchannels = [\"email\"]\ntemplate = \"account-disabled\"\n";
+    let (around, _) = CONFIG.split_once("[[rule]]").unwrap();
+    let config = format!("{around}{rule}");
+    let explained = explain_with(&config, PEOPLE, &["account-disabled.json"]);
+    let failed = explained.lines[0]["rules"][0]["failed"].as_array().unwrap().clone();
+    let told: Vec<_> = failed.iter().map(|leaf| (leaf["op"].as_str().unwrap(), leaf["negated"].as_bool())).collect();
+    assert_eq!(told, [("starts_with", Some(true)), ("contains", Some(true)), ("in", Some(false))]);
+    let text = explain_with(&config, PEOPLE, &["-o", "text", "account-disabled.json"]).output.stdout;
+    let text = String::from_utf8(text).unwrap();
+    for line in
+        ["when target.upn not contains “bob”: it is “bob@example.com”", "when actor.type in “app”: it is “user”"]
+    {
+        assert!(text.contains(line), "{line}: {text}");
+    }
+    assert!(!text.contains("about other operations"), "all but one operation are asked for: {text}");
+}
+
 /// `raw` and a path that ends at an object compare all of it, and show it where it fails.
 #[test]
 fn a_whole_record_as_a_value_is_masked_and_for_people_it_is_cut() {

@@ -123,8 +123,8 @@ impl Text {
     /// most.
     fn misses(&mut self, rules: &[Considered]) {
         let misses = rules.iter().filter(|rule| !rule.matched);
-        let (elsewhere, near): (Vec<_>, Vec<_>) =
-            misses.partition(|rule| rule.failed.iter().any(|leaf| leaf.key == "operation" && leaf.op != Op::Not));
+        let asks_another = |leaf: &FailedLeaf| leaf.key == "operation" && (leaf.op == Op::Not) == leaf.negated;
+        let (elsewhere, near): (Vec<_>, Vec<_>) = misses.partition(|rule| rule.failed.iter().any(asks_another));
         for rule in near {
             let element = rule.element.as_ref().map(|element| format!(" for {element}")).unwrap_or_default();
             self.line(1, &format!("rule {} does not match{element}:", rule.rule));
@@ -160,14 +160,15 @@ impl Text {
 }
 
 /// A leaf that fails, in words.
-pub(crate) fn leaf(FailedLeaf { place, key, op, want, got }: &FailedLeaf) -> String {
+pub(crate) fn leaf(FailedLeaf { place, key, op, want, got, negated }: &FailedLeaf) -> String {
     let shown = |value: &String| match value.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("“{}…”", &value[..end]),
         None => format!("“{value}”"),
     };
     let quoted = |values: &[String]| values.iter().map(shown).collect::<Vec<_>>().join(", ");
     let got = if got.is_empty() { "absent".to_owned() } else { quoted(got) };
-    format!("{} {key} {} {}: it is {got}", word(place), word(op), quoted(want))
+    let not = if *negated { "not " } else { "" };
+    format!("{} {key} {not}{} {}: it is {got}", word(place), word(op), quoted(want))
 }
 
 /// A member of a closed set, as in JSON.

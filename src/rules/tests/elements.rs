@@ -67,7 +67,10 @@ fn a_rule_with_each_is_held_against_every_element_by_itself() {
     let lookups = lookups();
     let failed = &nothing.evaluate(&record, Known { now: NOW, lookups: &lookups })[0].failed;
     let leaf = serde_json::to_string(failed).unwrap();
-    assert_eq!(leaf, r#"[{"where":"each","key":"each","op":"exists","want":["raw.properties.nothing"],"got":[]}]"#);
+    assert_eq!(
+        leaf,
+        r#"[{"where":"each","key":"raw.properties.nothing","op":"exists","want":["true"],"got":[],"negated":false}]"#
+    );
 }
 
 /// `by_self` of an element is about that one: an administrator who resets two people, one of them himself.
