@@ -27,12 +27,14 @@ const PATIENCE: Duration = Duration::from_secs(2 * LIMIT.as_secs() + 5);
 /// What became of the order.
 enum Answer {
     Came(Outcome),
+    /// The daemon has read its own files again, which say something else than ours.
+    Another(Outcome),
     NoDaemon,
     Refused(rustix::io::Errno),
     Silence,
 }
 
-/// 0: taken over; 1: the daemon keeps the old one and says why; 75: no daemon, or it does not answer; 78: faults.
+/// 0: taken over; 1: the daemon keeps the old one and says why, or has read another file; 75: no daemon, or it does not answer; 78: faults.
 pub(crate) fn run(args: &Args) -> ExitCode {
     order(&args.options).unwrap_or_else(|code| code)
 }
@@ -50,10 +52,22 @@ fn order(options: &Options) -> Result<ExitCode, ExitCode> {
     let config = &config;
     let answer = with(config, |store| async move {
         let Some(pid) = store::holder(&config.store)?.and_then(Pid::from_raw) else { return Ok(Answer::NoDaemon) };
-        signal(&store, pid, || store::holder(&config.store)).await
+        let answer = signal(&store, pid, || store::holder(&config.store)).await?;
+        let Answer::Came(outcome) = answer else { return Ok(answer) };
+        let ours = store.standing(config.hash).await?.revision.map(|ours| ours.revision);
+        let is_ours = !outcome.faults.is_empty() || ours == Some(outcome.revision);
+        Ok(if is_ours { Answer::Came(outcome) } else { Answer::Another(outcome) })
     })?;
     Ok(match answer {
         Answer::Came(outcome) => print(options, &outcome),
+        Answer::Another(Outcome { revision, .. }) => {
+            eprintln!(
+                "the daemon runs revision {revision}, which is not what {} says: it was started with another file, or yours \
+                 was changed just now; give that file with -c, or start the daemon with yours",
+                options.file.config.display()
+            );
+            ExitCode::from(exit::FAILED)
+        }
         Answer::NoDaemon => {
             eprintln!("{path}: no daemon runs on this store; `auditbell run` starts one with this configuration");
             ExitCode::from(exit::TRY_AGAIN)

@@ -21,18 +21,34 @@ pub const LOGO_ID: &str = "logo@auditbell";
 /// Bytes of the headers and of what stands between the parts, and some more.
 const FRAME: usize = 2048;
 
-/// The message to `to` (RFC 5321 forward path), with the part that [`logo`] made.
+/// What a message consists of.
+#[derive(Clone, Copy)]
+pub enum Body<'a> {
+    /// Text and HTML, with the part that [`logo`] made.
+    Both {
+        /// Beside both.
+        logo: Option<&'a [u8]>,
+    },
+    /// The text alone.
+    Text,
+}
+
+/// The message to `to` (RFC 5321 forward path).
 pub fn message(
     draft: &Draft<'_>,
     sender: &Sender,
     to: &str,
     parts: &Rendered,
-    logo: Option<&[u8]>,
+    body: Body<'_>,
 ) -> Result<Vec<u8>, ComposeError> {
     let words = parts.text.len() + parts.html.len();
-    let mut out = Vec::with_capacity(FRAME + words + words / 4 + logo.map_or(0, <[u8]>::len));
+    let logo = if let Body::Both { logo: Some(logo) } = body { logo.len() } else { 0 };
+    let mut out = Vec::with_capacity(FRAME + words + words / 4 + logo);
     out.extend_from_slice(headers(draft, sender, to, &parts.subject)?.to_string().as_bytes());
-    body(&mut out, draft.key, parts, logo);
+    match body {
+        Body::Both { logo } => both(&mut out, draft.key, parts, logo),
+        Body::Text => part(&mut out, "plain", &parts.text),
+    }
     Ok(out)
 }
 
@@ -76,19 +92,15 @@ fn headers(draft: &Draft<'_>, sender: &Sender, to: &str, subject: &str) -> Resul
 
 /// Text first, HTML last (RFC 2046 5.1.4), the logo beside both. `=_` cannot stand in quoted-printable text nor in base64, so
 /// no part can hold a boundary.
-fn body(out: &mut Vec<u8>, key: &str, parts: &Rendered, logo: Option<&[u8]>) {
+fn both(out: &mut Vec<u8>, key: &str, parts: &Rendered, logo: Option<&[u8]>) {
     let mut put = |text: &str| out.extend_from_slice(text.as_bytes());
     if logo.is_some() {
         put(&format!("Content-Type: multipart/related;\r\n boundary=\"=_{key}_r\"\r\n\r\n--=_{key}_r\r\n"));
     }
     put(&format!("Content-Type: multipart/alternative;\r\n boundary=\"=_{key}_a\"\r\n\r\n"));
     for (kind, words) in [("plain", &parts.text), ("html", &parts.html)] {
-        let head = format!(
-            "--=_{key}_a\r\nContent-Type: text/{kind}; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n"
-        );
-        out.extend_from_slice(head.as_bytes());
-        quoted::encode(words, out);
-        out.extend_from_slice(b"\r\n");
+        out.extend_from_slice(format!("--=_{key}_a\r\n").as_bytes());
+        part(out, kind, words);
     }
     out.extend_from_slice(format!("--=_{key}_a--\r\n").as_bytes());
     if let Some(logo) = logo {
@@ -96,6 +108,15 @@ fn body(out: &mut Vec<u8>, key: &str, parts: &Rendered, logo: Option<&[u8]>) {
         out.extend_from_slice(logo);
         out.extend_from_slice(format!("--=_{key}_r--\r\n").as_bytes());
     }
+}
+
+/// Words of the type `text/kind`, with their head.
+fn part(out: &mut Vec<u8>, kind: &str, words: &str) {
+    let head =
+        format!("Content-Type: text/{kind}; charset=utf-8\r\nContent-Transfer-Encoding: quoted-printable\r\n\r\n");
+    out.extend_from_slice(head.as_bytes());
+    quoted::encode(words, out);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// The part that is the logo.

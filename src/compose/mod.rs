@@ -25,6 +25,7 @@ use bytes::Bytes;
 use lettre::message::header::ContentType;
 use serde_json::{Value, json};
 
+use self::mime::Body;
 use crate::clock::Timestamp;
 use crate::lookup::Lookups;
 use crate::people::{People, Person};
@@ -262,11 +263,19 @@ impl Composer {
 
     /// The mail of `draft`. The same input gives the same bytes.
     pub fn compose(&self, sender: &Sender, draft: &Draft<'_>) -> Result<Mail, ComposeError> {
+        let logo = self.logo.as_deref().filter(|_| !draft.fallback);
+        self.mail(sender, draft, Body::Both { logo })
+    }
+
+    /// The plain form, for a mail that is too big: the built-in wording as text alone, a fifth of the whole mail or less.
+    pub fn plain(&self, sender: &Sender, draft: &Draft<'_>) -> Result<Mail, ComposeError> {
+        self.mail(sender, &Draft { fallback: true, ..draft.clone() }, Body::Text)
+    }
+
+    fn mail(&self, sender: &Sender, draft: &Draft<'_>, body: Body<'_>) -> Result<Mail, ComposeError> {
         let address = &draft.person.ok_or(ComposeError::Address)?.address;
         let mut context = view::context(draft, &self.brand, &self.lookups);
-        // The plain form is for a template that fails and for a mail that is too big: it is as small as can be.
-        let logo = self.logo.as_deref().filter(|_| !draft.fallback);
-        if logo.is_none() {
+        if !matches!(body, Body::Both { logo: Some(_) }) {
             context["brand"]["logo"] = Value::Null;
         }
         let mut parts = self.templates.render(&self.template(draft), context)?;
@@ -277,7 +286,7 @@ impl Composer {
                 crate::people::address::parse(redirected).map_err(|_| ComposeError::Address)?
             }
         };
-        let bytes = mime::message(draft, sender, &to, &parts, logo)?;
+        let bytes = mime::message(draft, sender, &to, &parts, body)?;
         let digest = *blake3::hash(&bytes).as_bytes();
         Ok(Mail { to, bytes: bytes.into(), subject: parts.subject, digest })
     }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::time::timeout;
 
 use super::Lane;
-use super::slots::Slot;
+use super::slots::{Place, Slot};
 use super::state::{self, Event, falls_back};
 use crate::channels::{Attempt, Handover, Outgoing, Permission, Verdict, jitter};
 use crate::clock::Timestamp;
@@ -27,6 +27,17 @@ const LOST_PATIENCE: Duration = Duration::from_secs(10);
 /// does so within this, and hears RSET instead of a closed connection.
 const TURN_BACK: Duration = Duration::from_secs(5);
 
+/// In whose words, and in which form.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// The rule's template.
+    Own,
+    /// The built-in wording in its place.
+    BuiltIn,
+    /// The built-in wording as small as can be.
+    Plain,
+}
+
 /// A mail or a document that is ready to leave.
 struct Ready {
     /// The real recipient, kept from the first attempt; `None`: a room.
@@ -39,7 +50,7 @@ struct Ready {
 
 impl Lane {
     /// Carries `message` to a verdict on disk, or gives the claim back.
-    pub(super) async fn deliver(self: Arc<Self>, message: Loaded) {
+    pub(super) async fn deliver(self: Arc<Self>, message: Loaded, place: Place) {
         let now = self.parts.clock.now();
         if let Some(over) = state::over(&self.policy, &message, now) {
             return self.settle(&message, over, None, None).await;
@@ -51,7 +62,7 @@ impl Lane {
         if message.kind == Kind::Normal && self.refused_before(&ready, now).await {
             return self.untried(&message, Event::RefusedBefore, ready.address).await;
         }
-        let Some(slot) = self.slot(message.claim.is_urgent()).await else {
+        let Some(slot) = self.slot(place).await else {
             return self.release(vec![message.claim]).await;
         };
         // The wait for the slot may have been a long one.
@@ -60,8 +71,8 @@ impl Lane {
             return self.settle(&message, over, None, None).await;
         }
         let mut attempt = self.attempt(&message, &ready).await;
-        if let Some(compact) = self.compact(&message, &ready, &attempt.verdict) {
-            ready = compact;
+        if let Some(plain) = self.plain(&message, &ready, &attempt.verdict) {
+            ready = plain;
             attempt = self.attempt(&message, &ready).await;
         }
         drop(slot); // the session may go on while the outcome is written; the receipt bounds how far
@@ -103,15 +114,17 @@ impl Lane {
 
     /// The plain form of a message that is too big, to be tried at once in its place; `None` where it is no smaller, or where
     /// the bytes are frozen, since other bytes would be a second mail to whoever has got the first.
-    fn compact(&self, message: &Loaded, ready: &Ready, verdict: &Verdict) -> Option<Ready> {
+    fn plain(&self, message: &Loaded, ready: &Ready, verdict: &Verdict) -> Option<Ready> {
         let too_big = state::is_too_big(verdict, message, self.parts.clock.now());
         if !too_big || message.frozen.is_some() {
             return None;
         }
-        let compact = self.composed(message, true).ok()?;
-        let smaller = compact.bytes.len() < ready.bytes.len();
-        tracing::warn!(message = %message.key, bytes = ready.bytes.len(), smaller, "too big: the plain form is tried");
-        smaller.then_some(compact)
+        let plain = self.composed(message, Form::Plain).ok()?;
+        if plain.bytes.len() >= ready.bytes.len() {
+            return None;
+        }
+        tracing::warn!(message = %message.key, bytes = ready.bytes.len(), "too big: the plain form is tried");
+        Some(plain)
     }
 
     /// Ends an expired message of this channel that was claimed for that alone, because nothing can be sent now.
@@ -131,13 +144,13 @@ impl Lane {
 
     /// Waits for a turn. `None`: we are stopping or retired, or the heartbeat has been late for so long that the claim is
     /// void.
-    async fn slot(&self, urgent: bool) -> Option<Slot<'_>> {
+    async fn slot(&self, place: Place) -> Option<Slot> {
         let mut permission = self.parts.permission.clone();
         let slot = tokio::select! {
             biased;
             _ = permission.wait_for(|permission| *permission == Permission::Stopping) => return None,
             () = self.retired.cancelled() => return None,
-            slot = self.slots.acquire(urgent) => slot,
+            slot = place.turn() => slot,
         };
         let decided = timeout(LOST_PATIENCE, permission.wait_for(|permission| *permission != Permission::Lost)).await;
         matches!(decided, Ok(Ok(permission)) if *permission == Permission::Go).then_some(slot)
@@ -156,35 +169,37 @@ impl Lane {
             let digest = *blake3::hash(bytes).as_bytes();
             return Ok(Ready { address, to, bytes: bytes.clone(), digest });
         }
-        match self.composed(message, falls_back(message, false, now)) {
-            Err(Event::TemplateFailed) if falls_back(message, true, now) => self.composed(message, true),
+        let form = if falls_back(message, false, now) { Form::BuiltIn } else { Form::Own };
+        match self.composed(message, form) {
+            Err(Event::TemplateFailed) if falls_back(message, true, now) => self.composed(message, Form::BuiltIn),
             composed => composed,
         }
     }
 
-    /// Composes, `plain`ly or in the message's own words. The text of a record is foreign: should it make us panic, this
+    /// Composes. The text of a record is foreign: should it make us panic, this
     /// message waits as for a broken template, and its neighbours go.
-    fn composed(&self, message: &Loaded, plain: bool) -> Result<Ready, Event> {
-        catch_unwind(AssertUnwindSafe(|| self.compose(message, plain))).unwrap_or_else(|_| {
+    fn composed(&self, message: &Loaded, form: Form) -> Result<Ready, Event> {
+        catch_unwind(AssertUnwindSafe(|| self.compose(message, form))).unwrap_or_else(|_| {
             tracing::error!(message = %message.key, template = %message.template, "composing panicked");
             metrics::template_errors(message.template.clone()).increment(1);
             Err(Event::TemplateFailed)
         })
     }
 
-    fn compose(&self, message: &Loaded, plain: bool) -> Result<Ready, Event> {
+    fn compose(&self, message: &Loaded, form: Form) -> Result<Ready, Event> {
         let readable = message.records.iter().filter_map(|stored| Some((read(&self.parts.dialects, stored)?, stored)));
         let (records, stored): (Vec<Record>, Vec<&LoadedRecord>) = readable.unzip();
         let person = self.sender.as_ref().map(|_| self.person(message, &records)).transpose()?;
         let key = message.key.to_string();
         // Without the records' bodies (content retention) only the built-in template can say anything; and the one of a rule
         // that is gone may now be worded for another.
-        let plain = plain || records.is_empty() || !self.parts.rules.contains(&message.rule);
+        let silent = records.is_empty() || !self.parts.rules.contains(&message.rule);
+        let form = if form == Form::Own && silent { Form::BuiltIn } else { form };
         // Whose part of a record is shown: with an escalation that of whom the message it stands for was for.
         let reader = message.about.as_ref().map_or(&message.recipient, |(recipient, _)| recipient);
         let shown = records.into_iter().zip(stored).map(|(record, stored)| stored.extent.shown(record, reader));
         let shown: Vec<Record> = shown.collect();
-        self.render(message, &key, plain, person.as_ref(), &shown).map_err(|error| {
+        self.render(message, &key, form, person.as_ref(), &shown).map_err(|error| {
             tracing::error!(message = %message.key, template = %message.template, "the template does not render: {error:#}");
             metrics::template_errors(message.template.clone()).increment(1);
             Event::TemplateFailed
@@ -196,14 +211,14 @@ impl Lane {
         &self,
         message: &Loaded,
         key: &str,
-        fallback: bool,
+        form: Form,
         person: Option<&Person>,
         records: &[Record],
     ) -> Result<Ready, ComposeError> {
         let draft = Draft {
             key,
             template: &message.template,
-            fallback,
+            fallback: form != Form::Own,
             kind: message.kind,
             rule: &message.rule,
             title: &message.title,
@@ -221,7 +236,10 @@ impl Lane {
             let document = composer.document(&draft)?;
             return Ok(Ready { address: None, to: None, bytes: document.bytes, digest: document.digest });
         };
-        let mail = composer.compose(sender, &draft)?;
+        let mail = match form {
+            Form::Own | Form::BuiltIn => composer.compose(sender, &draft)?,
+            Form::Plain => composer.plain(sender, &draft)?,
+        };
         let address = person.map(|person| person.address.clone());
         Ok(Ready { address, to: Some(mail.to), bytes: mail.bytes, digest: mail.digest })
     }

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use self::outage::{Change, Outage};
 use self::pauses::Pauses;
-use self::slots::Slots;
+use self::slots::{Place, Slots};
 use crate::channels::{Channel, Gate, Permission};
 use crate::clock::{Clock, Timestamp};
 use crate::compose::{Composer, Sender};
@@ -192,7 +192,9 @@ impl Lane {
                 look.ordinary &= messages.len() - urgent >= room.ordinary.min(room.most - urgent);
                 for message in messages {
                     let hand = in_hand.take(message.claim.is_urgent());
-                    let guarded = self.clone().guard(message);
+                    // In the order of the claims, whichever task is the first to run.
+                    let place = self.slots.enter(message.claim.is_urgent());
+                    let guarded = self.clone().guard(message, place);
                     tasks.spawn(async move {
                         guarded.await;
                         drop(hand);
@@ -316,9 +318,9 @@ impl Lane {
 
     /// Delivers in a task of its own, so that a panic outside of composing ends neither the lane nor leaves a claim that
     /// nobody settles: with one in hand for ever, no suspect message would be given out again.
-    async fn guard(self: Arc<Self>, message: Loaded) {
+    async fn guard(self: Arc<Self>, message: Loaded, place: Place) {
         let (key, claim) = (message.key, message.claim.clone());
-        if tokio::spawn(self.clone().deliver(message)).await.is_ok() {
+        if tokio::spawn(self.clone().deliver(message, place)).await.is_ok() {
             return;
         }
         tracing::error!(message = %key, "a delivery panicked; its message is suspect, and tried again alone");

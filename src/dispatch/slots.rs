@@ -34,8 +34,14 @@ struct State {
     urgent_in_row: usize,
 }
 
+/// A place in the queue. Dropped before its turn was used, it gives a turn that had just come back.
+pub(super) struct Place {
+    slots: Arc<Slots>,
+    told: oneshot::Receiver<()>,
+}
+
 /// A turn; over when it is dropped.
-pub(super) struct Slot<'a>(&'a Slots);
+pub(super) struct Slot(Arc<Slots>);
 
 impl Slots {
     pub(super) fn new(channel: Arc<dyn Channel>) -> Self {
@@ -50,21 +56,15 @@ impl Slots {
         Self { channel, state: Mutex::new(state) }
     }
 
-    /// Waits for a turn. Dropping the future gives the place in the queue up.
-    pub(super) async fn acquire(&self, urgent: bool) -> Slot<'_> {
+    /// Goes to the end of the queue of its kind: whoever enters first goes first.
+    pub(super) fn enter(self: &Arc<Self>, urgent: bool) -> Place {
         let (tell, told) = oneshot::channel();
-        let mut waiting = Waiting { slots: self, told };
-        {
-            let mut state = self.state();
-            let queue = if urgent { &mut state.urgent } else { &mut state.ordinary };
-            queue.push_back(tell);
-            self.give_turns(&mut state);
-        }
-        // The sender lives in the queue until it tells.
-        while timeout(PATIENCE, &mut waiting.told).await.is_err() {
-            self.extend();
-        }
-        Slot(self)
+        let mut state = self.state();
+        let queue = if urgent { &mut state.urgent } else { &mut state.ordinary };
+        queue.push_back(tell);
+        self.give_turns(&mut state);
+        drop(state);
+        Place { slots: self.clone(), told }
     }
 
     /// One more at once, at most every second.
@@ -122,24 +122,29 @@ impl State {
     }
 }
 
-impl Drop for Slot<'_> {
-    fn drop(&mut self) {
-        self.0.give_back();
+impl Place {
+    /// Waits for the turn. Dropping the future gives the place up.
+    pub(super) async fn turn(mut self) -> Slot {
+        // The sender lives in the queue until it tells.
+        while timeout(PATIENCE, &mut self.told).await.is_err() {
+            self.slots.extend();
+        }
+        Slot(self.slots.clone())
     }
 }
 
-/// A place in the queue. Dropped before its turn was used, it gives a turn that had just come back.
-struct Waiting<'a> {
-    slots: &'a Slots,
-    told: oneshot::Receiver<()>,
-}
-
-impl Drop for Waiting<'_> {
+impl Drop for Place {
     fn drop(&mut self) {
         self.told.close();
         if self.told.try_recv().is_ok() {
             self.slots.give_back();
         }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.0.give_back();
     }
 }
 

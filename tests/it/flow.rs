@@ -288,3 +288,18 @@ async fn a_record_with_less_life_than_its_groups_wait_is_told_with_whoever_joins
     assert_eq!(bench.relay.accepted().len(), 1);
     bench.books_balance();
 }
+
+/// Over one connection nothing overtakes: neither where a window ends nor because of who is first to run.
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_leave_in_the_order_in_which_they_came() {
+    let mut bench = Bench::new().await;
+    bench.replace("retry = [\"1s\"]", "retry = [\"1s\"]\nconnections = 1");
+    let people = 200;
+    bench.publish(envelope(&(0..people).map(reset_of_number).collect::<Vec<_>>())).await;
+    bench.start().await;
+    let mails = bench.relay.wait_for(people).await;
+    let told: Vec<&str> = mails.iter().map(|mail| &*mail.to[0]).collect();
+    let came: Vec<String> = (0..people).map(|number| format!("user-{number}@example.com")).collect();
+    assert_eq!(told, came);
+    assert!(bench.stop().await.success());
+}

@@ -396,3 +396,24 @@ async fn a_thousand_reloads_lose_nothing_double_nothing_and_leak_nothing() {
     arrange(&mut bench, Kind::Good, 0, &rules);
     bench.books_balance();
 }
+
+/// The daemon reads the file that it was started with, whichever the command was given.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_with_another_file_than_the_daemons_says_so() {
+    let mut bench = Bench::new().await;
+    bench.start().await;
+    let other = bench.path("other.toml");
+    let text = fs::read_to_string(bench.write_config()).unwrap();
+    assert!(text.contains("id = \"password-reset\""));
+    fs::write(&other, text.replace("id = \"password-reset\"", "id = \"renamed\"")).unwrap();
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_auditbell"))
+        .args(["reload", "-c"])
+        .arg(&other)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("which is not what") && said.contains("other.toml"), "{said}");
+    taken_over(&bench);
+    assert!(bench.stop().await.success());
+}

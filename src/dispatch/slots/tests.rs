@@ -51,7 +51,7 @@ fn slots(each: usize, most: usize) -> Arc<Slots> {
 /// Lets `urgent` and `ordinary` messages wait behind one that runs; the order in which they then go.
 async fn order(ordinary: usize, urgent: usize) -> String {
     let slots = slots(usize::MAX, 1);
-    let running = slots.acquire(false).await;
+    let running = slots.enter(false).turn().await;
     let order = Arc::new(Mutex::new(String::new()));
     let mut tasks = JoinSet::new();
     for (is_urgent, letter) in
@@ -59,7 +59,7 @@ async fn order(ordinary: usize, urgent: usize) -> String {
     {
         let (slots, order) = (slots.clone(), order.clone());
         tasks.spawn(async move {
-            let _slot = slots.acquire(is_urgent).await;
+            let _slot = slots.enter(is_urgent).turn().await;
             order.lock().unwrap().push(letter);
         });
         tokio::task::yield_now().await;
@@ -87,7 +87,7 @@ async fn as_many_run_as_those_that_wait_warrant() {
         let slots = slots.clone();
         waiting.spawn({
             let slots = slots.clone();
-            async move { std::mem::forget(slots.acquire(false).await) }
+            async move { std::mem::forget(slots.enter(false).turn().await) }
         });
         tokio::task::yield_now().await;
         let running = slots.state().running;
@@ -103,14 +103,14 @@ async fn as_many_run_as_those_that_wait_warrant() {
 #[tokio::test(start_paused = true)]
 async fn who_waits_for_a_second_gets_one_more_at_once_and_never_more_than_the_channel_can() {
     let slots = slots(8, 3);
-    let stuck = slots.acquire(false).await;
+    let stuck = slots.enter(false).turn().await;
     let began = Instant::now();
-    let second = slots.acquire(false).await;
+    let second = slots.enter(false).turn().await;
     assert_eq!(began.elapsed(), PATIENCE, "behind one that does not come back");
-    let third = slots.acquire(true).await;
-    assert!(timeout(PATIENCE * 10, slots.acquire(true)).await.is_err(), "three is all it can");
+    let third = slots.enter(true).turn().await;
+    assert!(timeout(PATIENCE * 10, slots.enter(true).turn()).await.is_err(), "three is all it can");
     drop((stuck, second, third));
-    let _first = slots.acquire(false).await;
+    let _first = slots.enter(false).turn().await;
     assert_eq!(slots.state().running, 1, "whoever gave up waiting took no turn");
     assert_eq!(slots.state().extra, 0);
 }
@@ -118,12 +118,12 @@ async fn who_waits_for_a_second_gets_one_more_at_once_and_never_more_than_the_ch
 #[tokio::test(start_paused = true)]
 async fn a_turn_that_comes_to_one_that_has_just_given_up_goes_to_the_next() {
     let slots = slots(8, 1);
-    let running = slots.acquire(false).await;
-    let mut gives_up = Box::pin(slots.acquire(true));
+    let running = slots.enter(false).turn().await;
+    let mut gives_up = Box::pin(slots.enter(true).turn());
     assert!(timeout(Duration::ZERO, &mut gives_up).await.is_err());
     let next = tokio::spawn({
         let slots = slots.clone();
-        async move { drop(slots.acquire(false).await) }
+        async move { drop(slots.enter(false).turn().await) }
     });
     tokio::task::yield_now().await;
     drop(running); // tells the one that gives up
