@@ -279,7 +279,7 @@ impl Reader {
         self.trying_since = None;
         self.consumer.context().well();
         self.wanted.clear();
-        let placed: Vec<Key> = places.iter().map(|place| place.key.clone()).collect();
+        let new: Vec<Key> = places.iter().map(|place| place.key.clone()).collect();
         for StartPosition { key, next, bad } in places {
             tracing::debug!(source = %self.settings.name, topic = %key.0, partition = key.1, next, "reading");
             self.hand.push(Event::Assigned { topic: key.0.clone(), partition: key.1, next, bad });
@@ -289,9 +289,9 @@ impl Reader {
         // librdkafka keeps a partition paused while it is not assigned, and the hold may have ended meanwhile. Only these:
         // resuming one that is read would fetch it again.
         if self.held.is_empty() {
-            self.unpause(&placed)
+            self.unpause(&new);
         } else {
-            self.pause()
+            self.pause();
         }
         self.count();
         self.watch.soon();

@@ -78,14 +78,12 @@ impl Finder {
             for topic in wanted.iter().map(|key| &key.0).collect::<BTreeSet<_>>() {
                 let asked: Vec<i32> = wanted.iter().filter(|key| key.0 == *topic).map(|key| key.1).collect();
                 let question = Question { settings: &self.settings, consumer, topic, cluster: cluster.as_deref() };
-                match question.decide(&rows, asked, self.store_lost, &self.clock)? {
-                    Some(decisions) => writes.extend(decisions),
-                    None => {
-                        // Before the answer: whoever starts again beside the rows of other sources must be refused too.
-                        self.wait(self.store.note_lost(&self.settings.name))?;
-                        return Ok(Answer::Refused(self.refusal(topic)));
-                    }
-                }
+                let Some(decisions) = question.decide(&rows, asked, self.store_lost, &self.clock)? else {
+                    // Before the answer: whoever starts again beside the rows of other sources must be refused too.
+                    self.wait(self.store.note_lost(&self.settings.name))?;
+                    return Ok(Answer::Refused(self.refusal(topic)));
+                };
+                writes.extend(decisions);
             }
             if writes.is_empty() {
                 return self.settled(wanted, &rows, &decided);
