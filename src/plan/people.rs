@@ -11,8 +11,10 @@ use crate::rules::{Known, Part, Subject, Tell, To};
 
 use super::{Directory, Party, Recipient};
 
-/// The properties whose former values are addresses of somebody, folded.
-const ADDRESSES: [&str; 4] = ["mail", "userprincipalname", "othermails", "proxyaddresses"];
+/// The properties whose former values are addresses of somebody, folded. The directory calls them as Graph does, but the audit
+/// log writes the other addresses as `OtherMail` and, older, `AlternativeEmail`.
+const ADDRESSES: [&str; 6] =
+    ["mail", "userprincipalname", "othermail", "othermails", "alternativeemail", "proxyaddresses"];
 
 /// Most people whom one reference names; each is a notification of its own for every record.
 const MOST_OF_ONE: usize = 100;
@@ -153,6 +155,7 @@ impl<'a> Scene<'a> {
         let names = values.iter().flat_map(|value| value.split([',', ';'])).map(str::trim);
         let people: Vec<Person<'_>> = names
             .filter_map(|name| {
+                let name = unadorned(name);
                 if is_object_id(name) {
                     return (self.directory.canonical)(Some(name), None).map(Person::User);
                 }
@@ -243,6 +246,12 @@ fn addresses(value: &Value) -> Vec<String> {
 fn is_address(text: &str) -> bool {
     let plain = |part: &str| !part.is_empty() && !part.contains(|c: char| c.is_whitespace() || c.is_control());
     text.rsplit_once('@').is_some_and(|(local, domain)| plain(local) && plain(domain) && domain.contains('.'))
+}
+
+/// What stands between the angle brackets of `Dana Okafor <dana@example.com>`; else all of it.
+fn unadorned(name: &str) -> &str {
+    let inside = name.strip_suffix('>').and_then(|name| name.rsplit_once('<'));
+    inside.map_or(name, |(_, inside)| inside.trim())
 }
 
 /// A GUID, as Entra writes object ids.

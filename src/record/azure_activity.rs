@@ -3,6 +3,8 @@
 //! do, and as columns of Log Analytics.
 //! Reference: learn.microsoft.com/azure/azure-monitor/platform/activity-log-schema
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::field::{Fields, opened};
@@ -42,15 +44,16 @@ const DETAILS: &[&str] =
 
 /// Fills the view; returns the producer's id and time.
 pub(super) fn read<'a>(record: &mut Record, outer: Fields<'a>, properties: Fields<'a>) -> (Option<String>, Moment) {
-    let columns =
-        ["Properties_d", "Claims_d", "Claims", "HTTPRequest", "identity"].map(|name| outer.get(name).map(opened));
-    let [typed, claims_typed, claims_text, request, identity] =
-        columns.each_ref().map(|value| value.as_deref().map_or(Fields::default(), Fields::of));
-    let inner = if properties.is_empty() { typed } else { properties };
-    let claims = identity.get("claims").map(opened);
-    let claims = claims.as_deref().map_or(Fields::default(), Fields::of);
-    let claims = [claims, claims_typed, claims_text];
-    let claims = claims.into_iter().find(|claims| !claims.is_empty()).unwrap_or_default();
+    let (typed, request) = (filled([outer.get("Properties_d")]), filled([outer.get("HTTPRequest")]));
+    let inner = if properties.is_empty() { Fields::of(&typed) } else { properties };
+    let identity = filled([outer.get("identity")]);
+    let identity = Fields::of(&identity);
+    let claims = filled([identity.get("claims"), outer.get("Claims_d"), outer.get("Claims")]);
+    let claims = Fields::of(&claims);
+    let authorization =
+        filled([identity.get("authorization"), outer.get("Authorization_d"), outer.get("Authorization")]);
+    let evidence = filled([Fields::of(&authorization).get("evidence")]);
+    let evidence = Fields::of(&evidence);
 
     record.category = inner.text("eventCategory").or_else(|| worded(outer, &["category", "CategoryValue"]));
     record.service = worded(outer, &["resourceProviderName", "ResourceProviderValue"]);
@@ -59,11 +62,13 @@ pub(super) fn read<'a>(record: &mut Record, outer: Fields<'a>, properties: Field
     record.subscription = record.resource.as_deref().and_then(subscription).or_else(|| outer.text("subscriptionId"));
     record.tenant = tenant(outer, claims);
     read_status(record, outer);
-    read_details(record, outer, inner, identity);
+    read_details(record, outer, inner, evidence);
     let ip = outer.text("callerIpAddress").or_else(|| claims.text("ipaddr"));
-    let ip =
-        ip.or_else(|| outer.object("httpRequest").text("clientIpAddress")).or_else(|| request.text("clientIpAddress"));
-    record.actor = actor(outer, inner, identity, claims, ip);
+    let ip = ip
+        .or_else(|| outer.object("httpRequest").text("clientIpAddress"))
+        .or_else(|| Fields::of(&request).text("clientIpAddress"));
+    let token = Token { identity, claims, evidence };
+    record.actor = actor(outer, inner, token, ip);
     record.targets = targets(record, inner);
     let time = Moment::first([
         outer.get("time"),
@@ -74,9 +79,29 @@ pub(super) fn read<'a>(record: &mut Record, outer: Fields<'a>, properties: Field
     (outer.text("eventDataId").or_else(|| inner.text("eventDataId")), time)
 }
 
+/// The parts of the token with which it was done.
+#[derive(Clone, Copy)]
+struct Token<'a> {
+    identity: Fields<'a>,
+    claims: Fields<'a>,
+    /// By which role it was allowed.
+    evidence: Fields<'a>,
+}
+
+/// The first of `columns` that is an object with something in it, itself or as text.
+fn filled<const N: usize>(columns: [Option<&Value>; N]) -> Cow<'_, Value> {
+    columns.into_iter().flatten().map(opened).find(|value| !Fields::of(value).is_empty()).unwrap_or_default()
+}
+
 /// The text of a field, or the `value` of `{"value":…,"localizedValue":…}`.
 fn worded(fields: Fields<'_>, names: &[&str]) -> Option<String> {
     names.iter().find_map(|name| fields.text(name).or_else(|| fields.object(name).text("value")))
+}
+
+/// Whether `id` is one of Resource Manager's.
+pub(super) fn is_managed(id: &str) -> bool {
+    let below = |root: &str| id.get(..root.len()).is_some_and(|start| start.eq_ignore_ascii_case(root));
+    below("/subscriptions/") || below("/providers/")
 }
 
 /// The subscription in a resource id, as written.
@@ -114,26 +139,21 @@ fn read_status(record: &mut Record, outer: Fields<'_>) {
     record.result = Some(result.to_owned());
 }
 
-fn read_details(record: &mut Record, outer: Fields<'_>, inner: Fields<'_>, identity: Fields<'_>) {
+fn read_details(record: &mut Record, outer: Fields<'_>, inner: Fields<'_>, evidence: Fields<'_>) {
     let details = &mut record.details;
     details.extend(DETAILS.iter().filter_map(|name| Some(((*name).to_owned(), inner.text(name)?))));
     let reason =
         inner.first_text(&["statusMessage", "message"]).or_else(|| worded(outer, &["subStatus", "description"]));
     details.extend(reason.map(|reason| ("reason".to_owned(), reason)));
     details.extend(worded(outer, &["resultSignature"]).map(|text| ("resultSignature".to_owned(), text)));
-    let role = identity.object("authorization").object("evidence").text("role");
-    details.extend(role.map(|role| ("role".to_owned(), role)));
+    details.extend(evidence.text("role").map(|role| ("role".to_owned(), role)));
 }
 
-/// Whose token it was. A token without a principal name is an application's.
-fn actor(
-    outer: Fields<'_>,
-    inner: Fields<'_>,
-    identity: Fields<'_>,
-    claims: Fields<'_>,
-    ip: Option<String>,
-) -> Option<Actor> {
+/// Whose token it was. A token without a principal name is an application's, or of somebody from elsewhere.
+fn actor(outer: Fields<'_>, inner: Fields<'_>, token: Token<'_>, ip: Option<String>) -> Option<Actor> {
+    let Token { identity, claims, evidence } = token;
     let address = |text: &String| text.contains('@') && !text.contains(char::is_whitespace);
+    let principal = |text: &String| address(text) && elsewhere(text).is_none();
     // PIM for Azure resources writes its own user, and who asked beside it.
     let asked = inner.get("CallerInfo").map(opened);
     let asked = asked.as_deref().map_or(Fields::default(), Fields::of);
@@ -141,17 +161,20 @@ fn actor(
     // `identity` is the name of whoever it was, if it is no token.
     let named = || outer.text("identity").filter(|_| identity.is_empty());
     let caller = outer.text("caller").or_else(named);
-    let upn = by_pim
-        .or_else(|| UPN.iter().find_map(|name| claims.text(name).filter(address)))
-        .or_else(|| caller.clone().filter(address));
+    let said: Vec<String> = UPN.iter().filter_map(|name| claims.text(name)).chain(caller.clone()).collect();
+    let upn = by_pim.or_else(|| said.iter().find(|text| principal(text)).cloned());
     let id = asked
         .first_text(&["ObjectId", "CallerObjectId", "Id"])
         .or_else(|| claims.first_text(OBJECT_ID))
-        .or_else(|| identity.object("authorization").object("evidence").text("principalId"));
+        .or_else(|| evidence.text("principalId"));
     let app = claims.first_text(&["appid", "azp"]);
     let name = asked.first_text(&["DisplayName", "Name"]).or_else(|| claims.text("name"));
     if upn.is_some() {
         return Some(Actor { kind: EntityKind::User, id, upn, name, ip, app });
+    }
+    if let Some(mail) = said.iter().find_map(|text| elsewhere(text)) {
+        let name = name.filter(|name| elsewhere(name).is_none()).or_else(|| Some(mail.to_owned()));
+        return Some(Actor { kind: EntityKind::User, id, upn: None, name, ip, app });
     }
     let name = name.or_else(|| caller.filter(|caller| id.as_ref() != Some(caller)));
     if id.is_none() && name.is_none() {
@@ -164,6 +187,15 @@ fn actor(
         _ => EntityKind::System,
     };
     Some(Actor { kind, id, upn: None, name, ip, app })
+}
+
+/// The address in `live.com#dana@example.com`: of an account of another provider, which names itself by any address. It is no
+/// principal name, whatever its domain, while `dana_example.net#EXT#@…` is a guest's.
+fn elsewhere(name: &str) -> Option<&str> {
+    let (provider, address) = name.split_once('#')?;
+    let (local, domain) = address.split_once('@')?;
+    let plain = !provider.is_empty() && !provider.contains('@') && !local.is_empty() && !local.contains('#');
+    (plain && domain.contains('.')).then_some(address)
 }
 
 /// The resource, and a person who was given a role on it.

@@ -8,7 +8,10 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use super::field::{self, Fields, opened};
-use super::{EntityKind, Flag, Moment, Record, Target};
+use super::{EntityKind, Flag, Moment, Problem, ProblemCode, Record, Target, time};
+
+/// Alerts about many events name everybody in them; nobody reads more.
+const MOST: usize = 200;
 
 /// What a rule may want to look at: the name of the detail and where it stands.
 const DETAILS: &[(&str, &str)] = &[
@@ -67,15 +70,14 @@ pub(super) fn read(record: &mut Record, tree: &Value) -> (Option<String>, Moment
     record.tenant = at("cloud.account.id");
     record.correlation_id = at("kibana.alert.group.id");
     // One alert is written again when it ends, when somebody works on it, and, while it comes and goes, when it begins again.
-    let parts = REVISION.iter().filter_map(|path| at(path));
-    record.revision = parts.collect::<Vec<_>>().join(" ");
+    record.revision = time::revision(REVISION.iter().map(|path| at(path)));
     record.read_severity(at("kibana.alert.severity").or_else(|| at("kibana.alert.rule.parameters.severity")));
     let details = DETAILS.iter().filter_map(|(name, path)| Some(((*name).to_owned(), joined(&document, path)?)));
     record.details.extend(details);
     // What other rules are built upon: Elastic does not show it among the alerts either.
     record.flags.extend(at("kibana.alert.building_block_type").map(|_| Flag::BuildingBlock));
     record.tactics = tactics(&document);
-    record.targets = targets(&document);
+    read_targets(record, &document);
     let times = ["kibana.alert.original_time", "kibana.alert.start", "@timestamp"].map(|path| value(&document, path));
     (at("kibana.alert.uuid"), Moment::first(times))
 }
@@ -132,26 +134,66 @@ fn tactics(document: &Value) -> Vec<String> {
     tactics
 }
 
-/// The person first, then the things of the source event.
-fn targets(document: &Value) -> Vec<Target> {
-    let at = |path: &str| text(document, path);
-    let (name, mail) = (at("user.name"), at("user.email"));
-    let upn = mail.or_else(|| name.clone().filter(|name| name.contains('@')));
-    let id = at("user.id");
-    let person = (id.is_some() || upn.is_some() || name.is_some()).then(|| Target {
-        kind: EntityKind::User,
-        id,
-        upn,
-        name: at("user.full_name").or(name),
-    });
-    let thing = |kind, path: &str| Some(Target { kind, id: None, upn: None, name: Some(at(path)?) });
-    let host = thing(EntityKind::Host, "host.name").map(|host| Target { id: at("host.id"), ..host });
+/// The people first, then the things of the source event.
+fn read_targets(record: &mut Record, document: &Value) {
     let things = [
-        host,
-        thing(EntityKind::Ip, "source.ip"),
-        thing(EntityKind::File, "file.path"),
-        thing(EntityKind::Process, "process.name"),
-        thing(EntityKind::Url, "url.full"),
+        (EntityKind::Host, "host.name", "host.id"),
+        (EntityKind::Ip, "source.ip", ""),
+        (EntityKind::File, "file.path", ""),
+        (EntityKind::Process, "process.name", ""),
+        (EntityKind::Url, "url.full", ""),
     ];
-    person.into_iter().chain(things.into_iter().flatten()).collect()
+    let things = things.into_iter().flat_map(|(kind, name, id)| {
+        let ids = if id.is_empty() { Vec::new() } else { texts(document, id) };
+        let thing = move |[name, id]: [Option<String>; 2]| Some(Target { kind, id, upn: None, name: Some(name?) });
+        side_by_side([texts(document, name), ids]).into_iter().filter_map(thing)
+    });
+    for target in people(document).into_iter().chain(things) {
+        if record.targets.len() == MOST || record.targets.contains(&target) {
+            continue;
+        }
+        if target.kind == EntityKind::User && target.id.is_none() && target.upn.is_none() {
+            let field = format!("targets[{}]", record.targets.len());
+            record.problems.push(Problem::at(ProblemCode::TargetWithoutIdentity, field, ""));
+        }
+        record.targets.push(target);
+    }
+}
+
+/// The users: several objects, or several values in each field of one.
+fn people(document: &Value) -> Vec<Target> {
+    let objects: Vec<&Value> = all(document, "user").into_iter().filter(|user| user.is_object()).collect();
+    let (holders, before) = if objects.len() > 1 { (objects, "") } else { (vec![document], "user.") };
+    let fields = ["id", "email", "name", "full_name"];
+    let of = |holder| side_by_side(fields.map(|field| texts(holder, &format!("{before}{field}"))));
+    let person = |[id, mail, name, full]: [Option<String>; 4]| {
+        let upn = mail.or_else(|| name.clone().filter(|name| name.contains('@')));
+        let is_there = id.is_some() || upn.is_some() || name.is_some();
+        is_there.then(|| Target { kind: EntityKind::User, id, upn, name: full.or(name) })
+    };
+    holders.into_iter().flat_map(of).filter_map(person).collect()
+}
+
+fn texts(document: &Value, path: &str) -> Vec<String> {
+    all(document, path).into_iter().filter_map(field::text).collect()
+}
+
+/// The values of several fields, those that belong together side by side: the first of each, the second of each. Of a list
+/// of another length than the longest nobody knows to which of them its values belong, so each stands by itself.
+fn side_by_side<const N: usize>(lists: [Vec<String>; N]) -> Vec<[Option<String>; N]> {
+    let longest = lists.iter().map(Vec::len).max().unwrap_or_default();
+    let mut rows = vec![[const { None }; N]; longest];
+    for (column, list) in lists.into_iter().enumerate() {
+        let apart = list.len() < longest;
+        for (place, value) in list.into_iter().enumerate() {
+            if apart {
+                let mut row = [const { None }; N];
+                row[column] = Some(value);
+                rows.push(row);
+            } else {
+                rows[place][column] = Some(value);
+            }
+        }
+    }
+    rows
 }

@@ -165,9 +165,7 @@ impl<'a> Outer<'a> {
         let Self { own, .. } = self;
         let category = own.category.as_str();
         let known = azure_activity::CATEGORIES.iter().any(|known| known.eq_ignore_ascii_case(category));
-        let resource = own.resource.as_str();
-        let below = |root: &str| resource.get(..root.len()).is_some_and(|start| start.eq_ignore_ascii_case(root));
-        let managed = below("/subscriptions/") || below("/providers/");
+        let managed = azure_activity::is_managed(own.resource.as_str());
         own.kind.as_str() == azure_activity::TABLE || known && (managed || own.rest) && own.operation.0.is_some()
     }
 

@@ -1,11 +1,12 @@
 //! Owns what makes a record that record: its id where the producer gave none, and the hash behind "told once".
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use super::{ProblemCode, Record};
+use super::{ProblemCode, Record, azure_activity};
 use crate::clock::Timestamp;
 
 /// What "told once" hashes: equal for two deliveries of one record, different for any two records.
@@ -63,11 +64,17 @@ impl Record {
         let moment = || self.own_time().map_or_else(|| of_content(&self.raw), |at| at.as_millis().to_string());
         let moment = event.then(moment);
         let activity = self.activity.as_deref().or(self.operation.as_deref()).filter(|_| event);
+        // Resource Manager's ids are paths whose case means nothing: services write `resourceGroups` and `resourcegroups`.
+        let id = if azure_activity::is_managed(&self.id) {
+            self.id.to_ascii_lowercase().into()
+        } else {
+            Cow::from(&self.id)
+        };
         let mut hasher = blake3::Hasher::new();
         for part in [
             Some(self.dialect.as_str()),
             self.tenant.as_deref(),
-            Some(&self.id),
+            Some(&*id),
             Some(revision),
             activity,
             moment.as_deref(),

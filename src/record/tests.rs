@@ -8,6 +8,7 @@ mod activity;
 mod checklist;
 mod defender;
 mod elastic;
+mod entities;
 mod forms;
 mod identity;
 mod ours;

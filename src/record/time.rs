@@ -13,6 +13,16 @@ pub(super) fn of(value: &Value) -> Option<Timestamp> {
     }
 }
 
+/// The revision that `parts` make, in one spelling: a moment in each is written as we write it, or two services that write it
+/// with another number of decimals would have two. Digits alone stay: they may be a version's number.
+pub(super) fn revision(parts: impl IntoIterator<Item = Option<String>>) -> String {
+    let spelt = |part: String| {
+        let moment = parse(&part).filter(|_| part.contains([':', '/']));
+        moment.map_or(part, |at| at.to_string())
+    };
+    parts.into_iter().flatten().map(spelt).collect::<Vec<_>>().join(" ")
+}
+
 /// Reads ISO 8601 (`T` or a space, one-digit hours, any number of decimals, `Z`, an offset or none), the American form
 /// of risk logs (`8/22/2022 6:11:52 PM`, with or without AM/PM and offset), and digits alone as time since the epoch.
 /// No zone means UTC: every producer that leaves it out writes UTC.

@@ -69,6 +69,13 @@ const BARE: &[(&str, &str, &str, &str, &str)] = &[
     ("defender.finding", "defender-resources.ndjson", "severity = \"high\"", "vm@example.com", "vm@example.com"),
 ];
 
+/// Alerts that name people in more than one way, as [`CASES`]; who is told stands in the test.
+const PEOPLE: &[(&str, &str, &str, &str, &str)] = &[
+    ("defender.alert", "defender-people.ndjson", "operation = \"Encoded command line\"", "target", ""),
+    ("defender.alert", "defender-people.ndjson", "operation = \"Brute force against RDP\"", "target", ""),
+    ("elastic.alert", "elastic-people.ndjson", "operation = \"One address, many accounts\"", "target", ""),
+];
+
 const DOORS: &str = r#"
 [dialect.acme.doors]
 detect = { badge = true, "event.kind" = true }
@@ -111,6 +118,18 @@ async fn a_bare_object_is_told_from_the_topic_to_the_mailbox() {
     expected.sort();
     assert_eq!(recipients(&mails), expected, "{}", bench.log());
     assert!(bench.stop().await.success());
+    bench.books_balance();
+}
+
+/// An account that stands inside of another entity, an alert that was raised and closed, and several users of one alert.
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_whom_an_alert_names_is_told_once() {
+    let mut bench = begun(PEOPLE, "").await;
+    // Inside of a process: bob (listed by number) and dana (not listed). Raised and closed: carol. Three users of two alerts.
+    let expected = ["alice", "bob", "bob", "carol", "carol", "dana"].map(|name| format!("{name}@example.com"));
+    let mails = bench.relay.wait_for(expected.len()).await;
+    assert!(bench.stop().await.success());
+    assert_eq!(recipients(&mails), expected, "{}", bench.log());
     bench.books_balance();
 }
 

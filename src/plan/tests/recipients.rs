@@ -115,6 +115,28 @@ fn references_lead_to_people_or_say_that_they_do_not() {
     }
 }
 
+#[test]
+fn of_a_field_everybody_is_told_whatever_is_written_around_the_address() {
+    let owners = |text: &str| {
+        let details = [("owner".to_owned(), text.to_owned())].into();
+        let record = Record { details, ..with_targets(Vec::new()) };
+        with_directory(&record, &[rule("to = 'field:details.owner'")])
+    };
+    let address = |name: &str| format!("addr:{name}@example.com send");
+    for (what, text, expected) in [
+        (
+            "a name before it",
+            format!("Dana <dana@example.com>; erik@example.com, {BOB}"),
+            vec![address("dana"), address("erik"), user_name(BOB)],
+        ),
+        ("a name with a comma", "\"Okafor, Dana\" < Dana@example.com >".to_owned(), vec![address("dana")]),
+        ("nothing but the brackets", "<dana@example.com>".to_owned(), vec![address("dana")]),
+        ("brackets around a word", "Dana <dana>".to_owned(), vec!["missing:field:details.owner send".to_owned()]),
+    ] {
+        assert_eq!(owners(&text), expected, "{what}");
+    }
+}
+
 /// A14, A23: an unknown key leads to nobody, and that is told.
 #[test]
 fn a_lookup_without_a_row_or_a_value_is_missed() {
@@ -157,13 +179,20 @@ fn previous_addresses_are_those_that_are_gone() {
             serde_json::json!(["SMTP:new@example.com", "smtp:p@example.com"]),
             serde_json::json!(["SMTP:New@example.com"]),
         ),
+        change(
+            "OtherMail",
+            serde_json::json!(["home@example.com", "new@example.com"]),
+            serde_json::json!(["new@example.com"]),
+        ),
+        change("AlternativeEmail", "older@example.com".into(), "".into()),
         change("UserPrincipalName", "none".into(), "new@example.com".into()),
         change("DisplayName", "x@example.com".into(), "y".into()),
         Change { target: 1, ..change("mail", "group@example.com".into(), "".into()) },
     ];
     let record = Record { changes, ..with_targets(vec![user(Some(ALICE), None), thing(EntityKind::Group)]) };
     let told = with_directory(&record, &[rule("to = 'target.previous'")]);
-    assert_eq!(told, ["addr:old@example.com send", "addr:p@example.com send"]);
+    let expected = ["old", "p", "home", "older"].map(|name| format!("addr:{name}@example.com send"));
+    assert_eq!(told, expected);
     let unchanged = Record { changes: Vec::new(), ..record };
     assert_eq!(with_directory(&unchanged, &[rule("to = 'target.previous'")]), ["- Skipped(no-other-address)"]);
 }

@@ -5,19 +5,29 @@
 //! learn.microsoft.com/rest/api/defenderforcloud-composite/alerts/get
 
 mod entities;
+mod inside;
 
 use serde_json::Value;
 
-use super::{add_detail, add_details};
+use super::{add_detail, add_details, after};
 use crate::record::azure_activity::subscription;
 use crate::record::field::{self, Fields, opened};
-use crate::record::{Flag, Moment, Record};
+use crate::record::{Flag, Moment, Record, time};
 
 /// The table of Log Analytics.
 pub(in crate::record) const TABLE: &str = "SecurityAlert";
+/// What Graph calls its alerts, of two generations, and its incidents, in lower case; their other fields are left out by who
+/// asks for some of them only.
+const GRAPH: &[&str] =
+    &["#microsoft.graph.security.alert", "#microsoft.graph.security.incident", "#microsoft.graph.alert"];
 
 /// Longest text of a detail: remediation steps and descriptions can be pages.
 const LONGEST_DETAIL: usize = 2_000;
+
+/// Whether `@odata.type` is that of an alert or an incident.
+pub(in crate::record) fn is_graph_type(kind: &str) -> bool {
+    GRAPH.iter().any(|known| kind.trim().eq_ignore_ascii_case(known))
+}
 
 /// (operation, activity): the title for people, and the type's code for rules.
 fn names(outer: Fields<'_>, properties: Fields<'_>) -> (Option<String>, Option<String>) {
@@ -52,18 +62,27 @@ pub(in crate::record) fn read<'a>(
     record.state =
         outer.first_text(&["status", "resultType", "state"]).or_else(|| outer.object("status").text("value"));
     let end = outer.first_text(&["EndTimeUtc", "EndTime", "lastUpdateDateTime", "lastModifiedDateTime"]);
-    record.revision = [record.state.clone(), end].into_iter().flatten().collect::<Vec<_>>().join(" ");
+    record.revision = time::revision([record.state.clone(), end]);
     record.read_severity(either(&["Severity", "AlertSeverity", "ReportedSeverity"]));
     read_place(record, outer, properties, kept);
     record.tactics = tactics(outer, properties);
     record.flags = flags(outer, record.operation.as_deref(), either(&["description"]).as_deref());
     read_details(record, outer, properties);
     entities::read(record, outer, properties);
-    let id = outer
-        .first_text(&["SystemAlertId", "eventDataId", "id"])
-        .or_else(|| properties.first_text(&["systemAlertId", "eventDataId"]))
-        .or_else(|| kept.first_text(&["name", "id"]));
-    (id, time(outer))
+    let id = id(outer, properties).or_else(|| kept.first_text(&["name", "id"]));
+    (id, moment(outer))
+}
+
+/// Records of the Activity log have an id of the event, which is another one when the alert is closed, and the alert's at the
+/// end of its path, in capitals in a stream.
+fn id(outer: Fields<'_>, properties: Fields<'_>) -> Option<String> {
+    let path = || outer.first_text(&["resourceId", "id"]);
+    outer
+        .text("SystemAlertId")
+        .or_else(|| properties.text("systemAlertId"))
+        .or_else(|| after(&path()?, "alerts").map(str::to_ascii_lowercase))
+        .or_else(|| outer.first_text(&["eventDataId", "id"]))
+        .or_else(|| properties.text("eventDataId"))
 }
 
 /// Whether `outer` is a resource with an alert as its properties. Records of the Activity log have an operation besides.
@@ -98,7 +117,7 @@ fn read_place(record: &mut Record, outer: Fields<'_>, properties: Fields<'_>, ke
         .map(|tenant| tenant.to_ascii_lowercase());
 }
 
-fn time(outer: Fields<'_>) -> Moment {
+fn moment(outer: Fields<'_>) -> Moment {
     let names = [
         "StartTimeUtc",
         "StartTime",
@@ -136,8 +155,9 @@ fn tactics(outer: Fields<'_>, properties: Fields<'_>) -> Vec<String> {
 fn flags(outer: Fields<'_>, title: Option<&str>, description: Option<&str>) -> Vec<Flag> {
     let incident = outer.text("IsIncident").is_some_and(|text| text.eq_ignore_ascii_case("true"));
     // Graph's incident holds its alerts; a Graph alert only names its incident.
-    let graph = outer.get("incidentWebUrl").is_some() && outer.get("alertWebUrl").is_none();
-    let graph = graph && outer.get("providerAlertId").is_none();
+    let alert = ["alertWebUrl", "providerAlertId"].iter().any(|name| outer.get(name).is_some());
+    let typed = outer.text("@odata.type").map(|kind| kind.ends_with(".incident"));
+    let graph = typed.unwrap_or(outer.get("incidentWebUrl").is_some() && !alert);
     let begins = |text: Option<&str>, mark: &str| {
         let start = text.and_then(|text| text.get(..mark.len()));
         start.is_some_and(|start| start.eq_ignore_ascii_case(mark))

@@ -22,3 +22,10 @@ fn add_detail(record: &mut Record, name: &str, value: Option<String>) {
         record.details.entry(name.to_owned()).or_insert(value);
     }
 }
+
+/// The segment of a path that follows `name`.
+fn after<'a>(path: &'a str, name: &str) -> Option<&'a str> {
+    let mut segments = path.split('/');
+    segments.find(|segment| segment.eq_ignore_ascii_case(name))?;
+    segments.next().filter(|segment| !segment.is_empty())
+}

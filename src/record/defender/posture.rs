@@ -2,10 +2,10 @@
 //! `defender.compliance` (a control of a standard). All of them say how a thing stands, and once a week everything is
 //! said again: such a record has the flag `snapshot`.
 
-use super::{add_detail, add_details};
+use super::{add_detail, add_details, after};
 use crate::record::azure_activity::subscription;
 use crate::record::field::{self, Fields, opened};
-use crate::record::{Dialect, EntityKind, Flag, Moment, Record, Target};
+use crate::record::{Dialect, EntityKind, Flag, Moment, Record, Target, time};
 
 /// What stands about the event beside the thing.
 const ENRICHMENTS: [&str; 3] =
@@ -43,7 +43,7 @@ pub(in crate::record) fn assessment<'a>(
     let metadata = properties.object("metadata");
     record.state = status.text("code");
     // Older versions of the interface say how it stands and not since when.
-    record.revision = status.first_text(&["statusChangeDate", "code"]).unwrap_or_default();
+    record.revision = time::revision([status.first_text(&["statusChangeDate", "code"])]);
     record.read_severity(status.text("severity").or_else(|| metadata.text("severity")));
     let id = outer.text("id");
     record.resource = properties
@@ -69,8 +69,8 @@ pub(in crate::record) fn assessment<'a>(
     add_details(record, additional.object("data"));
     record.targets.extend(record.resource.clone().map(resource));
     record.targets.extend(users(additional));
-    let time = Moment::first([status.get("statusChangeDate"), properties.get("timeGenerated"), outer.get("time")]);
-    (id, time)
+    let moment = Moment::first([status.get("statusChangeDate"), properties.get("timeGenerated"), outer.get("time")]);
+    (id, moment)
 }
 
 /// Fills the view of a control's result; returns the producer's id and time (it has none of its own).
@@ -101,10 +101,10 @@ pub(in crate::record) fn compliance<'a>(
 /// Since when a control stands as it does is not said. Failed, passed and failed again are to be three revisions, and two
 /// deliveries of one record one: the record's own time where there is one, and else the numbers of resources, tell.
 fn standing(state: Option<&str>, outer: Fields<'_>, properties: Fields<'_>) -> String {
-    let time = properties.first_text(&["statusChangeDate", "timeGenerated"]).or_else(|| outer.text("time"));
+    let since = properties.first_text(&["statusChangeDate", "timeGenerated"]).or_else(|| outer.text("time"));
     let numbers = || ["failedResources", "passedResources", "skippedResources"].map(|name| properties.text(name));
-    let when = time.unwrap_or_else(|| numbers().into_iter().flatten().collect::<Vec<_>>().join("/"));
-    [state.unwrap_or_default(), &when].join(" ").trim().to_owned()
+    let when = since.unwrap_or_else(|| numbers().into_iter().flatten().collect::<Vec<_>>().join("/"));
+    time::revision([state.map(str::to_owned), Some(when).filter(|when| !when.is_empty())])
 }
 
 /// What is written about the event beside the thing: which change it was, and whether it is one.
@@ -148,13 +148,6 @@ fn users(additional: Fields<'_>) -> Vec<Target> {
 fn parent(id: &str) -> Option<&str> {
     let at = id.to_ascii_lowercase().find("/providers/microsoft.security/")?;
     id.get(..at).filter(|parent| !parent.is_empty())
-}
-
-/// The segment of a path that follows `name`.
-fn after<'a>(path: &'a str, name: &str) -> Option<&'a str> {
-    let mut segments = path.split('/');
-    segments.find(|segment| segment.eq_ignore_ascii_case(name))?;
-    segments.next().filter(|segment| !segment.is_empty())
 }
 
 fn first(fields: Fields<'_>, name: &str) -> Option<String> {

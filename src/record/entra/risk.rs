@@ -3,7 +3,7 @@
 
 use super::tenant;
 use crate::record::field::{Fields, opened};
-use crate::record::{EntityKind, Moment, Record, Target};
+use crate::record::{EntityKind, Moment, Record, Target, time};
 
 /// Categories of a diagnostic setting.
 pub(in crate::record) const CATEGORIES: &[&str] =
@@ -46,15 +46,15 @@ pub(in crate::record) fn read<'a>(
     let updated = inner.get("riskLastUpdatedDateTime");
     // A detection calls it so, and is sent again under its id when somebody dismisses it.
     let names = ["riskLastUpdatedDateTime", "lastUpdatedDateTime", "riskState"];
-    record.revision = inner.first_text(&names).unwrap_or_default();
-    let time = Moment::first([
+    record.revision = time::revision([inner.first_text(&names)]);
+    let moment = Moment::first([
         inner.get("activityDateTime"),
         updated,
         inner.get("detectedDateTime"),
         outer.get("time"),
         outer.get("TimeGenerated"),
     ]);
-    (inner.text("id"), time)
+    (inner.text("id"), moment)
 }
 
 fn read_details(record: &mut Record, inner: Fields<'_>) {

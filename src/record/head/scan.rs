@@ -7,6 +7,7 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, IgnoredAny, MapAcces
 
 use super::owned;
 use crate::record::Dialect;
+use crate::record::defender::alert;
 
 /// The fields by which a record is known, of the record itself or of its `properties`.
 #[derive(Default)]
@@ -63,6 +64,8 @@ enum Key {
     Risk,
     Rest,
     Whose(Dialect),
+    /// `@odata.type`.
+    Graph,
     /// An envelope's list.
     Records,
     /// What a document of Elasticsearch may be wrapped in, as others wrap other things.
@@ -74,7 +77,7 @@ enum Key {
 /// shorter ones first, see [`STARTS`]. Web URLs, `providerAlertId` and `vendorInformation` are of Graph's alerts, of two
 /// generations, and of its incidents; `conditionalAccessStatus`, `detectionTimingType` and `riskLastUpdatedDateTime` of its
 /// sign-ins and risks; names with an underscore are those in which pipelines wrap a document of Elasticsearch.
-static KEYS: [(&str, Key); 33] = [
+static KEYS: [(&str, Key); 34] = [
     ("time", Key::Record),
     ("type", Key::Kind),
     ("fields", Key::Wrapped),
@@ -88,6 +91,7 @@ static KEYS: [(&str, Key); 33] = [
     ("resourceId", Key::Resource),
     ("properties", Key::Properties),
     ("@timestamp", Key::Record),
+    ("@odata.type", Key::Graph),
     ("initiatedBy", Key::Parties),
     ("alertWebUrl", Key::Whose(Dialect::DefenderAlert)),
     ("operationName", Key::Operation),
@@ -143,6 +147,13 @@ impl<'a> Known<'a> {
                 | Key::Whose(Dialect::DefenderAlert | Dialect::ElasticAlert)
         );
         let text = match key {
+            Key::Graph => {
+                if alert::is_graph_type(map.next_value::<Text<'a>>()?.as_str()) {
+                    self.record = true;
+                    self.whose = self.whose.or(Some(Dialect::DefenderAlert));
+                }
+                return Ok(());
+            }
             Key::Wrapped => {
                 if map.next_value::<Wrapped>()?.0 {
                     self.record = true;

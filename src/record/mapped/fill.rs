@@ -5,14 +5,14 @@ use serde_json::Value;
 use super::{Block, EVERYTHING, Source, Table, Texts, elements};
 use crate::record::azure_activity;
 use crate::record::field::{self, Fields, decoded};
-use crate::record::{Actor, Change, EntityKind, Flag, Moment, Problem, ProblemCode, Record, Target};
+use crate::record::{Actor, Change, EntityKind, Flag, Moment, Problem, ProblemCode, Record, Target, time};
 
 /// Fills the view; returns the producer's id and time.
 pub(in crate::record) fn read(record: &mut Record, table: &Table, root: &Value) -> (Option<String>, Moment) {
     let text = |name: &str| table.text(name, root);
     record.dialect = table.dialect;
     (record.operation, record.activity) = table.names(root);
-    record.revision = text("revision").unwrap_or_default();
+    record.revision = time::revision([text("revision")]);
     read_result(record, table, root);
     record.read_severity(text("severity"));
     record.state = text("state");

@@ -77,7 +77,7 @@ fn view(record: &Value) -> Value {
 #[test]
 fn every_key_fills_its_field() {
     let expected = json!({
-        "dialect": "acme.doors", "id": "7", "revision": "2026-01-22T18:16:00Z", "time": "2026-01-22T18:15:02.000Z",
+        "dialect": "acme.doors", "id": "7", "revision": "2026-01-22T18:16:00.000Z", "time": "2026-01-22T18:15:02.000Z",
         "operation": "Door opened", "result": "success", "state": "Open", "severity": "low", "category": "Door",
         "service": "Doors", "tenant": "ber-1", "subscription": null, "resource": "d-1", "correlation_id": "v-1",
         "actor": {"type": "user", "id": "7", "upn": "alice@example.com", "name": "Alice", "ip": "192.0.2.7", "app": "phone"},

@@ -140,3 +140,52 @@ fn the_token_of_the_activity_log_may_be_text() {
     let nobody = read(&record).actor.and_then(|actor| actor.name.or(actor.upn));
     assert_eq!(nobody, None, "a token that names nobody is no name");
 }
+
+#[test]
+fn the_role_is_read_wherever_the_authorization_stands() {
+    let authorization = json!({"scope": "/x", "evidence": {"role": "Owner", "principalId": "p-1"}});
+    let with = |name: &str, value: Value| {
+        let mut record = activity();
+        record["identity"] = Value::Null;
+        record[name] = value;
+        record
+    };
+    holds([
+        ("an object", with("identity", json!({"authorization": authorization})), "/details/role", json!("Owner")),
+        (
+            "text",
+            with("identity", json!({"authorization": authorization.to_string()})),
+            "/details/role",
+            json!("Owner"),
+        ),
+        (
+            "all of it text",
+            with("identity", json!(json!({"authorization": authorization}).to_string())),
+            "/details/role",
+            json!("Owner"),
+        ),
+        ("a column", with("Authorization", json!(authorization.to_string())), "/details/role", json!("Owner")),
+        ("a typed column", with("Authorization_d", authorization.clone()), "/details/role", json!("Owner")),
+        ("the REST form", with("authorization", authorization.clone()), "/details/role", json!("Owner")),
+        ("who had it", with("Authorization", json!(authorization.to_string())), "/actor/id", json!("p-1")),
+    ]);
+}
+
+#[test]
+fn an_account_of_another_provider_has_no_principal_name_here() {
+    let claims = |name: &str| {
+        let mut record = activity();
+        record["identity"] = json!({"claims": {"http://schemas.xmlsoap.org/ws/2005/05/identity/claims/name": name, "oid": "d-1", "appid": "p"}});
+        record
+    };
+    let guest = "dana_example.net#EXT#@example.onmicrosoft.com";
+    let personal = "live.com#dana@example.com";
+    holds([
+        ("a personal account's address may be of any domain", claims(personal), "/actor/upn", Value::Null),
+        ("it is a person's all the same", claims(personal), "/actor/type", json!("user")),
+        ("known by the object id", claims(personal), "/actor/id", json!("d-1")),
+        ("and shown by the address", claims(personal), "/actor/name", json!("dana@example.com")),
+        ("a one-time code's too", claims("mail#dana@example.com"), "/actor/upn", Value::Null),
+        ("a guest has a principal name", claims(guest), "/actor/upn", json!(guest)),
+    ]);
+}

@@ -109,3 +109,49 @@ fn the_alert_of_these_tests_is_one_and_fills_the_view() {
     assert_eq!(flat["tactics"], json!(["Credential Access"]));
     assert_eq!(flat["time"], "2026-01-22T18:15:02.387Z");
 }
+
+/// [`alert`] without its user, and `fields` beside it.
+fn of_users(fields: Vec<(&'static str, Value)>) -> Record {
+    let others = alert().into_iter().filter(|(name, _)| !name.starts_with("user."));
+    read(&written(others.chain(fields).collect(), &[false]))
+}
+
+#[test]
+fn every_user_of_an_alert_is_a_target() {
+    let (a, b) = ("a@example.com", "b@example.com");
+    let both = [(Some("a"), Some(a)), (Some("b"), Some(b))];
+    for (what, fields, expected) in [
+        ("values side by side", vec![("user.name", json!(["a", "b"])), ("user.email", json!([a, b]))], both.to_vec()),
+        (
+            "several objects",
+            vec![("user", json!([{"name": "a", "email": a}, {"name": "b", "email": b}]))],
+            both.to_vec(),
+        ),
+        (
+            "of lists that do not go together nobody knows whose is what",
+            vec![("user.name", json!(["a", "b"])), ("user.email", json!([b]))],
+            vec![(Some("a"), None), (Some("b"), None), (None, Some(b))],
+        ),
+        (
+            "names that are principal names",
+            vec![("user.name", json!([a, b, a]))],
+            vec![(Some(a), Some(a)), (Some(b), Some(b))],
+        ),
+        (
+            "one object, its fields in two forms",
+            vec![("user.name", json!("a")), ("user", json!({"email": a}))],
+            both[..1].to_vec(),
+        ),
+    ] {
+        let record = of_users(fields);
+        let users = record.targets.iter().filter(|target| target.kind == EntityKind::User);
+        let users: Vec<_> = users.map(|user| (user.name.as_deref(), user.upn.as_deref())).collect();
+        assert_eq!(users, expected, "{what}");
+        let nameless = expected.iter().filter(|(_, upn)| upn.is_none()).count();
+        let said = record.problems.iter().filter(|problem| problem.code == ProblemCode::TargetWithoutIdentity).count();
+        assert_eq!(said, nameless, "{what}: who cannot be told is said");
+    }
+    let hosts = of_users(vec![("host.name", json!(["x", "y"])), ("host.id", json!(["1", "2"]))]);
+    let hosts: Vec<_> = hosts.targets.iter().filter(|target| target.kind == EntityKind::Host).collect();
+    assert_eq!((hosts[1].name.as_deref(), hosts[1].id.as_deref()), (Some("y"), Some("2")));
+}

@@ -60,6 +60,21 @@ fn records_that_differ_in_what_counts_have_different_identities() {
 }
 
 #[test]
+fn an_id_of_resource_manager_is_one_in_any_case() {
+    let assessment = |id: &str| {
+        read(
+            &json!({"type": "Microsoft.Security/assessments", "id": id, "properties": {"status": {"code": "Healthy"}}}),
+        )
+    };
+    let id = "/subscriptions/5AB/resourceGroups/rg/providers/Microsoft.Security/assessments/a1";
+    let (one, other) = (assessment(id), assessment(&id.replace("resourceGroups", "resourcegroups")));
+    assert_eq!(one.id, id, "it is shown as it came");
+    assert_eq!((one.identity(), one.identity_apart()), (other.identity(), other.identity_apart()));
+    assert_ne!(one.identity(), assessment("/subscriptions/5AB/resourceGroups/rh").identity());
+    assert_ne!(assessment("a1").identity(), assessment("A1").identity(), "the case of other ids is theirs");
+}
+
+#[test]
 fn an_identity_is_what_it_was() {
     // Pinned: a new value would tell every record of the ledger's retention again.
     assert_eq!(read(&reset()).identity().0[..8], 0x33f3_a371_cd6a_aad7_u64.to_be_bytes());

@@ -122,3 +122,24 @@ fn by_its_id_alone_a_thing_is_told_once_however_it_stands() {
         "Healthy"
     );
 }
+
+#[test]
+fn a_revision_is_one_however_its_moment_is_spelt() {
+    let records: [fn(&str) -> Value; 6] = [
+        |at| json!({"category": "RiskyUsers", "properties": {"id": "u", "riskLastUpdatedDateTime": at}}),
+        |at| json!({"type": "Microsoft.Security/assessments", "id": "a", "properties": {"status": {"code": "Healthy", "statusChangeDate": at}}}),
+        |at| json!({"type": "Microsoft.Security/regulatoryComplianceStandards/x", "id": "c", "properties": {"state": "Failed", "timeGenerated": at}}),
+        |at| json!({"SystemAlertId": "1", "Status": "New", "EndTimeUtc": at}),
+        |at| json!({"kibana.alert.uuid": "e", "kibana.alert.status": "recovered", "kibana.alert.end": at}),
+        |at| json!({"Type": "SecurityIncident", "IncidentName": "i", "IncidentNumber": 7, "LastModifiedTime": at}),
+    ];
+    for record in records {
+        let spelt = ["2026-03-02T9:59:27.958Z", "2026-03-02T09:59:27.9580000Z", "2026-03-02T10:59:27.958+01:00"];
+        let spelt = spelt.map(|at| read(&record(at)));
+        assert!(spelt[0].revision.ends_with("2026-03-02T09:59:27.958Z"), "{}", spelt[0].revision);
+        assert_eq!((&spelt[0].revision, &spelt[0].revision), (&spelt[1].revision, &spelt[2].revision));
+        assert_ne!(spelt[0].revision, read(&record("2026-03-02T09:59:27.959Z")).revision);
+        let digits = read(&record("2026030295927")).revision;
+        assert!(digits.ends_with("2026030295927"), "a number may be a version's: {digits}");
+    }
+}

@@ -5,44 +5,54 @@ use std::borrow::Cow;
 
 use serde_json::Value;
 
+use super::inside::Inside;
 use crate::record::field::{self, Fields, opened};
+use crate::record::fold::fold_key;
 use crate::record::{EntityKind, Problem, ProblemCode, Record, Target};
 
 /// Incidents repeat the entities of all their alerts; nobody reads more.
 const MOST: usize = 200;
 /// An object id that stands for none.
 const NO_ID: &str = "00000000-0000-0000-0000-000000000000";
-/// `ExtendedProperties` in which an account stands as a principal name.
-const ACCOUNT_DETAILS: &[&str] = &[
-    "Client principal name",
-    "Client Principal Name",
-    "Compromised user",
-    "User name",
-    "User Name",
-    "User",
-    "Account",
-    "UserPrincipalName",
-    "User principal name",
-];
+/// The beginnings of the SIDs that people have: of a domain, and of the directory. The others are services and groups.
+const SIDS_OF_PEOPLE: [&str; 2] = ["s-1-5-21-", "s-1-12-1-"];
+/// Details in which an account stands, whatever joins their words.
+const ACCOUNT_DETAILS: &[&str] =
+    &["clientprincipalname", "compromiseduser", "username", "user", "account", "userprincipalname"];
+/// The detail in which the SID of that account stands.
+const SID_DETAIL: &str = "usersid";
 
-/// Adds the targets; each thing once, in the record's order.
+/// Adds the targets, each thing once: what the record lists in its order, then who and which machine is only inside of
+/// that, then whom the details name.
 pub(super) fn read(record: &mut Record, outer: Fields<'_>, properties: Fields<'_>) {
     let mut targets: Vec<Target> = Vec::new();
-    for value in listed(outer).chain(listed(properties)) {
-        for entity in value.as_array().into_iter().flatten() {
-            targets.extend(defender(Fields::of(entity)).or_else(|| graph(Fields::of(entity))));
+    let lists: Vec<Cow<'_, Value>> = listed(outer).chain(listed(properties)).collect();
+    let mut inside = Inside::default();
+    for value in lists.iter().filter_map(|list| list.as_array()).flatten() {
+        let Some(entity) = inside.met(value) else { continue };
+        match defender(entity, None) {
+            Some(target) => targets.push(target),
+            None => targets.extend(graph(entity)),
         }
     }
     // Graph's incident holds its alerts, each with its own evidence.
     if let Some(alerts) = outer.get("alerts") {
         let alerts = alerts.as_array().map_or_else(|| vec![alerts], |alerts| alerts.iter().collect());
         for evidence in alerts.into_iter().filter_map(|alert| Fields::of(alert).get("evidence")?.as_array()) {
-            targets.extend(evidence.iter().filter_map(|entity| graph(Fields::of(entity))));
+            targets.extend(evidence.iter().flat_map(|entity| graph(Fields::of(entity))));
         }
     }
-    let named = record.details.get("compromisedEntity").cloned().into_iter();
-    let named = named.chain(ACCOUNT_DETAILS.iter().filter_map(|name| record.details.get(*name).cloned()));
-    targets.extend(named.filter(|name| is_principal(name)).map(|upn| user(None, Some(upn), None)));
+    let concerned = inside.concerned.iter().filter_map(|(place, entity)| defender(*entity, Some(place)));
+    let mut concerned: Vec<Target> = concerned.collect();
+    let machines = machines(record, targets.iter().chain(&concerned));
+    for target in targets.iter_mut().chain(&mut concerned) {
+        forget_local(target, &machines);
+    }
+    targets.extend(concerned.into_iter().filter(can_be_told));
+    for mut target in named(record, &targets) {
+        forget_local(&mut target, &machines);
+        targets.extend(Some(target).filter(can_be_told));
+    }
     for target in targets {
         if record.targets.len() < MOST && !is_there(&record.targets, &target) {
             add(record, target);
@@ -50,15 +60,52 @@ pub(super) fn read(record: &mut Record, outer: Fields<'_>, properties: Fields<'_
     }
 }
 
+/// The machines that are concerned, by the first part of their names, in lower case.
+fn machines<'a>(record: &'a Record, targets: impl Iterator<Item = &'a Target>) -> Vec<String> {
+    let hosts = targets.filter(|target| target.kind == EntityKind::Host).filter_map(|host| host.name.as_ref());
+    let first = |name: &String| name.split('.').next().unwrap_or_default().to_lowercase();
+    hosts.chain(record.details.get("compromisedEntity")).map(first).collect()
+}
+
+/// An account of the machine itself (`VM1\root` on VM1) is in no directory: nobody can be looked up by it.
+fn forget_local(target: &mut Target, machines: &[String]) {
+    let local = |id: &str| id.split_once('\\').is_some_and(|(domain, _)| machines.contains(&domain.to_lowercase()));
+    if target.kind == EntityKind::User && target.id.as_deref().is_some_and(local) {
+        target.id = None;
+    }
+}
+
+/// The accounts that the details name: by principal names; by a SID or as `DOMAIN\user` where nobody is known otherwise.
+fn named(record: &Record, targets: &[Target]) -> Vec<Target> {
+    let details: Vec<_> = record.details.iter().map(|(name, value)| (fold_key(name), value)).collect();
+    let of = |wanted: &'static str| details.iter().filter(move |(name, _)| name == wanted).map(|(_, value)| *value);
+    let accounts: Vec<&String> = ACCOUNT_DETAILS.iter().copied().flat_map(of).collect();
+    let principals = record.details.get("compromisedEntity").into_iter().chain(accounts.iter().copied());
+    let principals: Vec<Target> =
+        principals.filter(|name| is_principal(name)).map(|upn| user(None, Some(upn.clone()), None)).collect();
+    if targets.iter().chain(&principals).any(|target| target.kind == EntityKind::User && can_be_told(target)) {
+        return principals;
+    }
+    let account = accounts.into_iter().find(|name| is_domain_account(name));
+    let id = of(SID_DETAIL).find(|sid| is_sid(sid)).or(account);
+    id.map(|id| user(Some(id.clone()), None, account.cloned())).into_iter().collect()
+}
+
+/// Whether it is no person, or one with a name to look up.
+fn can_be_told(target: &Target) -> bool {
+    target.kind != EntityKind::User || target.id.is_some() || target.upn.is_some()
+}
+
 fn add(record: &mut Record, target: Target) {
-    if target.kind == EntityKind::User && target.id.is_none() && target.upn.is_none() {
+    if !can_be_told(&target) {
         let field = format!("targets[{}]", record.targets.len());
         record.problems.push(Problem::at(ProblemCode::TargetWithoutIdentity, field, ""));
     }
     record.targets.push(target);
 }
 
-/// Whether one of `targets` is it already: the same thing, or a person of the same principal name or id.
+/// Whether one of `targets` is it already: the same thing, a machine of the same name, or a person of the same principal
+/// name or id.
 fn is_there(targets: &[Target], target: &Target) -> bool {
     let same = |one: &Option<String>, other: &Option<String>| {
         one.as_deref().zip(other.as_deref()).is_some_and(|(one, other)| one.eq_ignore_ascii_case(other))
@@ -66,6 +113,7 @@ fn is_there(targets: &[Target], target: &Target) -> bool {
     targets.iter().any(|other| {
         other.kind == target.kind
             && (other == target
+                || target.kind == EntityKind::Host && target.id.is_none() && same(&other.name, &target.name)
                 || target.kind == EntityKind::User && (same(&other.upn, &target.upn) || same(&other.id, &target.id)))
     })
 }
@@ -74,9 +122,9 @@ fn listed(fields: Fields<'_>) -> impl Iterator<Item = Cow<'_, Value>> {
     ["Entities", "evidence", "userStates"].into_iter().filter_map(move |name| fields.get(name)).map(opened)
 }
 
-/// An entity of Defender. A mere reference says nothing new, and the ids it names are not unique.
-fn defender(entity: Fields<'_>) -> Option<Target> {
-    let kind = entity.text("Type")?.to_ascii_lowercase();
+/// An entity of Defender; one that does not say what it is, is what the place says where it stands.
+fn defender(entity: Fields<'_>, place: Option<&str>) -> Option<Target> {
+    let kind = entity.text("Type").or_else(|| place.map(str::to_owned))?.to_ascii_lowercase();
     let thing = |kind, id: Option<String>, name: Option<String>| {
         (id.is_some() || name.is_some()).then_some(Target { kind, id, upn: None, name })
     };
@@ -117,19 +165,32 @@ fn account(entity: Fields<'_>) -> Target {
     let joined = name.as_deref().zip(entity.text("UPNSuffix")).map(|(name, suffix)| format!("{name}@{suffix}"));
     let upn =
         joined.or_else(|| entity.text("UserPrincipalName")).or_else(|| name.clone().filter(|name| is_principal(name)));
-    let shown = entity.text("DisplayName").or_else(|| match (entity.text("NTDomain"), name) {
-        (Some(domain), Some(name)) => Some(format!("{domain}\\{name}")),
-        (_, name) => name,
-    });
-    user(entity.text("AadUserId").or_else(|| entity.text("Sid").filter(|_| upn.is_none())), upn, shown)
+    let domain = domain_account(entity.text("NTDomain"), name.as_deref());
+    let id = entity.text("AadUserId").or_else(|| local(entity.text("Sid"), domain.as_ref()).filter(|_| upn.is_none()));
+    user(id, upn, entity.text("DisplayName").or(domain).or(name))
 }
 
-/// A piece of Graph's evidence, or one of its legacy user states.
-fn graph(entity: Fields<'_>) -> Option<Target> {
+/// A piece of Graph's evidence, or one of its legacy user states; and who was logged on to a machine.
+fn graph(entity: Fields<'_>) -> Vec<Target> {
+    let logged_on = entity.get("loggedOnUsers").and_then(Value::as_array);
+    let logged_on = logged_on.into_iter().flatten().filter_map(|of| {
+        let of = Fields::of(of);
+        let account = domain_account(of.text("domainName"), of.text("accountName").as_deref());
+        let account = account.filter(|account| is_domain_account(account))?;
+        Some(user(Some(account.clone()), None, Some(account)))
+    });
+    piece(entity).into_iter().chain(logged_on).collect()
+}
+
+fn piece(entity: Fields<'_>) -> Option<Target> {
     let person = entity.object("userAccount");
     if !person.is_empty() {
-        let name = person.first_text(&["displayName", "accountName"]);
-        return Some(user(person.text("azureAdUserId"), person.text("userPrincipalName"), name));
+        let upn = person.text("userPrincipalName");
+        let domain = domain_account(person.text("domainName"), person.text("accountName").as_deref());
+        let id = person
+            .text("azureAdUserId")
+            .or_else(|| local(person.text("userSid"), domain.as_ref()).filter(|_| upn.is_none()));
+        return Some(user(id, upn, person.first_text(&["displayName", "accountName"])));
     }
     if let Some(upn) = entity.text("userPrincipalName") {
         return Some(user(entity.text("aadUserId"), Some(upn), entity.text("accountName")));
@@ -140,7 +201,7 @@ fn graph(entity: Fields<'_>) -> Option<Target> {
         (EntityKind::Process, entity.text("processCommandLine")),
         (EntityKind::File, entity.object("fileDetails").text("fileName")),
         (EntityKind::Url, entity.text("url")),
-        (EntityKind::Mailbox, entity.text("primaryAddress")),
+        (EntityKind::Mailbox, entity.first_text(&["primaryAddress", "recipientEmailAddress"])),
         (EntityKind::App, entity.text("displayName").filter(|_| entity.get("appId").is_some())),
     ]
     .into_iter()
@@ -152,6 +213,28 @@ fn graph(entity: Fields<'_>) -> Option<Target> {
 
 fn user(id: Option<String>, upn: Option<String>, name: Option<String>) -> Target {
     Target { kind: EntityKind::User, id: id.filter(|id| id != NO_ID), upn, name }
+}
+
+/// What somebody without a principal name and an object id is known by, as the people file may have it.
+fn local(sid: Option<String>, account: Option<&String>) -> Option<String> {
+    sid.filter(|sid| is_sid(sid)).or_else(|| account.filter(|account| is_domain_account(account)).cloned())
+}
+
+fn domain_account(domain: Option<String>, name: Option<&str>) -> Option<String> {
+    domain.zip(name).map(|(domain, name)| format!("{domain}\\{name}"))
+}
+
+/// A person's.
+fn is_sid(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    SIDS_OF_PEOPLE.iter().any(|start| text.starts_with(start))
+}
+
+/// `EXAMPLE\alice`. Not `NT AUTHORITY\SYSTEM` and the like, whose domains no domain can be called; not a path, nor a machine.
+fn is_domain_account(text: &str) -> bool {
+    let Some((domain, name)) = text.split_once('\\') else { return false };
+    let plain = |part: &str| !part.is_empty() && !part.contains(|c: char| c.is_whitespace() || "\\/:@".contains(c));
+    plain(domain) && plain(name) && !name.ends_with('$')
 }
 
 /// `alice@example.com`, not a path and not a sentence.
