@@ -12,6 +12,9 @@ use crate::rules::{Check, Op, Rule, Subject, Tell, Test, To};
 /// How deep below `[templates] dir` a template may stand: `NAME/VARIANT/PART.hbs`.
 const DEPTH: usize = 3;
 
+/// What stands before the name of a list that an operator takes its operands from.
+const OF_LIST: &str = "list:";
+
 /// Names that something refers to.
 #[derive(Debug, Default)]
 pub(super) struct Used {
@@ -49,15 +52,18 @@ impl Used {
             self.subject(other);
         }
         let names = test.want.iter().map(ToString::to_string);
+        let names_of_lists = || test.want.iter().filter_map(|text| text.strip_prefix(OF_LIST)).map(str::to_owned);
         match test.op {
             Op::InList => self.lists.extend(names),
             Op::During => self.windows.extend(names),
             // `from` and `to` hold operators of their own, written behind these words.
             Op::Changed => {
                 let sides = test.want.iter().filter_map(|text| text.split_once(' ')).map(|(_, names)| names);
-                self.lists.extend(sides.flat_map(|names| names.split(", ")).map(str::to_owned));
+                let names = sides.flat_map(|names| names.split(", ")).map(|name| name.trim_start_matches("not "));
+                self.lists.extend(names.map(|name| name.trim_start_matches(OF_LIST).to_owned()));
+                self.lists.extend(names_of_lists());
             }
-            _ => {}
+            _ => self.lists.extend(names_of_lists()),
         }
     }
 

@@ -47,9 +47,14 @@ fn plain(text: &str, mut each: impl FnMut(char)) {
         if std::mem::take(&mut gap) {
             each(' ');
         }
-        // Hyphen, non-breaking hyphen, figure dash, en dash, em dash, horizontal bar, minus sign.
-        each(if matches!(c, '\u{2010}'..='\u{2015}' | '\u{2212}') { '-' } else { c });
+        each(if is_dash(c) { '-' } else { c });
     }
+}
+
+/// Hyphen, non-breaking hyphen, figure dash, en dash, em dash, horizontal bar, minus sign.
+#[must_use]
+pub const fn is_dash(c: char) -> bool {
+    matches!(c, '\u{2010}'..='\u{2015}' | '\u{2212}')
 }
 
 #[cfg(test)]

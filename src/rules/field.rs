@@ -33,7 +33,7 @@ pub enum Subject {
         /// `KEY`, in the form in which keys are compared.
         key: Box<str>,
     },
-    /// `raw`, `raw.PATH`, `element.PATH`, or within a quantifier a path into its element.
+    /// `raw`, `raw.PATH`, `element`, `element.PATH`, or within a quantifier a path into its element.
     Path {
         /// As written.
         name: Box<str>,
@@ -63,6 +63,9 @@ pub enum Subject {
 
 /// The record as it came, as a whole; with a dot and a path behind it a place in it.
 pub const RAW: &str = "raw";
+
+/// The element that is looked at, as a whole; with a dot and a path behind it a place in it.
+pub const ELEMENT: &str = "element";
 
 /// As a rule names it.
 impl PartialEq for Subject {
@@ -102,10 +105,11 @@ impl Subject {
             "time" => return Some(Self::Time),
             "now" => return Some(Self::Now),
             RAW => return Some(Self::Path { name: name.into(), path: Path::itself(), root: Root::Record }),
+            ELEMENT => return Some(Self::Path { name: name.into(), path: Path::itself(), root: Root::Each }),
             _ => {}
         }
         let (table, key) = name.split_once('.')?;
-        let roots = [(RAW, Root::Record), ("element", Root::Each)];
+        let roots = [(RAW, Root::Record), (ELEMENT, Root::Each)];
         if let Some((_, root)) = roots.into_iter().find(|(word, _)| table.eq_ignore_ascii_case(word)) {
             return Some(Self::Path { name: name.into(), path: Path::parse(key).ok()?, root });
         }
@@ -123,6 +127,13 @@ impl Subject {
             Self::Time => "time",
             Self::Now => "now",
         }
+    }
+
+    /// Whether its last name is one of those that producers give to addresses of the network: `callerIpAddress`, `clientIP`.
+    #[must_use]
+    pub fn holds_addresses(&self) -> bool {
+        let last = self.name().rsplit('.').next().map(fold_key).unwrap_or_default();
+        ["ip", "ipaddress"].iter().any(|end| last.trim_end_matches('"').ends_with(end))
     }
 
     /// Every value it can have; empty = any text.

@@ -26,7 +26,7 @@ pub use crate::record::path::Path;
 pub use condition::{Check, Condition, FailedLeaf, List, Place, Quantifier, Side, Test};
 pub(crate) use decision::elements;
 pub use decision::{Decision, Element, Known, Match, Part, PassedRoute};
-pub use field::{FIELDS, Field, GROUP_BY, RAW, Root, Subject};
+pub use field::{ELEMENT, FIELDS, Field, GROUP_BY, RAW, Root, Subject};
 pub use implied::Never;
 pub use once::OncePer;
 pub use operator::{Op, Order, Wanted};

@@ -12,7 +12,7 @@ use super::Window;
 use crate::clock::Timestamp;
 use crate::network::Network;
 use crate::record::Severity;
-use crate::record::fold::{fold, fold_spaces};
+use crate::record::fold::{fold, fold_spaces, is_dash};
 
 /// Bound of a compiled pattern; a rule file with hundreds of them stays below some megabytes.
 const PATTERN_BYTES: usize = 1 << 20;
@@ -78,7 +78,8 @@ pub enum Order {
 }
 
 impl Wanted {
-    /// A pattern: any case unless it says `(?-i)`; it sees text with plain dashes and single spaces, and as it came.
+    /// Patterns, in any case unless they say `(?-i)`. Each sees text with plain dashes and single spaces, and as it came; a
+    /// dash and a run of spaces in it stand for these too.
     pub fn patterns(texts: &[Box<str>]) -> Result<Self, String> {
         let compile = |text: &str| {
             let built = RegexBuilder::new(text).case_insensitive(true).size_limit(PATTERN_BYTES).build();
@@ -93,7 +94,15 @@ impl Wanted {
                 }
             })
         };
-        texts.iter().map(|text| compile(text)).collect::<Result<_, _>>().map(Self::Matches)
+        let mut patterns = Vec::with_capacity(texts.len());
+        for text in texts {
+            patterns.push(compile(text)?);
+            // What is no pattern when folded, as a range of dashes, is one only as it was written.
+            patterns.extend(
+                Some(folded_pattern(text)).filter(|folded| **folded != **text).and_then(|it| compile(&it).ok()),
+            );
+        }
+        Ok(Self::Matches(patterns))
     }
 
     /// Whether `value` fulfils it.
@@ -132,6 +141,22 @@ impl Wanted {
             }),
         }
     }
+}
+
+/// A pattern with every dash a `-`, escaped because it may stand in a class, and every run of blanks one. Line ends stay: in
+/// verbose mode they end a comment.
+fn folded_pattern(text: &str) -> String {
+    let is_blank = |c: char| c.is_whitespace() && !c.is_control();
+    let mut folded = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            c if is_dash(c) => folded.push_str("\\-"),
+            c if is_blank(c) && folded.ends_with(' ') => {}
+            c if is_blank(c) => folded.push(' '),
+            c => folded.push(c),
+        }
+    }
+    folded
 }
 
 /// The severity of this name.
@@ -182,6 +207,18 @@ mod tests {
         assert!(!pattern("(?-i)^add").unwrap().is_met_by("Add member"));
         assert!(pattern("certificates - secrets").unwrap().is_met_by("Certificates – secrets"));
         assert!(pattern("(").unwrap_err().starts_with("is no pattern"));
+        for (what, text, value, expected) in [
+            ("a dash of a record", "a\u{2013}b", "a-b", true),
+            ("and in that record", "a\u{2013}b", "A\u{2014}B", true),
+            ("two blanks", "a  b", "a b", true),
+            ("a blank that does not break", "a\u{a0}b", "a b", true),
+            ("a dash in a class makes no range", "^[a\u{2013}z]$", "m", false),
+            ("such a class has a dash", "^[a\u{2013}z]$", "-", true),
+            ("a range that ends at a dash is as it was written", "^[A-\u{2013}]$", "\u{ff}", true),
+            ("a comment ends where it did", "(?x) a # b \n c", "a", false),
+        ] {
+            assert_eq!(pattern(text).unwrap().is_met_by(value), expected, "{what}");
+        }
         assert!(pattern("(a{1000}){1000}").unwrap_err().contains("too large"));
     }
 }

@@ -245,6 +245,19 @@ fn what_nothing_uses_is_doubted_and_what_anything_uses_is_not() {
                [[rule.route]]\nwhen = { result = \"failure\" }\npolicy = \"other\"\n[[rule.route]]\nmute = true";
     let used = warnings(&format!("{tables}{}", rule(all)), &[]);
     assert!(used.iter().all(|warning| warning.contains("has no brake")), "{used:#?}");
+    // However a list comes to be an operator's.
+    for condition in [
+        "actor.ip = { not = { cidr = { in_list = \"mine\" } } }",
+        "operation = { matches = { in_list = [\"mine\"] } }",
+        "changes = { changed = { in_list = \"mine\" } }",
+        "changes = { to = { not = { in_list = \"mine\" } } }",
+        "changes = { from = { ends_with = { in_list = \"mine\" } } }",
+        "some = { \"raw.properties.x\" = { element = { starts_with = { in_list = \"mine\" } } } }",
+    ] {
+        let text = format!("[list]\nmine = [\"192.0.2.1\"]\n{}", rule(&format!("unless = {{ {condition} }}")));
+        let said = warnings(&text, &[]);
+        assert!(!said.iter().any(|warning| warning.contains("list.mine")), "{condition}: {said:#?}");
+    }
     let by_a_template = "[templates]\ndir = \"t\"\n[lookup.owners]\nkey = \"subscription\"\nrows = [{ subscription = \"s\", mail = \"m\" }]\n";
     let files = [("t/password-reset/text.hbs", "{{default lookup.owners.mail 'nobody'}}")];
     assert_eq!(warnings(&format!("{by_a_template}{}", rule("mode = \"live\"")), &files), [""; 0]);

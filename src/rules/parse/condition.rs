@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use toml::de::{DeTable, DeValue};
 
-use crate::rules::{Condition, FIELDS, List, Path, Quantifier, RAW, Root, Subject};
+use crate::rules::{Condition, ELEMENT, FIELDS, List, Path, Quantifier, RAW, Root, Subject};
 
 use super::operand::{OPERATORS, is_operators};
 use super::{Reader, Value, shown};
@@ -14,14 +14,16 @@ use super::{Reader, Value, shown};
 const DEEPEST: usize = 16;
 
 /// Words that a field begins with and that are none alone, with what follows them.
-const PREFIXES: [(&str, &str); 6] = [
+const PREFIXES: [(&str, &str); 5] = [
     ("actor", "actor.upn, .id, .name, .ip, .app or .type"),
     ("target", "target.upn, .id, .name or .type"),
     ("details", "details.KEY, e.g. details.userAgent"),
     ("raw", "raw.PATH, e.g. raw.properties.result"),
-    ("element", "element.PATH, with each = \"raw.PATH\" in the rule"),
     ("lookup", "lookup.NAME.COLUMN"),
 ];
+
+/// Words that join conditions or look at elements: no name of a field but in quotes.
+const BRANCHES: [&str; 4] = ["all", "any", "some", "every"];
 
 /// Where in the tree a condition is read.
 #[derive(Clone)]
@@ -99,7 +101,11 @@ impl Reader<'_, '_> {
         if let DeValue::Table(table) = value.get_ref() {
             return self.all_of(at, value.span(), table);
         }
-        self.fault(value.span(), &at.path, "must be a table with a condition, e.g. { result = \"failure\" }".into());
+        let example = match at.element {
+            Some(Root::Quantified) => "{ element = \"VALUE\" } of the element itself",
+            _ => "{ result = \"failure\" }",
+        };
+        self.fault(value.span(), &at.path, format!("must be a table with a condition, e.g. {example}"));
         Condition::default()
     }
 
@@ -159,13 +165,19 @@ impl Reader<'_, '_> {
 
     /// The tests below the key `name`: `actor = { upn = "…" }`, `actor.upn = "…"` and `"actor.upn" = "…"` are one.
     fn fields(&mut self, at: &At, name: &str, span: Range<usize>, value: &Value<'_>, parts: &mut Vec<Condition>) {
+        let is_path = at.element.is_some();
         // A stack, not recursion: a rule file's depth is not ours to trust.
-        let mut open = vec![(name.to_owned(), span, value)];
+        let mut open = vec![(if is_path { as_part(name, &span) } else { name.to_owned() }, span, value)];
         let mut found = Vec::new();
         while let Some((name, span, value)) = open.pop() {
             match value.get_ref() {
-                DeValue::Table(inner) if !inner.is_empty() && !is_operators(inner) => {
-                    open.extend(inner.iter().map(|(key, value)| (joined(&name, key.get_ref()), key.span(), value)));
+                // What stands below a word of the language is not looked at.
+                DeValue::Table(inner) if !inner.is_empty() && !is_operators(inner) && !ends_in_branch(&name) => {
+                    open.extend(
+                        inner.iter().map(|(key, value)| {
+                            (joined(&name, key.get_ref(), &key.span(), is_path), key.span(), value)
+                        }),
+                    );
                 }
                 _ => found.push((name, span, value)),
             }
@@ -191,17 +203,12 @@ impl Reader<'_, '_> {
     }
 
     fn subject(&mut self, at: &At, path: &str, name: &str, span: Range<usize>) -> Option<Subject> {
-        if let Some(root) = at.element {
-            return self.of_element(root, path, name, span);
-        }
-        // `details.KEY` would take an operator for a part of its key, and such a rule would match nothing without a word.
-        if let Some((field, word)) = name.rsplit_once('.')
-            && OPERATORS.contains(&word)
-            && Subject::named(field).is_some()
-        {
-            let message = format!("is an operator among fields; write {} = {{ {word} = … }}", shown(field));
+        if let Some(message) = misplaced(at.element, name) {
             self.fault(span, path, message);
             return None;
+        }
+        if let Some(root) = at.element {
+            return self.of_element(root, path, name, span);
         }
         if let Some((field, word)) = name.rsplit_once('.')
             && Subject::named(name).is_none()
@@ -213,9 +220,16 @@ impl Reader<'_, '_> {
         self.subject_named(path, name, span)
     }
 
-    /// The field of an element of `root`; only a list of the record as it came has elements with any names.
+    /// The field of an element of `root`; only a list of the record as it came has elements with any names, and elements that
+    /// are looked at as a whole.
     fn of_element(&mut self, root: Root, path: &str, name: &str, span: Range<usize>) -> Option<Subject> {
         let (first, below) = name.split_once('.').map_or((name, None), |(first, below)| (first, Some(below)));
+        if root == Root::Quantified && first.eq_ignore_ascii_case(ELEMENT) {
+            let inner = below.map_or(Ok(Path::itself()), Path::parse);
+            let inner = inner.map_err(|message| format!("`{}` is no path: {message}", shown(name)));
+            let inner = inner.map_err(|message| self.fault(span, path, message)).ok()?;
+            return Some(Subject::Path { name: name.into(), path: inner, root });
+        }
         let known = names_of(root);
         let is_known = known.is_empty() || known.iter().any(|known| first.eq_ignore_ascii_case(known));
         match below.filter(|_| is_known && !is_open(root, first)) {
@@ -245,7 +259,7 @@ impl Reader<'_, '_> {
         }
         let subject = Subject::named(name);
         if matches!(subject, Some(Subject::Path { root: Root::Each, .. })) && !matches!(self.each, Some(List::Raw(_))) {
-            let message = "there is no element: `element.PATH` goes with each = \"raw.PATH\"";
+            let message = "there is no element: `element` and `element.PATH` go with each = \"raw.PATH\"";
             self.fault(span, path, message.into());
             return None;
         }
@@ -254,7 +268,8 @@ impl Reader<'_, '_> {
             return None;
         }
         if subject.is_none() {
-            let forms = ["details.KEY", "raw", "raw.PATH", "element.PATH", "lookup.NAME.COLUMN", "time", "now"];
+            let forms =
+                ["details.KEY", "raw", "raw.PATH", "element", "element.PATH", "lookup.NAME.COLUMN", "time", "now"];
             let known: Vec<_> = FIELDS.iter().map(|field| field.name).chain(forms).collect();
             self.unknown(span, path, "field", name, &known);
         }
@@ -286,11 +301,67 @@ impl Reader<'_, '_> {
     }
 }
 
-/// The dotted name of `key` below `name`; a key with a dot in it keeps its quotes.
-fn joined(name: &str, key: &str) -> String {
-    let raw = name
-        .split('.')
-        .next()
-        .is_some_and(|first| ["raw", "element"].iter().any(|root| first.eq_ignore_ascii_case(root)));
-    if raw && key.contains('.') { format!("{name}.\"{key}\"") } else { format!("{name}.{key}") }
+/// The dotted name of `key`, which stands at `span`, below `name`. In a path a key with a dot in it, or that is a number,
+/// keeps its quotes.
+fn joined(name: &str, key: &str, span: &Range<usize>, is_path: bool) -> String {
+    let is_root = |first: &str| [RAW, ELEMENT].iter().any(|root| first.eq_ignore_ascii_case(root));
+    match name.split('.').next().is_some_and(is_root) {
+        true if key.contains('.') => format!("{name}.\"{key}\""),
+        is_root if is_root || is_path => format!("{name}.{}", as_part(key, span)),
+        _ => format!("{name}.{key}"),
+    }
+}
+
+/// A key that is a number and stands in the file in quotes: in a path it does, too.
+fn as_part(key: &str, span: &Range<usize>) -> String {
+    let is_number = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_digit());
+    if is_number && span.len() > key.len() { format!("\"{key}\"") } else { key.to_owned() }
+}
+
+/// The parts of a dotted name; one in quotes keeps them.
+fn parts(name: &str) -> impl DoubleEndedIterator<Item = &str> {
+    let mut is_quoted = false;
+    let ends: Vec<&str> = name
+        .split(|c: char| {
+            is_quoted ^= c == '"';
+            c == '.' && !is_quoted
+        })
+        .collect();
+    ends.into_iter()
+}
+
+fn ends_in_branch(name: &str) -> bool {
+    parts(name).next_back().is_some_and(|last| BRANCHES.contains(&last))
+}
+
+/// What is to be said of a name, of an element of `root` or of a record, with a word of the language in it: as a path into the
+/// record it would match nothing without a word.
+fn misplaced(root: Option<Root>, name: &str) -> Option<String> {
+    let mut parts: Vec<&str> = parts(name).collect();
+    if root.is_none() && parts.first()?.eq_ignore_ascii_case("lookup") {
+        return None;
+    }
+    // The first of a record's is a root; those of a target or a change are known.
+    let first = usize::from(root != Some(Root::Quantified));
+    let word = |part: &&str| BRANCHES.contains(part) || OPERATORS.contains(part);
+    let place = first + parts.get(first..)?.iter().position(word)?;
+    let (word, before) = (parts[place], shown(&parts[..place].join(".")));
+    let quoted = format!("\"{word}\"");
+    parts[place] = &quoted;
+    let remedy = match word {
+        "some" | "every" => format!("`{word}` goes before the list; write {word} = {{ \"{before}\" = {{ … }} }}"),
+        "all" | "any" => format!("`{word}` goes before whole conditions; write {word} = [{{ … }}, {{ … }}]"),
+        word => {
+            let field = if before.is_empty() { ELEMENT } else { &before };
+            format!("`{word}` is an operator among fields; write {field} = {{ {word} = … }}")
+        }
+    };
+    let whole = match parts.as_slice() {
+        // A detail's key has no parts.
+        [details, key @ ..] if details.eq_ignore_ascii_case("details") && root.is_none() => {
+            format!("{details}.\"{}\"", key.join(".").replace('"', ""))
+        }
+        parts => parts.join("."),
+    };
+    Some(format!("{remedy}; a field of that name stands in quotes: '{}'", shown(&whole)))
 }

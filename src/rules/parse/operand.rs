@@ -36,6 +36,17 @@ pub(super) const OPERATORS: &[&str] = &[
     "to",
 ];
 
+/// Those that take what they look for from a list, too: `cidr = { in_list = "NAME" }`.
+const OF_LISTS: [&str; 6] = ["contains", "starts_with", "ends_with", "matches", "cidr", "changed"];
+
+/// What stands right of an operator.
+struct Operands {
+    /// As the rule has it; for a list `list:NAME`.
+    want: Vec<Box<str>>,
+    /// What is compared: of a list its entries.
+    texts: Vec<Box<str>>,
+}
+
 /// Whether `table` is one of operators rather than of fields further down.
 pub(super) fn is_operators(table: &DeTable<'_>) -> bool {
     table.keys().any(|key| OPERATORS.contains(&key.get_ref().as_ref()))
@@ -99,6 +110,9 @@ impl Reader<'_, '_> {
             }
             _ => {
                 let (op, want, wanted) = self.wanted(&path, word, value)?;
+                if let Wanted::Equal(texts) = &wanted {
+                    self.no_networks(&path, subject, value, texts)?;
+                }
                 let wanted = match wanted {
                     Wanted::StartsWith(scopes) if subject.name() == "resource" => Wanted::Below(scopes),
                     wanted => wanted,
@@ -110,50 +124,66 @@ impl Reader<'_, '_> {
 
     /// An operator that looks at one value at a time.
     fn wanted(&mut self, path: &str, word: &str, value: &Value<'_>) -> Option<(Op, Vec<Box<str>>, Wanted)> {
-        let want = self.operands(path, value)?;
-        let folded = || want.iter().map(|text| fold(text).into()).collect::<Vec<Box<str>>>();
-        let number = |order| {
-            let number = want.first().filter(|_| want.len() == 1).and_then(|text| text.parse().ok());
-            number
-                .map(|number| Wanted::Number(order, number))
-                .ok_or_else(|| "must be one number, e.g. gt = 5".to_owned())
-        };
+        let Operands { want, texts } = self.looked_for(path, word, value)?;
         let made = match word {
-            "contains" => Ok((Op::Contains, Wanted::Contains(folded()))),
-            "starts_with" => Ok((Op::StartsWith, Wanted::StartsWith(folded()))),
-            "ends_with" => Ok((Op::EndsWith, Wanted::EndsWith(folded()))),
-            "matches" => Wanted::patterns(&want).map(|wanted| (Op::Matches, wanted)),
-            "gt" => number(Order::Gt).map(|wanted| (Op::Gt, wanted)),
-            "gte" => number(Order::Gte).map(|wanted| (Op::Gte, wanted)),
-            "lt" => number(Order::Lt).map(|wanted| (Op::Lt, wanted)),
-            "lte" => number(Order::Lte).map(|wanted| (Op::Lte, wanted)),
-            "at_least" => match want.as_slice() {
-                [one] => severity(one).map(|least| (Op::AtLeast, Wanted::AtLeast(least))),
-                _ => None,
-            }
-            .ok_or_else(|| {
-                let near = want.iter().find_map(|text| nearest(text, Severity::ALL.iter().map(|known| known.as_str())));
-                let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-                format!("must be one of informational, low, medium, high, critical{near}")
-            }),
-            "cidr" => {
-                let networks = want.iter().map(|text| text.parse::<Network>()).collect::<Result<Vec<_>, _>>();
-                networks.map(|networks| (Op::Cidr, Wanted::Cidr(networks))).map_err(str::to_owned)
-            }
             "during" if want.iter().any(|name| self.scope.broken.contains(&format!("window.{name}"))) => {
                 self.faulty = true;
                 return None;
             }
             "during" => self.windows(&want).map(|windows| (Op::During, Wanted::During(windows))),
-            "in_list" => self.listed(&want).map(|values| (Op::InList, Wanted::Equal(values))),
-            _ => {
-                self.unknown(value.span(), path, "operator", word, OPERATORS);
-                return None;
-            }
+            "in_list" => self.listed(&want).map(|values| (Op::InList, Wanted::Equal(folded(&values)))),
+            _ => match compared(word, &texts) {
+                // Of a list, which of its entries is wrong.
+                Some(Err(message)) if want != texts => {
+                    let wrong = texts.iter().find(|text| matches!(compared(word, &[(*text).clone()]), Some(Err(_))));
+                    Err(format!("list entry `{}` {message}", shown(wrong.map_or("", |text| text))))
+                }
+                Some(made) => made,
+                None => {
+                    self.unknown(value.span(), path, "operator", word, OPERATORS);
+                    return None;
+                }
+            },
         };
         match made {
             Ok((op, wanted)) => Some((op, want, wanted)),
             Err(message) => self.refuse(value, path, &message),
+        }
+    }
+
+    /// What stands right of `word`: values, or `{ in_list = "NAME" }` for the entries of that list.
+    fn looked_for(&mut self, path: &str, word: &str, value: &Value<'_>) -> Option<Operands> {
+        let DeValue::Table(table) = value.get_ref() else {
+            let want = self.operands(path, value)?;
+            return Some(Operands { texts: want.clone(), want });
+        };
+        match table.get("in_list").filter(|_| table.len() == 1 && OF_LISTS.contains(&word)) {
+            Some(names) => {
+                let path = format!("{path}.in_list");
+                let names = self.operands(&path, names)?;
+                let texts = self.listed(&names).map_err(|message| self.fault(value.span(), &path, message)).ok()?;
+                Some(Operands { want: names.iter().map(|name| format!("list:{name}").into()).collect(), texts })
+            }
+            None if OF_LISTS.contains(&word) => {
+                self.refuse(value, path, "must be a text, a list of them, or { in_list = \"NAME\" }")
+            }
+            None => self.operands(path, value).map(|want| Operands { texts: want.clone(), want }),
+        }
+    }
+
+    /// By equality an address is never a network.
+    fn no_networks(&mut self, path: &str, subject: &Subject, value: &Value<'_>, texts: &[Box<str>]) -> Option<()> {
+        let is_network = |text: &&str| text.contains('/') && text.parse::<Network>().is_ok();
+        match texts.iter().map(|text| &**text).find(is_network).filter(|_| subject.holds_addresses()) {
+            None => Some(()),
+            Some(network) => {
+                let message = format!(
+                    "compares texts, and `{network}` is a network, which no address equals; write {} = {{ cidr = … }}, \
+                     which takes {{ in_list = \"NAME\" }} too",
+                    shown(subject.name())
+                );
+                self.refuse(value, path, &message)
+            }
         }
     }
 
@@ -168,7 +198,7 @@ impl Reader<'_, '_> {
         names.iter().map(|name| find(name).ok_or_else(|| missing(name))).collect()
     }
 
-    /// The folded values of the named lists.
+    /// The values of the named lists.
     fn listed(&self, names: &[Box<str>]) -> Result<Vec<Box<str>>, String> {
         let mut values = Vec::new();
         for name in names {
@@ -179,7 +209,7 @@ impl Reader<'_, '_> {
                 let remedy = near.map_or_else(add, |near| format!("did you mean `{near}`?"));
                 format!("names `{name}`, and there is no such list; {remedy}")
             })?;
-            values.extend(list.iter().map(|entry| fold(&entry.text).into()));
+            values.extend(list.iter().map(|entry| Box::from(&*entry.text)));
         }
         Ok(values)
     }
@@ -187,7 +217,9 @@ impl Reader<'_, '_> {
     /// `changes = { changed = PROPERTY, from = …, to = … }`: all three of one and the same change.
     fn changed(&mut self, path: &str, subject: &Subject, value: &Value<'_>, table: &DeTable<'_>) -> Option<Condition> {
         if !matches!(subject, Subject::Changes) {
-            return self.refuse(value, path, "`changed`, `from` and `to` are of `changes`: changes = { changed = … }");
+            let message = "`changed`, `from` and `to` are of `changes`: changes = { changed = … }; a field of such a name \
+                           stands in quotes within the path: 'raw.x.\"from\"'";
+            return self.refuse(value, path, message);
         }
         let mut want = Vec::new();
         let mut property = None;
@@ -196,9 +228,9 @@ impl Reader<'_, '_> {
             let below = format!("{path}.{}", shown(word.get_ref()));
             match word.get_ref().as_ref() {
                 "changed" => {
-                    let names = self.operands(&below, value)?;
+                    let Operands { want: written, texts: names } = self.looked_for(&below, "changed", value)?;
                     property = Some(globs(&names).map_err(|message| self.fault(value.span(), &below, message)).ok()?);
-                    want.extend(names);
+                    want.extend(written);
                 }
                 word @ ("from" | "to") => {
                     let (texts, wanted) = self.side(&below, value)?;
@@ -219,8 +251,8 @@ impl Reader<'_, '_> {
     fn side(&mut self, path: &str, value: &Value<'_>) -> Option<(Vec<Box<str>>, Side)> {
         let DeValue::Table(table) = value.get_ref() else {
             let want = self.operands(path, value)?;
-            let folded = want.iter().map(|text| fold(text).into()).collect();
-            return Some((want, Side::Any(Wanted::Equal(folded))));
+            let texts = folded(&want);
+            return Some((want, Side::Any(Wanted::Equal(texts))));
         };
         let mut operators = table.iter();
         match (operators.next(), operators.next()) {
@@ -255,8 +287,9 @@ impl Reader<'_, '_> {
                 self.unknown(value.span(), path, "value", text, &closed);
             }
         }
-        let folded = want.iter().map(|text| fold(text).into()).collect();
-        Some((want, Wanted::Equal(folded)))
+        self.no_networks(path, subject, value, &want)?;
+        let texts = folded(&want);
+        Some((want, Wanted::Equal(texts)))
     }
 
     /// The text of a scalar or of each of a list.
@@ -293,10 +326,49 @@ impl Reader<'_, '_> {
     }
 }
 
+fn folded(texts: &[Box<str>]) -> Vec<Box<str>> {
+    texts.iter().map(|text| fold(text).into()).collect()
+}
+
+/// What `word` makes of its operands, or what is wrong with them; `None` where it is no operator.
+fn compared(word: &str, texts: &[Box<str>]) -> Option<Result<(Op, Wanted), String>> {
+    let number = |op, order| {
+        match texts {
+            [one] => one.parse().map(|number| (op, Wanted::Number(order, number))).ok(),
+            _ => None,
+        }
+        .ok_or_else(|| "must be one number, e.g. gt = 5".to_owned())
+    };
+    Some(match word {
+        "contains" => Ok((Op::Contains, Wanted::Contains(folded(texts)))),
+        "starts_with" => Ok((Op::StartsWith, Wanted::StartsWith(folded(texts)))),
+        "ends_with" => Ok((Op::EndsWith, Wanted::EndsWith(folded(texts)))),
+        "matches" => Wanted::patterns(texts).map(|wanted| (Op::Matches, wanted)),
+        "gt" => number(Op::Gt, Order::Gt),
+        "gte" => number(Op::Gte, Order::Gte),
+        "lt" => number(Op::Lt, Order::Lt),
+        "lte" => number(Op::Lte, Order::Lte),
+        "at_least" => match texts {
+            [one] => severity(one).map(|least| (Op::AtLeast, Wanted::AtLeast(least))),
+            _ => None,
+        }
+        .ok_or_else(|| {
+            let near = texts.iter().find_map(|text| nearest(text, Severity::ALL.iter().map(|known| known.as_str())));
+            let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            format!("must be one of informational, low, medium, high, critical{near}")
+        }),
+        "cidr" => {
+            let networks = texts.iter().map(|text| text.parse::<Network>()).collect::<Result<Vec<_>, _>>();
+            networks.map(|networks| (Op::Cidr, Wanted::Cidr(networks))).map_err(str::to_owned)
+        }
+        _ => return None,
+    })
+}
+
 /// Names in which `*` stands for any text.
 fn globs(names: &[Box<str>]) -> Result<Wanted, String> {
     if names.iter().all(|name| !name.contains('*')) {
-        return Ok(Wanted::Equal(names.iter().map(|name| fold(name).into()).collect()));
+        return Ok(Wanted::Equal(folded(names)));
     }
     let escaped = |name: &str| name.split('*').map(regex::escape).collect::<Vec<_>>().join(".*");
     let patterns: Vec<Box<str>> = names.iter().map(|name| format!("^{}$", escaped(name)).into()).collect();

@@ -6,6 +6,7 @@ use crate::record::Severity;
 use crate::rules::{Condition, To};
 
 mod scope;
+mod words;
 
 pub(crate) use scope::lookups;
 use scope::{BRAKE, always, scope};
@@ -137,7 +138,8 @@ fn each_fault_names_its_place_and_its_remedy() {
         (
             "an operator as a part of a name",
             "when = { 'details.x.contains' = 'x' }",
-            "when.details.x.contains | is an operator among fields; write details.x = { contains = … }",
+            "when.details.x.contains | `contains` is an operator among fields; write details.x = { contains = … }; a field of \
+             that name stands in quotes: 'details.\"x.contains\"'",
         ),
         (
             "a misspelt operator among operators",
