@@ -67,6 +67,11 @@ fn who_stands_inside_of_another_entity_is_concerned_too() {
         ),
         ("a number that means nothing", json!([{"$ref": "77"}]), &[]),
         (
+            "a message is a mailbox's",
+            json!([{"Type": "mailMessage", "Recipient": "carol@example.com", "Sender": "x@example.net"}]),
+            &["mailbox carol@example.com"],
+        ),
+        (
             "a machine that is listed with more than is inside",
             json!([{"Type": "host", "HostName": "VM9", "AzureID": "/x"}, process(Value::Null)]),
             &["host /x", "process x", "user bob@example.com"],

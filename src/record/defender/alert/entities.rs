@@ -130,8 +130,9 @@ fn defender(entity: Fields<'_>, place: Option<&str>) -> Option<Target> {
     };
     match kind.as_str() {
         "account" | "securityprincipal" => Some(account(entity)),
-        "mailbox" => {
-            let upn = entity.first_text(&["Upn", "MailboxPrimaryAddress"]);
+        // Of a message with several recipients there are as many entities.
+        "mailbox" | "mailmessage" | "submissionmail" => {
+            let upn = entity.first_text(&["Upn", "MailboxPrimaryAddress", "Recipient"]);
             Some(Target {
                 kind: EntityKind::Mailbox,
                 id: entity.text("ExternalDirectoryObjectId"),
