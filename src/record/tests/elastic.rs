@@ -128,6 +128,11 @@ fn every_user_of_an_alert_is_a_target() {
             both.to_vec(),
         ),
         (
+            "several objects of which one says less",
+            vec![("user", json!([{"name": "root"}, {"name": "a", "email": a}]))],
+            vec![(Some("root"), None), (Some("a"), Some(a))],
+        ),
+        (
             "of lists that do not go together nobody knows whose is what",
             vec![("user.name", json!(["a", "b"])), ("user.email", json!([b]))],
             vec![(Some("a"), None), (Some("b"), None), (None, Some(b))],
