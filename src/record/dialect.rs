@@ -100,10 +100,10 @@ impl Dialect {
         matches!(self, Self::AuditbellDelivery)
     }
 
-    /// Whether its records can have users among their targets; those of recommendations and controls have resources alone.
+    /// Whether its records can have users among their targets; those of controls have resources alone.
     #[must_use]
     pub const fn may_have_user_targets(self) -> bool {
-        !matches!(self, Self::DefenderAssessment | Self::DefenderFinding | Self::DefenderCompliance)
+        !matches!(self, Self::DefenderCompliance)
     }
 
     /// Whether its records can say who did it; what is found out about somebody was done by nobody.
