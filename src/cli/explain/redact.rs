@@ -107,7 +107,7 @@ fn record(record: &mut Record) {
     .for_each(clean);
 }
 
-/// Masks what a condition wanted and got.
+/// Masks what a condition wanted and got, and whom the path of its field names.
 fn leaf(leaf: &mut FailedLeaf) {
     // What stands in free fields may name anybody; so may the field that another is held against.
     let key = leaf.key.to_ascii_lowercase();
@@ -117,6 +117,7 @@ fn leaf(leaf: &mut FailedLeaf) {
     for value in leaf.want.iter_mut().chain(&mut leaf.got) {
         if personal { MASK.clone_into(value) } else { clean(value) }
     }
+    clean(&mut leaf.key);
 }
 
 fn hide(value: &mut Option<String>) {
@@ -151,6 +152,29 @@ fn is_address(word: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::rules::Place;
+
+    #[test]
+    fn a_condition_keeps_its_field_and_names_nobody() {
+        let leaf_of = |key: &str| FailedLeaf {
+            place: Place::When,
+            key: key.to_owned(),
+            op: Op::In,
+            want: vec!["eve".into()],
+            got: vec!["bob".into()],
+            negated: true,
+        };
+        for (key, expected) in [
+            ("raw.ExtendedProperties.\"alice@example.com\"", "raw.ExtendedProperties.\"***\""),
+            ("details.EXAMPLE\\alice", "***"),
+            ("actor.upn", "actor.upn"),
+        ] {
+            let mut masked = leaf_of(key);
+            leaf(&mut masked);
+            let all = vec![MASK.to_owned()];
+            assert_eq!(masked, FailedLeaf { key: expected.into(), want: all.clone(), got: all, ..leaf_of(key) });
+        }
+    }
 
     #[test]
     fn of_free_text_the_words_that_look_like_an_address_go() {

@@ -212,7 +212,7 @@ impl Reader<'_, '_> {
         }
         if let Some((field, word)) = name.rsplit_once('.')
             && Subject::named(name).is_none()
-            && Subject::named(field).is_some()
+            && Subject::named(field).is_some_and(|field| !matches!(field, Subject::Path { .. }))
         {
             self.unknown(span, path, "operator", word, OPERATORS);
             return None;

@@ -44,6 +44,7 @@ fn a_word_of_the_language_is_no_part_of_a_path_without_a_word_said() {
         ("a field that is an operator", "raw.mail.from = 'x'", "stands in quotes within the path: 'raw.x.\"from\"'"),
         ("below it", "'raw.mail.from.address' = 'x'", "in quotes: 'raw.mail.\"from\".address'"),
         ("a bare number", "raw.a.3.b = 'x'", "a list means any of its elements"),
+        ("a bare number at the end", "raw.a.3 = 'x'", "a list means any of its elements"),
         ("a number in a path in quotes", "'raw.a.3.b' = 'x'", "a list means any of its elements"),
         (
             "the element of a target",
