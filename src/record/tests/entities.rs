@@ -167,6 +167,16 @@ fn evidence_of_graph_names_mailboxes_and_who_was_logged_on() {
     ] {
         assert_eq!(concerned(&graph(evidence)), expected, "{what}");
     }
+    let machine = json!({"deviceDnsName": "ws1", "loggedOnUsers": [{"accountName": "Dave", "domainName": "AzureAD"}, {"accountName": "eve", "domainName": "EXAMPLE"}]});
+    for known in [
+        json!({"accountName": "dave", "userSid": "S-1-12-1-7"}),
+        json!({"displayName": "Dave Okafor", "userPrincipalName": "dave@example.com"}),
+    ] {
+        let record = json!({"providerAlertId": "1", "evidence": [machine, {"userAccount": known}]});
+        let seen = concerned(&record);
+        assert_eq!(seen[..2], ["host ws1", "user EXAMPLE\\eve"], "one account is one person: {known}");
+        assert_eq!(seen.len(), 3, "{seen:?}");
+    }
 }
 
 #[test]

@@ -53,8 +53,13 @@ pub(super) fn read(record: &mut Record, outer: Fields<'_>, properties: Fields<'_
         forget_local(&mut target, &machines);
         targets.extend(Some(target).filter(can_be_told));
     }
+    let known: Vec<String> = targets.iter().flat_map(account_names).collect();
+    let known_better = |target: &Target| {
+        let account = target.id.as_deref().and_then(|id| id.split_once('\\')).filter(|_| target.upn.is_none());
+        account.is_some_and(|(_, name)| known.contains(&name.to_lowercase()))
+    };
     for target in targets {
-        if record.targets.len() < MOST && !is_there(&record.targets, &target) {
+        if record.targets.len() < MOST && !known_better(&target) && !is_there(&record.targets, &target) {
             add(record, target);
         }
     }
@@ -65,6 +70,17 @@ fn machines<'a>(record: &'a Record, targets: impl Iterator<Item = &'a Target>) -
     let hosts = targets.filter(|target| target.kind == EntityKind::Host).filter_map(|host| host.name.as_ref());
     let first = |name: &String| name.split('.').next().unwrap_or_default().to_lowercase();
     hosts.chain(record.details.get("compromisedEntity")).map(first).collect()
+}
+
+/// What the account of a user may be called who is known by more than that, in lower case. `EXAMPLE\alice` beside
+/// `alice@example.com` in one alert is one person, once by who was logged on and once by what was seen.
+fn account_names(target: &Target) -> Vec<String> {
+    let by_account = target.id.as_deref().is_none_or(|id| id.contains('\\'));
+    if target.kind != EntityKind::User || by_account && target.upn.is_none() {
+        return Vec::new();
+    }
+    let local = target.upn.as_deref().and_then(|upn| upn.split('@').next());
+    target.name.as_deref().into_iter().chain(local).map(str::to_lowercase).collect()
 }
 
 /// An account of the machine itself (`VM1\root` on VM1) is in no directory: nobody can be looked up by it.
