@@ -15,7 +15,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use serde::Deserialize;
 use url::Url;
 
-use super::breaker::Failure::{Lasting, Passing};
+use super::breaker::Failure::{Asked, Lasting, Passing};
 use super::outcome::Outcome;
 use super::past::Past;
 use super::ration::Rate;
@@ -126,12 +126,16 @@ impl GraphMail {
                 Judged::answer(&answer, judge(answer.status, &word), leave.now(), told.trim_end().to_owned())
             }
             Said::NoToken(refused) => {
-                let trouble = if refused.why == "auth" { Lasting } else { Passing };
-                Judged::ours(refused.why, trouble, refused.message)
+                let trouble = match refused.until {
+                    _ if refused.why == "auth" => Lasting,
+                    Some(until) => Asked(until.since(leave.now())),
+                    None => Passing,
+                };
+                Judged { until: refused.until, ..Judged::ours(refused.why, trouble, refused.message) }
             }
             Said::Nothing(failure) => Judged::failure(&failure),
         };
-        self.endpoint.conclude(leave, judged)
+        self.endpoint.conclude(leave, judged, &outgoing.key)
     }
 
     /// One request, and the token that it bore.
@@ -168,9 +172,10 @@ pub fn judge(status: u16, word: &str) -> (Outcome, Standing) {
         (400, "ErrorInvalidRecipients") => (Outcome::Never("recipient-refused"), Standing::Works),
         (413, _) | (400, "ErrorMessageSizeExceeded") => (Outcome::Never("too-big"), Standing::Works),
         (400 | 402 | 405..=407 | 410..=499, _) if status != 429 => (Outcome::Never("content-refused"), Standing::Works),
-        (429, _) => (Outcome::Hold("throttled"), Standing::Fails(Passing)),
+        // Of these two see the webhook's.
+        (429, _) => (Outcome::Hold("throttled"), Standing::Doubtful),
         // Graph's front door says so before Exchange has seen anything.
-        (503 | 509, _) => (Outcome::Hold("unavailable"), Standing::Fails(Passing)),
+        (503 | 509, _) => (Outcome::Hold("unavailable"), Standing::Doubtful),
         // A gateway that lost sight of what it had passed on (502, 504): the mail may have been sent.
         (502 | 504, _) => (Outcome::Ambiguous, Standing::Fails(Passing)),
         // 408, 409, 500, and what nobody has thought of: it may be this message's fault.

@@ -2,6 +2,7 @@
 //! knows neither the store nor the rules. [`open`] is the one place that makes one of its settings.
 
 pub mod breaker;
+pub mod doubt;
 pub mod graph;
 pub mod outcome;
 pub mod past;
@@ -171,8 +172,9 @@ pub trait Channel: Send + Sync + 'static {
     fn connections(&self, waiting: usize) -> usize;
     /// Whether an attempt at an urgent or an ordinary message has a chance now. Cheap: it is asked before every claim.
     fn gate(&self, urgent: bool, now: Timestamp) -> Gate;
-    /// Why nothing can be sent until somebody or something mends the other side: every breaker is open or half-open, and
-    /// this is the reason of the first. A pause after a single failure is none, a ration that is used up neither.
+    /// Why nothing can be sent until somebody or something mends the other side: every breaker is open or half-open, or those
+    /// few messages that there are were told "not now" again and again; this is the reason of the first. A pause after a
+    /// single failure is none, a ration that is used up neither.
     fn broken(&self) -> Option<&'static str>;
     /// Goes as far as can be gone without sending anything, for `check --connect`. The error is one line for the operator
     /// and holds no secret.

@@ -13,7 +13,7 @@ use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, Header
 use sha2::Sha256;
 use url::Url;
 
-use super::breaker::Failure::{Lasting, Passing};
+use super::breaker::Failure::Lasting;
 use super::outcome::Outcome;
 use super::past::Past;
 use super::ration::Rate;
@@ -144,7 +144,7 @@ impl Webhook {
             Ok(target) => self.ask(&target, outgoing, &leave).await,
             Err((key, what)) => Judged::ours("auth", Lasting, format!("{key} {what}")),
         };
-        self.endpoint.conclude(leave, judged)
+        self.endpoint.conclude(leave, judged, &outgoing.key)
     }
 
     async fn ask(&self, target: &Target, outgoing: &Outgoing, leave: &Leave) -> Judged {
@@ -187,10 +187,10 @@ pub fn judge(status: u16) -> (Outcome, Standing) {
         // The same bytes would be refused again.
         400 | 406 | 415 | 422 => (Outcome::Never("content-refused"), Standing::Works),
         413 => (Outcome::Never("too-big"), Standing::Works),
-        // Too much, or too early: not this message's fault.
-        429 => (Outcome::Hold("throttled"), Standing::Fails(Passing)),
-        // Down, or nobody behind the gateway.
-        502..=504 => (Outcome::Hold("unavailable"), Standing::Fails(Passing)),
+        // Too much, or too early: hardly this message's fault, unless all others are taken.
+        429 => (Outcome::Hold("throttled"), Standing::Doubtful),
+        // Down, or nobody behind the gateway, unless all others are taken.
+        502..=504 => (Outcome::Hold("unavailable"), Standing::Doubtful),
         // 408, 409, 425, 500 and all that nobody has thought of: it may be this message's fault.
         _ => (Outcome::Later, Standing::Works),
     }

@@ -72,7 +72,8 @@ async fn every_answer_has_a_verdict() {
         ("a yes that is not Graph's", status(200), (Verdict::Ambiguous, true)),
         ("too many", Act::Answer(429, vec![("Retry-After", "120".into())], Vec::new()), hold("throttled", 120)),
         ("busy", Act::Answer(503, vec![("Retry-After", "7".into())], Vec::new()), hold("unavailable", 7)),
-        ("busy, and no word for how long", status(503), hold("unavailable", 1)),
+        ("busy, and no word for how long", status(503), (hold("unavailable", 5).0, true)),
+        ("too busy", status(509), (hold("unavailable", 5).0, true)),
         (
             "a bad recipient",
             refusal(400, "ErrorInvalidRecipients"),

@@ -171,6 +171,30 @@ async fn without_pipelining_each_command_waits_for_its_answer() {
     assert_eq!(said, ["EHLO", "MAIL", "RCPT", "DATA", "MAIL", "RSET", "MAIL", "RCPT", "DATA"]);
 }
 
+/// The reply to the dot decides, and what becomes of the connection afterwards does not.
+#[tokio::test]
+async fn a_refusal_is_known_before_the_relay_has_answered_rset() {
+    for command in [Command::Rcpt, Command::Dot] {
+        for (what, action, connection) in
+            [("answers", None, 1), ("hangs up", Some(Close), 2), ("refuses", Some(Reply("500 no")), 2)]
+        {
+            let relay = Relay::start().await;
+            let client = Client::of(&relay);
+            relay.on(Command::Rset, Stall);
+            relay.once(command, Reply("554 5.7.1 no"));
+            let refused = tokio::time::timeout(Duration::from_secs(10), client.send("m1")).await.unwrap();
+            assert!(matches!(refused.verdict, Verdict::Never { .. }), "{command:?}: {refused:?}");
+            relay.calm(Command::Rset);
+            if let Some(action) = action {
+                relay.on(Command::Rset, action);
+            }
+            assert!(is_sent(&client.send("m2").await), "{command:?}, and {what}");
+            assert_eq!(relay.accepted()[0].connection, connection, "{command:?}, and {what}");
+            assert_eq!(relay.count("RSET"), 1);
+        }
+    }
+}
+
 #[tokio::test]
 async fn connections_are_reused_and_retired() {
     let relay = Relay::start().await;

@@ -120,13 +120,28 @@ async fn a_refused_login_is_tried_at_most_once_in_thirty_seconds() {
     let login = Server::start(json(401, r#"{"error":"invalid_client","error_codes":[7000215]}"#)).await;
     let tokens = tokens(&login);
     for seconds in [0, 1, 29] {
-        let Refused { why, message } = tokens.get(at(seconds)).await.unwrap_err();
+        let Refused { why, message, .. } = tokens.get(at(seconds)).await.unwrap_err();
         assert_eq!(why, "auth");
         assert!(message.contains("AADSTS7000215: the client secret is wrong"), "{message}");
     }
     assert_eq!(login.asked().len(), 1);
     assert!(tokens.get(at(30)).await.is_err());
     assert_eq!(login.asked().len(), 2);
+}
+
+#[tokio::test]
+async fn a_login_server_that_asks_for_time_gets_it() {
+    let login = Server::start(Act::Answer(429, vec![("Retry-After", "20".into())], Vec::new())).await;
+    let tokens = tokens(&login);
+    for seconds in [0, 6, 19] {
+        let Refused { why, until, .. } = tokens.get(at(seconds)).await.unwrap_err();
+        assert_eq!((why, until.is_some_and(|until| until >= at(20))), ("token", true), "{seconds}");
+    }
+    assert_eq!(login.asked().len(), 1);
+    login.then(Act::Answer(401, vec![("Retry-After", "1".into())], Vec::new()));
+    assert_eq!(tokens.get(at(25)).await.unwrap_err().why, "auth");
+    assert!(tokens.get(at(54)).await.is_err());
+    assert_eq!(login.asked().len(), 2, "a refused login still has its half minute");
 }
 
 #[tokio::test]
@@ -160,6 +175,13 @@ async fn every_refusal_says_what_to_do_and_holds_no_secret() {
         ),
         ("an unknown tenant", json(400, r#"{"error_codes":[90002]}"#), "auth", "there is no such tenant"),
         ("a code that nobody has seen", json(400, r#"{"error_codes":[1]}"#), "auth", "AADSTS1: "),
+        (
+            "a code in words alone",
+            json(401, r#"{"error_description":"AADSTS7000222: canary"}"#),
+            "auth",
+            "AADSTS7000222: the client secret has expired",
+        ),
+        ("words without a code", json(401, r#"{"error_description":"AADSTS: canary"}"#), "auth", "status 401"),
         ("no JSON at all", status(403), "auth", "status 403"),
         ("no tenant in the path", status(404), "auth", "look at `tenant`"),
         ("a server in trouble", status(503), "token", "status 503"),

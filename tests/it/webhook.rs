@@ -148,7 +148,9 @@ async fn every_answer_has_a_verdict() {
         ("too many", after(429, "120"), hold("throttled", 120), false),
         ("too many, until a date", after(429, "Sat, 21 Nov 2026 07:30:00 GMT"), hold("throttled", 120), false),
         ("too many, for a year", after(429, "31536000"), hold("throttled", 3_600), false),
-        ("too many, for no time at all", after(429, "soon"), hold("throttled", 1), false),
+        ("too many, and no word for how long", after(429, "soon"), hold("throttled", 5), true),
+        ("down, and no word for how long", status(503), hold("unavailable", 5), true),
+        ("nobody behind the gateway", status(502), hold("unavailable", 5), true),
         ("down", after(503, "60"), hold("unavailable", 60), false),
         ("the connection is cut after the request", Act::Cut, Verdict::Ambiguous, false),
         ("nothing comes", Act::Silence, Verdict::Ambiguous, false),
@@ -189,6 +191,87 @@ async fn a_stop_before_the_request_takes_the_message_back() {
     let attempt = channel(&settings(&server, None)).attempt(&outgoing, NOW).await;
     assert!(matches!(attempt.verdict, Verdict::Hold { why: "stopping", .. }), "{attempt:?}");
     assert!(server.asked().is_empty());
+}
+
+/// A message of its own key.
+fn message(key: &str) -> (auditbell::channels::Outgoing, tokio::sync::watch::Sender<Permission>) {
+    let (outgoing, go) = outgoing(BODY);
+    (auditbell::channels::Outgoing { key: key.into(), ..outgoing }, go)
+}
+
+/// R4: one message that is always answered "not now" pays for its attempts from the second time on, and keeps no other
+/// waiting.
+#[tokio::test]
+async fn one_message_that_is_always_put_off_keeps_no_other_waiting() {
+    for (code, why) in [(503, "unavailable"), (502, "unavailable"), (504, "unavailable"), (429, "throttled")] {
+        let server = Server::start(status(200)).await;
+        let channel = channel(&Settings { connections: 1, ..settings(&server, None) });
+        server.then(status(code));
+        let (poison, _go) = message("poison");
+        let Verdict::Hold { until, why: told } = channel.attempt(&poison, NOW).await.verdict else { panic!("{code}") };
+        assert_eq!(told, why);
+        assert!(until.since(NOW) >= Duration::from_secs(5));
+        assert_eq!(channel.gate(true, NOW), Gate::Open, "{code}");
+        for n in 0..3 {
+            let (other, _go) = message(&format!("m{n}"));
+            assert!(matches!(channel.attempt(&other, until).await.verdict, Verdict::Sent { .. }), "{code} {n}");
+            server.then(status(code));
+            assert_eq!(
+                channel.attempt(&poison, until).await.verdict,
+                Verdict::Later { not_before: None },
+                "{code} {n}"
+            );
+            assert_eq!((channel.gate(true, until), channel.broken()), (Gate::Open, None), "{code} {n}");
+        }
+        assert!(matches!(channel.attempt(&poison, until).await.verdict, Verdict::Sent { .. }));
+    }
+}
+
+/// `Retry-After` may mean everybody, so all wait once; the message alone, as soon as others are taken.
+#[tokio::test]
+async fn one_message_that_is_always_put_off_for_a_time_makes_the_others_wait_once() {
+    let server = Server::start(status(200)).await;
+    let channel = channel(&settings(&server, None));
+    let busy = || Act::Answer(503, vec![("Retry-After", "7".into())], Vec::new());
+    let (poison, _go) = message("poison");
+    server.then(busy());
+    let Verdict::Hold { until, .. } = channel.attempt(&poison, NOW).await.verdict else { panic!() };
+    let Gate::Shut { until: opens, .. } = channel.gate(true, NOW) else { panic!() };
+    assert!(opens.since(NOW) >= Duration::from_secs(7) && until > opens, "the others are tried first");
+    let (other, _go) = message("m");
+    assert!(matches!(channel.attempt(&other, opens).await.verdict, Verdict::Sent { .. }));
+    server.then(busy());
+    let again = channel.attempt(&poison, until).await.verdict;
+    let Verdict::Later { not_before: Some(at) } = again else { panic!("{again:?}") };
+    assert!(at.since(until) >= Duration::from_secs(7));
+    assert_eq!(channel.gate(true, until), Gate::Open);
+}
+
+/// What is said to everybody costs nobody an attempt and opens the breaker, however many they are.
+#[tokio::test]
+async fn an_endpoint_that_puts_everybody_off_is_asked_ever_more_seldom() {
+    for count in [1, 2, 10] {
+        let server = Server::start(status(503)).await;
+        let channel = channel(&settings(&server, None));
+        let mut due = vec![NOW; count];
+        for second in 0..3_600 {
+            let now = NOW.plus(Duration::from_secs(second));
+            for (n, due) in due.iter_mut().enumerate() {
+                if *due > now || matches!(channel.gate(true, now), Gate::Shut { .. }) {
+                    continue;
+                }
+                let (outgoing, _go) = message(&n.to_string());
+                let verdict = channel.attempt(&outgoing, now).await.verdict;
+                let Verdict::Hold { until, why: "unavailable" } = verdict else { panic!("{count}: {verdict:?}") };
+                *due = until;
+            }
+            if second == 60 {
+                assert_eq!(channel.broken(), Some("unavailable"), "{count}");
+            }
+        }
+        let asked = server.asked().len();
+        assert!((5..45).contains(&asked), "{count}: {asked} in an hour");
+    }
 }
 
 /// Five in a row that nobody answers, and the endpoint is left alone until a probe is due.

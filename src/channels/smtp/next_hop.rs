@@ -11,15 +11,16 @@ use tokio::time::{Instant, sleep_until};
 use super::Limits;
 use super::session::{At, Route, Session};
 use super::streak::Streak;
-use super::verdict::{End, Event, Phase, Scope};
+use super::verdict::{CLOSING, End, Event, Phase, Scope};
 use crate::channels::breaker::{Breaker, Failure, Pass};
+use crate::channels::doubt::{Blame, Doubts};
 use crate::channels::outcome::Outcome;
 use crate::channels::past::LOGIN_REST;
 use crate::channels::{Gate, jitter};
 use crate::clock::{Clock, Timestamp};
 
-/// How long a route is left alone that has said 421.
-const CLOSING: Duration = Duration::from_mins(1);
+/// How long a route is left alone that says 421 to everybody.
+const CLOSED: Duration = Duration::from_mins(1);
 /// So many messages must be answered before one more connection is allowed again after a failure.
 const EARNS_ONE: usize = 8;
 
@@ -37,6 +38,8 @@ struct State {
     parked: Vec<Parked>,
     breaker: Breaker,
     streak: Streak,
+    /// Of the recipients.
+    doubts: Doubts,
     /// Most connections now: halved by one that fails, one more for each [`EARNS_ONE`] answered messages.
     allowance: usize,
     answered: usize,
@@ -48,6 +51,39 @@ struct State {
 struct Parked {
     session: Session,
     since: Instant,
+}
+
+/// What an end makes of a mail, and whom it concerns.
+pub(super) struct Judged {
+    pub(super) outcome: Outcome,
+    scope: Scope,
+    /// How much longer than until the relay may be tried again the mail waits, if it is held.
+    pub(super) wait: Duration,
+}
+
+impl Judged {
+    fn of((outcome, scope): (Outcome, Scope)) -> Self {
+        Self { outcome, scope, wait: Duration::ZERO }
+    }
+}
+
+impl State {
+    /// What `end` makes of a mail to `to`, after all that was said to others.
+    fn judge(&mut self, end: &End, to: &str) -> Judged {
+        let (outcome, scope) = self.streak.judge(end, to);
+        if end.is_doubtful() {
+            let broken = self.breaker.broken().is_some();
+            return match self.doubts.told(to, CLOSING, broken) {
+                Blame::Itself => Judged::of((Outcome::Later, scope)),
+                Blame::Way(wait) => Judged { outcome, scope: Scope::Route, wait },
+                Blame::Nobody(wait) => Judged { outcome, scope, wait },
+            };
+        }
+        if end.phase > Phase::Mail && scope != Scope::Route && matches!(outcome, Outcome::Sent | Outcome::Never(_)) {
+            self.doubts.answered(to);
+        }
+        Judged::of((outcome, scope))
+    }
 }
 
 /// Why there is no session.
@@ -64,6 +100,7 @@ impl NextHop {
             parked: Vec::new(),
             breaker: Breaker::default(),
             streak: Streak::default(),
+            doubts: Doubts::default(),
             allowance: route.settings.connections.max(1),
             answered: 0,
             reaping: false,
@@ -82,7 +119,8 @@ impl NextHop {
     }
 
     pub(super) fn broken(&self) -> Option<&'static str> {
-        self.state().breaker.broken()
+        let state = self.state();
+        state.breaker.broken().or_else(|| state.doubts.stuck())
     }
 
     /// Leave to use this relay now.
@@ -111,7 +149,7 @@ impl NextHop {
     /// A session that is ready, and whether it has been used before.
     pub(super) async fn session(&self, pass: Pass, at: At<'_>) -> Result<(Session, bool), NoSession> {
         while let Some(mut session) = self.take() {
-            if session.is_silent().await {
+            if session.is_ready().await {
                 return Ok((session, true));
             }
         }
@@ -181,12 +219,18 @@ impl NextHop {
     }
 
     /// What `end` makes of a mail to `to`, and of this relay. The opening of a session is nobody's: `to` is `None`.
-    pub(super) fn judge(&self, pass: Pass, end: &End, to: Option<&str>, now: Timestamp) -> Outcome {
+    pub(super) fn judge(&self, pass: Pass, end: &End, to: Option<&str>, now: Timestamp) -> Judged {
         let mut state = self.state();
-        let (outcome, scope) = to.map_or_else(|| end.judge(), |to| state.streak.judge(end, to));
+        let Judged { outcome, scope, wait } = match to {
+            Some(to) => state.judge(end, to),
+            None => Judged::of(end.judge()),
+        };
+        let judged = Judged { outcome, scope, wait };
         let trouble = match (scope, outcome) {
             (Scope::Route, Outcome::Hold(why)) => Some(why),
-            (Scope::Route, _) => Some("closing"),
+            (Scope::Route, _) => Some(CLOSING),
+            // Whether the relay works is not known.
+            (Scope::Message | Scope::Recipient, Outcome::Hold(_)) => return judged,
             // The session broke in the middle of a message.
             (Scope::Message | Scope::Recipient, _) if end.code().is_none() => Some(end.phase.name()),
             (Scope::Message | Scope::Recipient, _) => None,
@@ -201,11 +245,11 @@ impl NextHop {
                 drop(state);
                 self.say_broken(why, end);
             }
-            return outcome;
+            return judged;
         }
         drop(state);
         self.answered(pass, now);
-        outcome
+        judged
     }
 
     /// The relay is there: it answered a mail, or it opened a session and announced that this one is not for it, or we took it
@@ -251,8 +295,8 @@ impl NextHop {
 fn failure(end: &End, why: &'static str) -> Failure {
     match (why, &end.event) {
         ("auth" | "sender" | "policy", _) | (_, Event::Unfit(_)) => Failure::Lasting,
-        ("closing", _) => Failure::Asked(CLOSING),
-        (_, Event::Reply(reply)) if reply.code == 421 => Failure::Asked(CLOSING),
+        (CLOSING, _) => Failure::Asked(CLOSED),
+        (_, Event::Reply(reply)) if reply.code == 421 => Failure::Asked(CLOSED),
         _ => Failure::Passing,
     }
 }

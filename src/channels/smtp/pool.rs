@@ -8,9 +8,9 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use super::body;
-use super::next_hop::{NextHop, NoSession};
+use super::next_hop::{Judged, NextHop, NoSession};
 use super::session::{At, Ending, Mail};
-use super::verdict::{End, Event, Phase};
+use super::verdict::{CLOSING, End, Event, Phase};
 use crate::channels::breaker::Pass;
 use crate::channels::outcome::Outcome;
 use crate::channels::ration::Ration;
@@ -95,8 +95,9 @@ impl Pool {
         }
     }
 
-    /// By the first relay that can be reached and announces what the mail needs. Any other has heard nothing of the mail, so
-    /// the next one may: this is still one attempt. While one that might take it cannot be reached, the mail waits for it.
+    /// By the first relay that can be reached and announces what the mail needs. Any other has heard nothing of the mail, or
+    /// has gone away before it was written, so the next one may: this is still one attempt. While one that might take it
+    /// cannot be reached, the mail waits for it.
     async fn send(&self, mail: &Mail<'_>, now: Timestamp) -> Attempt {
         let began = Instant::now();
         let at = || now.plus(began.elapsed());
@@ -105,7 +106,7 @@ impl Pool {
             let reply = "eight deliveries of each connection are not on disk yet";
             return hold(at().plus(UNSETTLED_PAUSE), "unsettled", reply);
         };
-        let (mut unreached, mut unfit, mut rationed) = (None, None, false);
+        let (mut unreached, mut unfit, mut gone, mut rationed) = (None, None, None, false);
         let mut left = Vec::new();
         for (index, hop) in self.hops.iter().enumerate() {
             let Some(pass) = hop.enter(at()) else {
@@ -117,6 +118,12 @@ impl Pool {
                 Ok(attempt) => {
                     let sent = matches!(attempt.verdict, Verdict::Sent { .. });
                     return Attempt { receipt: sent.then_some(receipt), ..attempt };
+                }
+                // That it is to blame for itself is not undone by one that does not know it.
+                Err(NotSent::Gone(end, judged)) => {
+                    if gone.as_ref().is_none_or(|(_, before): &(End, Judged)| before.outcome != Outcome::Later) {
+                        gone = Some((end, judged));
+                    }
                 }
                 // A plain, smaller form may still be taken by a relay that found this one too big.
                 Err(NotSent::Unfit(reason)) => {
@@ -132,12 +139,15 @@ impl Pool {
                 }
             }
         }
+        if let Some((end, judged)) = gone {
+            return self.attempt_of(&end, &judged, at());
+        }
         if let (Some(reason), []) = (unfit, left.as_slice()) {
             return never(reason, "no relay announces what this message needs");
         }
         let (until, why) = match gate_of(&left, at()) {
             Gate::Shut { until, why } => (until, why),
-            _ => (at(), unreached.as_ref().map_or("closing", |end| end.phase.name())),
+            _ => (at(), unreached.as_ref().map_or(CLOSING, |end| end.phase.name())),
         };
         let why = unfit.unwrap_or(why);
         let code = unreached.as_ref().and_then(End::code);
@@ -187,8 +197,11 @@ impl Pool {
         hop.put_back(session, &self.slots, slot);
         Ok(match ending {
             Ending::Judged(end) => {
-                let outcome = hop.judge(pass, &end, Some(mail.to), at());
-                self.attempt_of(&end, outcome, at())
+                let judged = hop.judge(pass, &end, Some(mail.to), at());
+                if end.code() == Some(421) && end.phase < Phase::Dot {
+                    return Err(NotSent::Gone(end, judged));
+                }
+                self.attempt_of(&end, &judged, at())
             }
             Ending::Withdrawn(permission) => {
                 hop.answered(pass, at()); // 354
@@ -197,13 +210,13 @@ impl Pool {
         })
     }
 
-    fn attempt_of(&self, end: &End, outcome: Outcome, now: Timestamp) -> Attempt {
+    fn attempt_of(&self, end: &End, judged: &Judged, now: Timestamp) -> Attempt {
         // Until this relay may be tried again, or at once if there is another.
         let until = match gate_of(&self.hops, now) {
             Gate::Shut { until, .. } => until,
             Gate::Open | Gate::Few(_) | Gate::Probe => now,
         };
-        let verdict = outcome.verdict(end.queue_id(), until);
+        let verdict = judged.outcome.verdict(end.queue_id(), until.plus(judged.wait));
         Attempt { verdict, code: end.code(), reply: end.to_string(), receipt: None }
     }
 
@@ -218,8 +231,10 @@ impl Pool {
     }
 }
 
-/// Why a relay has heard nothing of a mail.
+/// Why a relay surely has nothing of a mail.
 enum NotSent {
+    /// It said 421 before the mail was written.
+    Gone(End, Judged),
     NoSession(NoSession),
     /// It announced that it cannot take this: the reason of a `Never`.
     Unfit(&'static str),

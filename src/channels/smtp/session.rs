@@ -2,6 +2,7 @@
 //!
 //! A step that is cut short (a timeout, a dropped future) leaves a reply under way that the next step would take for its
 //! own. So a session is usable only after a step that ended cleanly; any other is dropped, which closes the connection.
+//! A refused transaction is taken back by RSET when the next one begins, so that no verdict waits for the answer.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,6 +22,8 @@ use crate::{crash, metrics};
 
 /// How long to look for the reason why a body could not be written.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// How long the answer to RSET may take: a new connection is quicker than a relay that thinks about it for longer.
+const RESET: Duration = Duration::from_secs(5);
 /// How long a goodbye may take.
 const QUIT: Duration = Duration::from_secs(1);
 
@@ -71,6 +74,8 @@ pub(super) struct Session {
     route: Arc<Route>,
     capabilities: Capabilities,
     usable: bool,
+    /// A transaction was refused, and the relay may think that it goes on.
+    refused: bool,
     pub(super) opened: Instant,
     pub(super) transactions: usize,
     _counted: Counted,
@@ -85,6 +90,7 @@ impl Session {
             route: route.clone(),
             capabilities,
             usable: true,
+            refused: false,
             opened: Instant::now(),
             transactions: 0,
             _counted: Counted::new(&route.name),
@@ -96,9 +102,10 @@ impl Session {
         self.usable
     }
 
-    /// Whether the relay has said nothing since; one that has is gone or confused.
-    pub(super) async fn is_silent(&mut self) -> bool {
-        self.wire.is_silent().await
+    /// Whether a transaction may begin: the relay has said nothing since the last one (one that has is gone or confused), and
+    /// has taken it back if it was refused.
+    pub(super) async fn is_ready(&mut self) -> bool {
+        self.wire.is_silent().await && (!self.refused || self.reset().await)
     }
 
     /// Whether the relay announced that it can take `mail`; else the reason of a `Never`.
@@ -154,7 +161,7 @@ impl Session {
             crash::at("after_250");
             self.usable = !self.wire.has_surplus();
         } else {
-            self.reset_after(&end).await;
+            self.refused_by(&end);
         }
         end
     }
@@ -202,7 +209,7 @@ impl Session {
             // Refused, and yet the relay waits for a body: it shall not get one.
             Some(end) if open_data => Err(end),
             Some(end) => {
-                self.reset_after(&end).await;
+                self.refused_by(&end);
                 Err(end)
             }
         }
@@ -215,18 +222,20 @@ impl Session {
         format!("MAIL FROM:<{from}>{size}{international}\r\n")
     }
 
-    /// Makes the session usable again after a refusal; not after 421 or a reply that is no refusal.
-    async fn reset_after(&mut self, end: &End) {
-        let refusal = end.code().is_some_and(|code| code >= 400 && code != 421);
-        if !refusal || self.wire.has_surplus() {
-            return;
-        }
-        let limit = self.route.settings.timeouts.mail;
-        let reset = match self.wire.write(b"RSET\r\n", limit).await {
-            Ok(()) => self.wire.reply(limit).await,
+    /// The session is usable again after a refusal; not after 421 or a reply that is no refusal.
+    fn refused_by(&mut self, end: &End) {
+        self.refused = end.code().is_some_and(|code| code >= 400 && code != 421);
+        self.usable = self.refused && !self.wire.has_surplus();
+    }
+
+    /// Takes the refused transaction back. Whether the relay agrees.
+    async fn reset(&mut self) -> bool {
+        let reset = match self.wire.write(b"RSET\r\n", RESET).await {
+            Ok(()) => self.wire.reply(RESET).await,
             Err(event) => Err(event),
         };
-        self.usable = reset.is_ok_and(|reply| reply.code == 250) && !self.wire.has_surplus();
+        self.refused = false;
+        reset.is_ok_and(|reply| reply.code == 250) && !self.wire.has_surplus()
     }
 
     async fn write(&mut self, phase: Phase, text: &str, limit: Duration) -> Result<(), End> {

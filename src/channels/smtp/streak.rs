@@ -23,7 +23,7 @@ impl Streak {
     pub(super) fn judge(&mut self, end: &End, to: &str) -> (Outcome, Scope) {
         let (outcome, scope) = end.judge();
         // What the route suffers besides neither continues nor ends a row.
-        if end.code().is_none() || scope == Scope::Route {
+        if end.code().is_none() || end.is_doubtful() || scope == Scope::Route {
             return (outcome, scope);
         }
         let (refusal, most) = match outcome {

@@ -68,6 +68,9 @@ pub struct End {
 /// What makes two refusals the same: where, code and enhanced code. Their texts may name the recipient.
 pub(super) type Refusal = (Phase, u16, Option<Enhanced>);
 
+/// Why what was told 421 before its dot waits.
+pub(super) const CLOSING: &str = "closing";
+
 /// What is said of a login that is not tried yet.
 pub(super) const RESTING: &str = "the login was refused less than half a minute ago, or is being tried elsewhere";
 
@@ -126,6 +129,11 @@ impl End {
         matches!(self.event, Event::Unfit(RESTING))
     }
 
+    /// Whether the relay went away after it had heard for whom the mail is: because of it, or not.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.phase > Phase::Mail && self.code() == Some(421)
+    }
+
     /// What of a reply would be the same if it were said to everybody.
     pub(super) fn refusal(&self) -> Option<Refusal> {
         let Event::Reply(reply) = &self.event else { return None };
@@ -147,9 +155,10 @@ fn judge_reply(phase: Phase, reply: &Reply) -> (Outcome, Scope) {
     let own = if phase == Phase::Rcpt { Scope::Recipient } else { Scope::Message };
     match (reply.code, reply.enhanced()) {
         (250, _) if phase == Phase::Dot => (Outcome::Sent, Scope::Message),
-        // The relay goes away. After the dot it counts as any 4xx: a message that makes it go must use up its attempts.
-        (421, _) if phase == Phase::Dot => (Outcome::Later, Scope::Route),
-        (421, _) => (Outcome::Hold("closing"), Scope::Route),
+        // The relay goes away. To MAIL it is true of every message; from RCPT on it may go because of this one alone, which
+        // `Doubts` finds out. After the dot it counts as any 4xx: a message that makes it go must use up its attempts.
+        (421, _) if phase == Phase::Mail => (Outcome::Hold(CLOSING), Scope::Route),
+        (421, _) if phase != Phase::Dot => (Outcome::Hold(CLOSING), own),
         // To MAIL, which names nobody yet, so true of every message. Later on a server behind the relay may speak for one
         // recipient alone, who must not keep the others waiting: what is said to everybody is found by `Streak`.
         // Login required, refused, too weak (RFC 4954 6): the operator's to mend.
@@ -266,7 +275,9 @@ mod tests {
             ("too big, found out late", Dot, "552 5.3.4 too big", Never("too-big"), Message),
             ("too big by its enhanced code", Dot, "550 5.2.3 too big", Never("too-big"), Message),
             ("mailbox full after the dot", Dot, "552 5.2.2 mailbox full", Later, Recipient),
-            ("421 after the dot costs an attempt and pauses", Dot, "421 4.3.0 bye", Later, Route),
+            ("421 after the dot costs an attempt", Dot, "421 4.3.0 bye", Later, Message),
+            ("421 at MAIL, which names nobody", Mail, "421 4.3.2 shutting down", Hold("closing"), Route),
+            ("421 at DATA", Data, "421 4.3.2 shutting down", Hold("closing"), Message),
             ("early refusal while the body is written", Body, "550 5.7.1 no", Never("content-refused"), Message),
             ("an early 250 is not sent: the dot was not there", Body, "250 Ok", Later, Message),
             ("DATA refused", Data, "554 5.5.1 no valid recipients", Never("content-refused"), Message),
@@ -313,7 +324,7 @@ mod tests {
                 Recipient,
             ),
             ("a login is wanted for DATA", Data, "535 5.7.8 no", Never("content-refused"), Message),
-            ("421 at RCPT", Rcpt, "421 4.7.0 too many connections", Hold("closing"), Route),
+            ("421 at RCPT may be said of one", Rcpt, "421 4.7.0 too many connections", Hold("closing"), Recipient),
             ("MAIL refused", Mail, "550 5.1.8 bad sender", Never("sender-refused"), Message),
             ("MAIL: too big by SIZE", Mail, "552 5.3.4 too big", Never("too-big"), Message),
             ("MAIL: not allowed to send as", Mail, "550 5.7.60 send as denied", Hold("sender"), Route),
@@ -400,7 +411,8 @@ mod tests {
             if matches!(outcome, Never(_)) {
                 prop_assert!(phase >= Mail && code.is_some_and(|code| code >= 500));
             }
-            prop_assert!(!matches!(outcome, Hold(_)) || scope == Route);
+            let doubtful = code == Some(421) && (Rcpt..=Body).contains(&phase);
+            prop_assert!(!matches!(outcome, Hold(_)) || (scope == Route) != doubtful);
         }
     }
 }

@@ -62,7 +62,7 @@ impl Grant {
         let answer = self.client.ask(request, now).await.map_err(|failure| {
             unreachable(&format!("{} cannot be asked for a token: {}", self.server(), failure.detail))
         })?;
-        self.read(&answer)
+        self.read(&answer).map_err(|refused| Refused { until: answer.retry_after, ..refused })
     }
 
     fn form(&self) -> Result<Bytes, Refused> {
@@ -109,7 +109,7 @@ impl Grant {
             return "the machine has no such identity: assign one to it, and name the right client_id".into();
         }
         let said: Said = serde_json::from_slice(&answer.body).unwrap_or_default();
-        let code = said.error_codes.first().copied();
+        let code = said.error_codes.first().copied().or_else(|| said.code_in_words());
         let remedy = match code {
             Some(7_000_215) => "the client secret is wrong: is it the value, and not the secret's id?",
             Some(7_000_222) => "the client secret has expired: make a new one",
@@ -153,11 +153,11 @@ fn login(settings: &Settings) -> anyhow::Result<Url> {
 }
 
 fn refused(message: String) -> Refused {
-    Refused { why: "auth", message }
+    Refused { why: "auth", message, until: None }
 }
 
 fn unreachable(message: &str) -> Refused {
-    Refused { why: "token", message: message.to_owned() }
+    Refused { why: "token", message: message.to_owned(), until: None }
 }
 
 #[derive(Deserialize)]
@@ -171,6 +171,16 @@ struct Given {
 struct Said {
     #[serde(default)]
     error_codes: Vec<u64>,
+    #[serde(default)]
+    error_description: String,
+}
+
+impl Said {
+    /// `AADSTS7000215: Invalid client secret …`: where the codes are left out, the text begins with one. It is not repeated.
+    fn code_in_words(&self) -> Option<u64> {
+        let (_, rest) = self.error_description.split_once("AADSTS")?;
+        rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    }
 }
 
 fn granted(body: &[u8]) -> Option<Granted> {

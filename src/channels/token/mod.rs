@@ -84,6 +84,8 @@ pub struct Refused {
     pub why: &'static str,
     /// One line for the operator, what to do included. Holds no secret.
     pub message: String,
+    /// The login server asked not to be asked before: `Retry-After`.
+    pub until: Option<Timestamp>,
 }
 
 /// The source of one identity's tokens for one service. Cheap to clone; all clones are one.
@@ -100,8 +102,8 @@ struct Source {
 #[derive(Default)]
 struct State {
     held: Option<Held>,
-    /// The last failure, and until when it is the answer.
-    refused: Option<(Refused, Timestamp)>,
+    /// The last failure, when that was, and how long it is the answer.
+    refused: Option<(Refused, Timestamp, Duration)>,
 }
 
 struct Held {
@@ -134,7 +136,8 @@ impl Tokens {
         } else if let Some(token) = self.good(now) {
             return Ok(token);
         } else {
-            let slow = |_| Refused { why: "token", message: "another request still waits for the login server".into() };
+            let message = "another request still waits for the login server".to_owned();
+            let slow = |_| Refused { why: "token", message, until: None };
             timeout(PATIENCE, self.0.renewing.lock()).await.map_err(slow)?
         };
         if let Some(known) = self.known(now) {
@@ -158,9 +161,9 @@ impl Tokens {
         if let Some(held) = state.held.as_ref().filter(|held| now < held.renew_at) {
             return Some(Ok(held.token.clone()));
         }
-        let (refused, until) = state.refused.as_ref()?;
+        let (refused, at, pause) = state.refused.as_ref()?;
         let good = state.held.as_ref().filter(|held| now < held.over_at).map(|held| held.token.clone());
-        let fresh = now < *until && until.since(now) <= AFTER_REFUSAL;
+        let fresh = now.since(*at) < *pause && at.since(now) <= AFTER_REFUSAL;
         fresh.then(|| good.ok_or_else(|| refused.clone()))
     }
 
@@ -186,8 +189,9 @@ impl Tokens {
                 Ok(token)
             }
             Err(refused) => {
-                let pause = if refused.why == "auth" { AFTER_REFUSAL } else { AFTER_FAILURE };
-                state.refused = Some((refused.clone(), now.plus(pause)));
+                let least = if refused.why == "auth" { AFTER_REFUSAL } else { AFTER_FAILURE };
+                let pause = refused.until.map_or(least, |until| until.since(now).max(least));
+                state.refused = Some((refused.clone(), now, pause));
                 match state.held.as_ref().filter(|held| now < held.over_at) {
                     Some(held) => Ok(held.token.clone()),
                     None => Err(refused),

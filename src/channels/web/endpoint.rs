@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout};
 use super::failure::{Failure, Standing};
 use super::{Answer, Client};
 use crate::channels::breaker::{Breaker, Failure as Trouble, Pass, Shut};
+use crate::channels::doubt::{Blame, Doubts};
 use crate::channels::outcome::Outcome;
 use crate::channels::ration::{Rate, Ration};
 use crate::channels::{Attempt, Gate, MAX_UNSETTLED, UNSETTLED_PAUSE, UNSETTLED_WAIT, Verdict, jitter};
@@ -20,10 +21,17 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub(in crate::channels) struct Endpoint {
     pub client: Client,
     name: Arc<str>,
-    breaker: Mutex<Breaker>,
+    state: Mutex<State>,
     ration: Arc<Mutex<Ration>>,
     /// One permit for each `Sent` that is not on disk yet, and for each request.
     unsettled: Arc<Semaphore>,
+}
+
+#[derive(Default)]
+struct State {
+    breaker: Breaker,
+    /// Of the messages.
+    doubts: Doubts,
 }
 
 /// Leave to try once. What comes of it counts from its end: a request may take as long as the pause after it.
@@ -66,6 +74,23 @@ impl Judged {
         Self { outcome, standing, until, code: Some(answer.status), reply: answer.kept(), told }
     }
 
+    /// After all that was said of other messages; how much longer than until the endpoint may be asked again what is held
+    /// waits. Who asks for time by `Retry-After` gets it, from every message, until it is known to mean this one alone.
+    fn in_doubt(self, key: &str, state: &mut State, now: Timestamp) -> (Self, Duration) {
+        let (Standing::Doubtful, Outcome::Hold(why)) = (self.standing, self.outcome) else {
+            return (self, Duration::ZERO);
+        };
+        let blame = state.doubts.told(key, why, state.breaker.broken().is_some());
+        match (blame, self.until) {
+            (Blame::Itself, _) => (Self { outcome: Outcome::Later, standing: Standing::Works, ..self }, Duration::ZERO),
+            (Blame::Way(_) | Blame::Nobody(_), Some(until)) => {
+                (Self { standing: Standing::Fails(Trouble::Asked(until.since(now))), ..self }, AGAIN)
+            }
+            (Blame::Way(wait), None) => (Self { standing: Standing::Fails(Trouble::Passing), ..self }, wait),
+            (Blame::Nobody(wait), None) => (Self { standing: Standing::Untold, until: Some(now), ..self }, wait),
+        }
+    }
+
     /// Of a request that could not be made: in words of ours, without a secret.
     pub fn ours(why: &'static str, trouble: Trouble, what: String) -> Self {
         let (outcome, standing) = (Outcome::Hold(why), Standing::Fails(trouble));
@@ -84,7 +109,7 @@ impl Endpoint {
     pub fn new(name: Arc<str>, client: Client, connections: usize, rates: &[Rate]) -> Self {
         let unsettled = Arc::new(Semaphore::new(MAX_UNSETTLED * connections.max(1)));
         let ration = Arc::new(Mutex::new(Ration::new(rates)));
-        Self { client, name, breaker: Mutex::default(), ration, unsettled }
+        Self { client, name, state: Mutex::default(), ration, unsettled }
     }
 
     /// Goes on with what is left of the ration.
@@ -94,12 +119,13 @@ impl Endpoint {
 
     /// Whether an attempt has a chance.
     pub fn gate(&self, urgent: bool, now: Timestamp) -> Gate {
-        self.ration().gate(urgent, now, || self.breaker().gate(now))
+        self.ration().gate(urgent, now, || self.state().breaker.gate(now))
     }
 
     /// Why nothing can be sent until somebody or something mends the endpoint.
     pub fn broken(&self) -> Option<&'static str> {
-        self.breaker().broken()
+        let state = self.state();
+        state.breaker.broken().or_else(|| state.doubts.stuck())
     }
 
     /// Leave to try, or the attempt that there is none. One that is tried counts in the ration, whatever comes of it.
@@ -121,40 +147,44 @@ impl Endpoint {
             return Err(hold(until, "rate", "the ration is used up"));
         }
         let shut = |shut: Shut| hold(shut.until, shut.why, "the channel pauses after an earlier failure");
-        let pass = self.breaker().enter(now).map_err(shut)?;
+        let pass = self.state().breaker.enter(now).map_err(shut)?;
         let taken = self.ration().take(urgent, now);
         taken.map_err(|until| hold(until, "rate", "the ration is used up"))?;
         Ok(Leave { pass, receipt, given: (now, Instant::now()) })
     }
 
-    /// Tells the breaker, and makes the attempt.
-    pub fn conclude(&self, leave: Leave, judged: Judged) -> Attempt {
+    /// Tells the breaker what came of the message `key`, and makes the attempt.
+    pub fn conclude(&self, leave: Leave, judged: Judged, key: &str) -> Attempt {
         let now = leave.now();
         let Leave { pass, receipt, .. } = leave;
+        let mut state = self.state();
+        if judged.standing == Standing::Works && judged.outcome != Outcome::Later {
+            state.doubts.answered(key);
+        }
+        let (judged, wait) = judged.in_doubt(key, &mut state, now);
         let why = match judged.outcome {
             Outcome::Hold(why) => why,
             _ => "unanswered",
         };
-        let mut breaker = self.breaker();
         match judged.standing {
-            Standing::Fails(trouble) if breaker.failed(pass, trouble, why, now, jitter()) => {
+            Standing::Fails(trouble) if state.breaker.failed(pass, trouble, why, now, jitter()) => {
                 tracing::warn!(channel = %self.name, why, "the other side does not work: {}", judged.told);
             }
             // That it works again is said by the lane.
             Standing::Works => {
-                breaker.succeeded(pass, now);
+                state.breaker.succeeded(pass, now);
             }
-            Standing::Fails(_) | Standing::Untold => {}
+            Standing::Fails(_) | Standing::Doubtful | Standing::Untold => {}
         }
         let asked = judged.until.unwrap_or(now.plus(AGAIN));
-        let held = match breaker.gate(now) {
+        let held = match state.breaker.gate(now) {
             Gate::Shut { until, .. } => until.max(asked),
             Gate::Open | Gate::Few(_) | Gate::Probe => asked,
         };
-        drop(breaker);
+        drop(state);
         let verdict = match judged.outcome {
             Outcome::Later => Verdict::Later { not_before: judged.until },
-            outcome => outcome.verdict(None, held),
+            outcome => outcome.verdict(None, held.plus(wait)),
         };
         let receipt = (judged.outcome == Outcome::Sent).then_some(receipt);
         Attempt { verdict, code: judged.code, reply: judged.reply, receipt }
@@ -164,8 +194,8 @@ impl Endpoint {
         self.ration.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The breaker behind its lock; every change of it is a single step, so a panic elsewhere leaves it whole.
-    fn breaker(&self) -> MutexGuard<'_, Breaker> {
-        self.breaker.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The state behind its lock; every change of it is a single step, so a panic elsewhere leaves it whole.
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

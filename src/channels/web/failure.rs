@@ -93,6 +93,8 @@ pub enum Standing {
     Works,
     /// It does not.
     Fails(Trouble),
+    /// It says "not now": it does not, or it does not take this message; see [`Doubts`](crate::channels::doubt::Doubts).
+    Doubtful,
     /// Nothing: it was not tried.
     Untold,
 }

@@ -62,15 +62,29 @@ impl Guard {
     #[must_use]
     pub fn allows(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        let kind = match address {
-            IpAddr::V4(address) => forbidden_4(address),
-            IpAddr::V6(address) => forbidden_6(address),
-        };
-        match kind {
+        match kind(address) {
             None => true,
             Some(Private) if self.allow_private => true,
             Some(_) => self.allow.iter().any(|network| network.holds(address)),
         }
+    }
+}
+
+/// What to say of an `address` that is not allowed: only what does open it is offered, as the configuration takes it.
+pub(super) fn refusal(address: IpAddr) -> String {
+    let address = address.to_canonical();
+    let remedy = match kind(address) {
+        Some(Special) => format!("only allow_cidrs = [\"{address}\"] opens it"),
+        Some(Private) | None => format!("add allow_private = true or allow_cidrs = [\"{address}\"]"),
+    };
+    format!("{address} is no public address: if it is meant, {remedy}")
+}
+
+/// `None`: of the public internet.
+fn kind(address: IpAddr) -> Option<Kind> {
+    match address {
+        IpAddr::V4(address) => forbidden_4(address),
+        IpAddr::V6(address) => forbidden_6(address),
     }
 }
 
@@ -159,6 +173,28 @@ mod tests {
             ["169.254.169.254", "168.63.129.16", "100.100.100.200", "fe80::1", "0.0.0.0", "224.0.0.1", "64:ff9b::1"]
         {
             assert!(!own.allows(shut.parse().unwrap()), "{shut}");
+        }
+    }
+
+    #[test]
+    fn the_remedy_of_a_refusal_does_open_the_address() {
+        for (address, private_helps) in [
+            ("10.0.0.1", true),
+            ("::1", true),
+            ("fd00::1", true),
+            ("::ffff:127.0.0.1", true),
+            ("169.254.169.254", false),
+            ("168.63.129.16", false),
+            ("100.100.100.200", false),
+            ("fe80::1", false),
+            ("0.0.0.0", false),
+            ("::ffff:169.254.169.254", false),
+        ] {
+            let (address, told) = (address.parse().unwrap(), refusal(address.parse().unwrap()));
+            assert_eq!(told.contains("allow_private = true"), private_helps, "{told}");
+            assert_eq!(guard(true, &[]).allows(address), private_helps, "{told}");
+            let (_, network) = told.split_once("allow_cidrs = [\"").unwrap();
+            assert!(guard(false, &[network.split_once('"').unwrap().0]).allows(address), "{told}");
         }
     }
 

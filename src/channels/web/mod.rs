@@ -208,7 +208,7 @@ impl Client {
             Some(Host::Ipv6(address)) => IpAddr::V6(address),
             Some(Host::Domain(_)) | None => return Ok(()),
         };
-        if self.settings.guard.allows(address) { Ok(()) } else { Err(names::refusal(address)) }
+        if self.settings.guard.allows(address) { Ok(()) } else { Err(guard::refusal(address)) }
     }
 }
 

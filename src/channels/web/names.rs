@@ -8,7 +8,7 @@ use std::time::Duration;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 
 use super::failure::Fault;
-use super::guard::Guard;
+use super::guard::{Guard, refusal};
 use crate::channels::resolve::Resolver;
 
 /// How long a lookup may take.
@@ -55,8 +55,4 @@ pub(super) async fn checked(guard: &Guard, resolver: &Resolver, name: &str) -> R
         Some(address) => Err(Refused { fault: Fault::Forbidden, detail: refusal(*address) }),
         None => Ok(addresses),
     }
-}
-
-pub(super) fn refusal(address: IpAddr) -> String {
-    format!("{address} is no public address: if it is meant, add allow_private = true or allow_cidrs = [\"{address}\"]")
 }

@@ -7,8 +7,8 @@ use jiff::tz::TimeZone;
 
 use crate::clock::Timestamp;
 
-/// As soon as the first retry of a webhook's own schedule. What is held pays no attempt, and while others are taken the breaker
-/// does not slow it down either: by "1" one message could be posted every second until its end.
+/// As soon as the first retry of a webhook's own schedule. What is held pays no attempt, so by "1" all that wait would be posted
+/// every second until the breaker slows them down.
 pub const SHORTEST: Duration = Duration::from_secs(5);
 /// Nobody may shut a channel for longer by one header: a clock may be wrong, and asking again costs little.
 pub const LONGEST: Duration = Duration::from_hours(1);

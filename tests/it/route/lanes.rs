@@ -97,15 +97,19 @@ impl Scene {
         }
     }
 
-    /// Accepts a message for each of `keys`, due now.
+    /// Accepts a message to Alice for each of `keys`, due now.
     async fn accept(&self, keys: std::ops::Range<u32>, severity: Severity) {
+        self.accept_for(ALICE, keys, severity).await;
+    }
+
+    async fn accept_for(&self, address: &str, keys: std::ops::Range<u32>, severity: Severity) {
         let now = self.clock.now();
         let identity = |n: u32| std::array::from_fn(|at| n.to_be_bytes()[at % 4]);
         let intent = |n: u32| Intent {
             id: NotificationId(identity(n)[..16].try_into().unwrap()),
             rule: "rule".into(),
             channel: "email".into(),
-            recipient: Some(Recipient::Address("alice@example.com".into())),
+            recipient: Some(Recipient::Address(address.into())),
             element: None,
             template: "password-reset".into(),
             title: "title".into(),
@@ -174,9 +178,14 @@ impl Scene {
 
     /// How many messages a hold has put off.
     fn held(&self) -> i64 {
+        self.ask("SELECT count(*) FROM due WHERE hold=1")
+    }
+
+    /// One number out of the store.
+    fn ask(&self, query: &str) -> i64 {
         let file = rusqlite::Connection::open(self.directory.path().join("a.db")).unwrap();
         file.busy_timeout(seconds(5)).unwrap();
-        file.query_row("SELECT count(*) FROM due WHERE hold=1", [], |row| row.get(0)).unwrap()
+        file.query_row(query, [], |row| row.get(0)).unwrap()
     }
 
     /// Moves the clock until the lane has looked around by a time that is new to it.
@@ -274,6 +283,41 @@ async fn a_break_that_the_store_does_not_take_is_told_when_it_does() {
     scene.turn(&lane).await;
     assert_eq!(told(), 1);
     scene.stop(running).await;
+}
+
+/// R4, T24: one recipient for whom the relay says 421, in front of 100 others: these are told while the clock stands, and
+/// that one is tried by the schedule until its end.
+#[tokio::test]
+async fn a_421_for_one_recipient_delays_no_other_and_ends_by_its_age() {
+    for connections in [1, 5] {
+        let relay = Relay::start().await;
+        relay.on_recipient("poison@example.com", Command::Rcpt, Reply("421 4.7.0 try again later"));
+        let scene = Scene::begin(&Settings { connections, ..settings(&relay) });
+        scene.accept_for("poison@example.com", 1..2, Severity::Critical).await;
+        scene.accept(2..102, Severity::Medium).await;
+        let lane = scene.lane().await;
+        let running = tokio::spawn(lane.clone().run());
+        relay.wait_for(100).await;
+        assert_eq!(scene.clock.now(), NOW, "nobody waits for anything");
+        until_true("the hold", async || scene.held() == 1).await;
+        for attempts in 1..=3 {
+            until_true("an attempt", async || {
+                scene.turn(&lane).await;
+                scene.ask("SELECT count(*) FROM attempt") >= attempts
+            })
+            .await;
+            assert_eq!(scene.ask("SELECT max(n) FROM attempt"), attempts, "{connections}");
+        }
+        scene.clock.advance(3 * DAY);
+        until_true("the end", async || {
+            scene.turn(&lane).await;
+            scene.ask("SELECT count(*) FROM due") == 0
+        })
+        .await;
+        let tried = relay.count("RCPT TO:<poison@");
+        assert!((4..12).contains(&tried), "{tried} times in 3 days that were two minutes");
+        scene.stop(running).await;
+    }
 }
 
 #[tokio::test]
