@@ -118,6 +118,7 @@ fn sent(claim: Claim) -> Settle {
         claim,
         at: NOW,
         outcome: Settled::Sent { reference: Some("4bXyzQ1234z9rwT".into()), digest: [7; 32] },
+        tried: true,
         code: Some(250),
         reply: "250 2.0.0 Ok: queued as 4bXyzQ1234z9rwT".into(),
         address: Some("alice.example@example.com".into()),

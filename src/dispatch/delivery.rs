@@ -336,9 +336,10 @@ impl Lane {
         let settle = Settle {
             claim: message.claim.clone(),
             at,
-            outcome,
+            tried: attempt.is_some(),
             code: attempt.as_ref().and_then(|attempt| attempt.code),
-            reply: attempt.map(|attempt| attempt.reply).unwrap_or_default(),
+            reply: attempt.map_or_else(|| state::why_untried(&outcome).to_owned(), |attempt| attempt.reply),
+            outcome,
             address,
             refused_until: refused.then(|| at.plus(state::REFUSED_FOR)),
         };

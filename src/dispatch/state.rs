@@ -167,6 +167,17 @@ pub fn settled(policy: &Policy, message: &Loaded, event: Event, now: Timestamp, 
     }
 }
 
+/// What stands in the place of a reply where nothing was tried; empty where the reason says it all.
+#[must_use]
+pub fn why_untried(outcome: &Settled) -> &'static str {
+    match outcome {
+        Settled::Never { reason: MAILBOX_REFUSED, .. } => {
+            "not tried: this mailbox was refused through this channel in the last 7 days"
+        }
+        _ => "",
+    }
+}
+
 impl Policy {
     fn given_up(&self, message: &Loaded, state: FinalState, reason: &'static str, now: Timestamp) -> Settled {
         never(message, (state, reason), (Kind::Failed, &self.fallback), now)

@@ -77,9 +77,11 @@ pub struct Settle {
     pub at: Timestamp,
     /// What to write.
     pub outcome: Settled,
-    /// The attempt's reply code and line.
+    /// A channel made an attempt. Without one the claim counts for none.
+    pub tried: bool,
+    /// The attempt's reply code.
     pub code: Option<u16>,
-    /// See `channels::Attempt::reply`.
+    /// See `channels::Attempt::reply`; without an attempt why there was none, or nothing.
     pub reply: String,
     /// The address used, kept from the first attempt.
     pub address: Option<Arc<str>>,

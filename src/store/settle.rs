@@ -132,13 +132,13 @@ fn never(w: &mut Writer, settle: &Settle) -> Result<bool> {
         return Ok(false);
     }
     let state = State::from(*state);
-    // An expired message was claimed only to be ended: that was no attempt.
-    let attempts = if state == State::Failed { claim.attempt } else { claim.attempt.saturating_sub(1) };
+    // One that was claimed only to be ended (it had expired, nobody is behind the recipient …) was not tried once more.
+    let attempts = if settle.tried { claim.attempt } else { claim.attempt.saturating_sub(1) };
     let params: [&dyn ToSql; 6] =
         [&claim.message, &state.code(), &settle.at, &attempts, &settle.reply, &settle.address];
     sql::run(&w.conn, sql::END, &params)?;
     sql::run(&w.conn, sql::REASON, &[&claim.message, &reason])?;
-    if state == State::Failed {
+    if settle.tried {
         attempt_row(w, settle, Tried::Never)?;
     }
     let round = round(w, claim.message)?;

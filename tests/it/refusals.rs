@@ -43,6 +43,16 @@ async fn a_mailbox_refused_for_good_is_not_tried_again_for_a_week() {
     assert!(bench.stop().await.success());
     bench.books_balance();
 
+    let tried = "SELECT group_concat(attempts) FROM message WHERE state=2 ORDER BY id";
+    let store = rusqlite::Connection::open(bench.path("auditbell.db")).unwrap();
+    let tried: String = store.query_row(tried, [], |row| row.get(0)).unwrap();
+    assert_eq!(
+        (tried.as_str(), ask(&bench, "SELECT count(*) FROM attempt WHERE verdict=4")),
+        ("1,0,0", 1),
+        "who was not asked has not refused"
+    );
+    let why = "SELECT count(*) FROM message WHERE state=2 AND reply LIKE 'not tried: %7 days'";
+    assert_eq!(ask(&bench, why), 2);
     let left = "SELECT (until - (SELECT min(done_at) FROM message WHERE state=2))/1000 FROM refused";
     assert_eq!(ask(&bench, left), 7 * 24 * 3_600);
     change(&bench, "UPDATE refused SET until = 0");

@@ -100,6 +100,7 @@ fn sent(claim: &Claim) -> Settle {
         claim: claim.clone(),
         at: NOW,
         outcome: Settled::Sent { reference: Some("queue-1".into()), digest: [3; 32] },
+        tried: true,
         code: Some(250),
         reply: "250 ok".into(),
         address: Some("alice@example.com".into()),
@@ -117,7 +118,8 @@ fn never(claim: &Claim, state: FinalState, tell: &[&str]) -> Settle {
         Escalation { kind: Kind::Failed, recipient, channel: "email".into(), expires_at: END }
     });
     let outcome = Settled::Never { state, reason: "recipient-refused", escalation: escalation.collect(), record: None };
-    Settle { outcome, code: Some(550), reply: "550 no".into(), ..sent(claim) }
+    let tried = state == FinalState::Failed;
+    Settle { outcome, tried, code: Some(550), reply: "550 no".into(), ..sent(claim) }
 }
 
 async fn place(store: &Store, next: i64) {

@@ -25,7 +25,7 @@ fn told(claim: &Claim, code: Option<u16>) -> Settle {
     let state = if code.is_some() { FinalState::Failed } else { FinalState::Expired };
     let outcome =
         Settled::Never { state, reason: "recipient-refused", escalation: Vec::new(), record: Some(given_up()) };
-    Settle { outcome, code, ..sent(claim) }
+    Settle { outcome, tried: code.is_some(), code, ..sent(claim) }
 }
 
 /// The records that wait.
