@@ -159,11 +159,11 @@ fn is_empty(value: &Value) -> bool {
 fn date(arguments: &[&Value], context: &Value) -> Result<Value, String> {
     let [time, pattern @ ..] = arguments else { return Err("date: no time".into()) };
     let Value::String(time) = time else { return Ok(Value::Null) };
-    let utc = time.parse::<jiff::Timestamp>().map_err(|_| "date: not a time")?.to_zoned(jiff::tz::TimeZone::UTC);
+    let utc = time.parse::<jiff::Timestamp>().map_err(|_| "date: this is no time; give it one, e.g. message.time")?.to_zoned(jiff::tz::TimeZone::UTC);
     let zone = context.pointer("/recipient/time_zone").and_then(Value::as_str);
     let here = zone.and_then(|zone| utc.in_tz(zone).ok()).unwrap_or_else(|| utc.clone());
     let write = |pattern: &str, at: &jiff::Zoned| {
-        jiff::fmt::strtime::format(pattern, at).map_err(|_| "date: no such pattern".to_owned())
+        jiff::fmt::strtime::format(pattern, at).map_err(|_| "date: no such pattern; write one of strftime, e.g. \"%H:%M\"".to_owned())
     };
     if let [Value::String(pattern)] = pattern {
         return write(pattern, &here).map(Value::String);
@@ -192,7 +192,7 @@ fn join(arguments: &[&Value]) -> Value {
 fn url(arguments: &[&Value], _: &Value) -> Result<Value, String> {
     match arguments {
         [Value::String(link)] if is_link(link) => Ok(link.clone().into()),
-        _ => Err("url: only http, https and mailto".into()),
+        _ => Err("url: this is no http, https or mailto link; print it as text".into()),
     }
 }
 
@@ -246,7 +246,6 @@ mod tests {
 
     fn render(template: &str, context: &Value) -> Result<String, RenderError> {
         let mut registry = Handlebars::new();
-        registry.set_strict_mode(true);
         register(&mut registry);
         registry.render_template(template, context)
     }

@@ -1,8 +1,8 @@
 //! Owns what is refused in a template before any mail is made of it.
 //!
-//! Strict mode is not enough: it lets `{{#if recipient.nmae}}` pass, it says nothing of a branch that the samples do
-//! not take, and two partials that include each other overflow the stack. So the parsed template is walked, partials
-//! in their places, against the table of [`super::schema`].
+//! handlebars' strict mode cannot do it: it lets `{{#if recipient.nmae}}` pass, it says nothing of a branch that the samples
+//! do not take, it refuses a key that a record may well have, and two partials that include each other overflow the stack. So
+//! the parsed template is walked, partials in their places, against the table of [`super::schema`].
 
 use std::collections::HashMap;
 
@@ -11,7 +11,7 @@ use handlebars::{Handlebars, Path, PathSeg};
 use serde_json::Value;
 
 use super::schema::{self, Shape};
-use super::{Fault, calls};
+use super::{Fault, calls, text};
 use crate::lookup::Lookups;
 use crate::nearest::nearest;
 use crate::record::path as paths;
@@ -51,7 +51,7 @@ pub fn check(rules: &Rules<'_>, part: Part, name: &str, template: &Template, fau
         file: rules.files.get(name).cloned().unwrap_or_default(),
         line: 0,
         faults,
-        scopes: vec![Scope { shape: &schema::ROOT, names: Vec::new() }],
+        scopes: vec![Scope { shape: &schema::ROOT, names: Vec::new(), is_loop: false }],
         guarded: Vec::new(),
         inline: Vec::new(),
         active: Vec::new(),
@@ -84,6 +84,8 @@ struct Scope {
     shape: &'static Shape,
     /// Block parameters.
     names: Vec<(String, &'static Shape)>,
+    /// Of `{{#each}}`, where `@index` and its like are known.
+    is_loop: bool,
 }
 
 impl<'a> Walk<'a, '_> {
@@ -216,17 +218,7 @@ impl<'a> Walk<'a, '_> {
 
     fn path(&mut self, path: &Path) -> Option<&'static Shape> {
         let segments = match path {
-            Path::Local((_, name, _)) => {
-                return match name.as_str() {
-                    "index" => Some(&Shape::Number),
-                    "first" | "last" => Some(&Shape::Flag),
-                    "key" => Some(&Shape::Theirs),
-                    other => {
-                        self.fault(format!("no variable `@{other}`"));
-                        None
-                    }
-                };
-            }
+            Path::Local((_, name, _)) => return self.variable(name),
             Path::Relative((segments, _)) => segments,
         };
         // The grammar's own rule names are private; their `Debug` form is what can be asked for.
@@ -238,6 +230,7 @@ impl<'a> Walk<'a, '_> {
         }
         let root = segments.iter().any(|segment| matches!(segment, PathSeg::Ruled(_)));
         let names: Vec<&str> = segments.iter().filter_map(named).collect();
+        self.reachable(&names)?;
         let parameter = names.first().and_then(|name| self.block_parameter(name)).filter(|_| !root);
         if let Some(shape) = parameter {
             return self.descend(shape, names.into_iter().skip(1));
@@ -250,6 +243,35 @@ impl<'a> Walk<'a, '_> {
         }
         let start = if root { &schema::ROOT } else { self.scopes.last().map_or(&schema::ROOT, |scope| scope.shape) };
         self.descend(start, names.into_iter())
+    }
+
+    fn variable(&mut self, name: &str) -> Option<&'static Shape> {
+        let shape = match name {
+            "index" => &Shape::Number,
+            "first" | "last" => &Shape::Flag,
+            "key" => &Shape::Theirs,
+            other => {
+                self.fault(format!("no variable `@{other}`"));
+                return None;
+            }
+        };
+        if !self.scopes.last().is_some_and(|scope| scope.is_loop) {
+            self.fault(format!("`@{name}` is known only right inside {{{{#each}}}}"));
+            return None;
+        }
+        Some(shape)
+    }
+
+    /// Faults a key of `details` that no mail has as it is written: what looks like a domain is broken there.
+    fn reachable(&mut self, names: &[&str]) -> Option<()> {
+        let mut keys = names.windows(2).filter(|pair| pair.first() == Some(&"details")).filter_map(<[&str]>::last);
+        let broken = |key: &&&str| self.part != Part::Body && text::clean(key, text::SHORT) != **key;
+        let Some(key) = keys.find(broken) else { return Some(()) };
+        self.fault(format!(
+            "`{key}` is written otherwise in a mail, where what looks like a domain is broken and what is long is cut; \
+             write {{{{first records 'details.\"{key}\"'}}}}"
+        ));
+        None
     }
 
     fn block_parameter(&self, name: &str) -> Option<&'static Shape> {
@@ -310,6 +332,7 @@ impl<'a> Walk<'a, '_> {
             }
             "each" | "with" => {
                 let shape = self.parameter(parameter);
+                let is_loop = name == "each";
                 let item = match (name, shape) {
                     ("each", Some(Shape::List(item))) => Some(*item),
                     ("each", Some(Shape::Map)) => Some(&Shape::Theirs),
@@ -317,7 +340,7 @@ impl<'a> Walk<'a, '_> {
                     _ => None,
                 };
                 match item {
-                    Some(item) => self.branch(block.template.as_ref(), Some(scope(item, block.block_param.as_ref()))),
+                    Some(item) => self.branch(block.template.as_ref(), Some(scope(item, block.block_param.as_ref(), is_loop))),
                     None if shape.is_some() => self.fault(format!("`{{{{#{name}}}}}` has nothing to go into here")),
                     None => {}
                 }
@@ -392,14 +415,14 @@ impl<'a> Walk<'a, '_> {
     }
 }
 
-fn scope(item: &'static Shape, parameters: Option<&BlockParam>) -> Scope {
+fn scope(item: &'static Shape, parameters: Option<&BlockParam>, is_loop: bool) -> Scope {
     let name = |parameter: &Parameter| parameter.as_name().unwrap_or_default().to_owned();
     let names = match parameters {
         Some(BlockParam::Single(value)) => vec![(name(value), item)],
         Some(BlockParam::Pair((value, index))) => vec![(name(value), item), (name(index), &Shape::Theirs)],
         _ => Vec::new(),
     };
-    Scope { shape: item, names }
+    Scope { shape: item, names, is_loop }
 }
 
 fn named(segment: &PathSeg) -> Option<&str> {

@@ -92,16 +92,44 @@ const RECORD: &[(&str, Shape)] = &[
     ("by_self", Flag),
 ];
 
-/// An example of the whole context, with everything there (`full`) or nothing.
-pub fn sample(full: bool, brand: &Value, lookups: &Lookups) -> Value {
-    let mut sample = ROOT.sample(full);
-    sample["brand"] = brand.clone();
+/// How much an example of the whole context says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sample {
+    /// Two records with everything there.
+    Full,
+    /// One record that says nothing.
+    Silent,
+    /// No record.
+    Empty,
+}
+
+impl Sample {
+    /// All of them, that with everything first.
+    pub const ALL: [Self; 3] = [Self::Full, Self::Silent, Self::Empty];
+}
+
+/// What every message has, whatever its records say; a rule without a description has its id there.
+const ALWAYS: [&str; 3] = ["rule", "severity", "message"];
+
+/// An example of the whole context.
+pub fn sample(sample: Sample, brand: &Value, lookups: &Lookups) -> Value {
+    let full = sample == Sample::Full;
+    let (whole, silent) = (ROOT.sample(true), Object(RECORD).sample(false));
+    let mut context = if full { whole.clone() } else { ROOT.sample(false) };
+    for key in ALWAYS {
+        context[key] = whole[key].clone();
+    }
+    if sample == Sample::Silent {
+        context["records"] = json!([silent]);
+    }
+    context["count"] = context["records"].as_array().map_or(0, Vec::len).into();
+    context["brand"] = brand.clone();
     for lookup in lookups.iter() {
         for column in lookup.columns() {
-            sample["lookup"][&**lookup.name()][&**column] = if full { "sample".into() } else { Value::Null };
+            context["lookup"][&**lookup.name()][&**column] = if full { "sample".into() } else { Value::Null };
         }
     }
-    sample
+    context
 }
 
 impl Shape {

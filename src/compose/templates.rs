@@ -1,8 +1,10 @@
 //! Owns the set of templates: the embedded ones, the files that stand over them, and what they render to.
 //!
-//! A set that loaded has been checked path by path and rendered with samples; then a mail can fail only by size.
+//! A set that loaded has been checked path by path and rendered with samples ([`proof`]); then a mail can fail only by size.
+//! What a record does not say is printed as nothing: handlebars' strict mode is off, because the check knows every path, and no
+//! sample every key of a record.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 
 use css_inline::CSSInliner;
@@ -11,9 +13,12 @@ use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::check::{self, Part};
+use super::files::Files;
 use super::prepare::{self, Prepared};
-use super::{ComposeError, Fault, calls, files, schema, text};
+use super::{ComposeError, Fault, calls, files, text};
 use crate::lookup::Lookups;
+
+mod proof;
 
 /// Templates that a rule may name.
 pub const SHIPPED: &[&str] = &[
@@ -180,7 +185,7 @@ impl Templates {
         brand: &Value,
         lookups: &Lookups,
     ) -> Result<Self, Vec<Fault>> {
-        let mut files: BTreeMap<String, (String, String)> = BTreeMap::new();
+        let mut files = Files::new();
         for (path, text) in EMBEDDED {
             files.insert((*path).to_owned(), (format!("built-in {path}.hbs"), (*text).to_owned()));
         }
@@ -190,18 +195,18 @@ impl Templates {
         }
         let mut set = Self::parse(&files, unset, lookups, &mut faults);
         if faults.is_empty() {
-            set.try_samples(brand, lookups, &mut faults);
+            set.prove(brand, lookups, &files, &mut faults);
         }
         if !faults.is_empty() {
             return Err(faults);
         }
-        let samples = samples(brand, lookups);
+        let samples = proof::samples(brand, lookups);
         set.prepared = prepare::prepare(&mut set.plain, &mut set.html, &set.names, &set.inliner, &samples);
         Ok(set)
     }
 
     fn parse(
-        files: &BTreeMap<String, (String, String)>,
+        files: &Files,
         unset: &[&'static str],
         lookups: &Lookups,
         faults: &mut Vec<Fault>,
@@ -266,24 +271,6 @@ impl Templates {
         }
     }
 
-    /// Renders every template with everything there and with nothing there.
-    fn try_samples(&self, brand: &Value, lookups: &Lookups, faults: &mut Vec<Fault>) {
-        for full in [true, false] {
-            let sample = schema::sample(full, brand, lookups);
-            let mails =
-                self.names.iter().filter_map(|name| Some((name.clone(), self.render(name, sample.clone()).err()?)));
-            let bodies = self.bodies_in_order().into_iter().filter_map(|name| {
-                let error = self.render_body(&name, &sample).err()?;
-                Some((format!("{name}/body"), error))
-            });
-            for (name, error) in mails.chain(bodies) {
-                let with = if full { "every value" } else { "no value" };
-                let message = format!("rendered with {with} in the record: {error}");
-                faults.push(Fault { file: format!("{name}.hbs"), line: None, message });
-            }
-        }
-    }
-
     /// Whether there is a template of this name (a variant's name is `NAME/VARIANT`).
     pub fn has(&self, name: &str) -> bool {
         self.names.iter().any(|known| known == name)
@@ -292,18 +279,6 @@ impl Templates {
     /// Whether a template of this name has a body of its own.
     pub fn has_body(&self, name: &str) -> bool {
         self.bodies.has_template(&format!("{name}/body"))
-    }
-
-    /// Names of the templates with a body, the layout's included.
-    fn bodies_in_order(&self) -> Vec<String> {
-        let mut names: Vec<String> = self
-            .bodies
-            .get_templates()
-            .keys()
-            .filter_map(|name| Some(name.strip_suffix("/body")?.to_owned()))
-            .collect();
-        names.sort();
-        names
     }
 
     /// What was done at load.
@@ -366,22 +341,8 @@ impl Templates {
     }
 }
 
-/// Contexts on which a prepared template must agree with the written one: everything, nothing, and characters that HTML
-/// writes in several ways.
-fn samples(brand: &Value, lookups: &Lookups) -> Vec<Value> {
-    let full = schema::sample(true, brand, lookups);
-    let awkward = full.to_string().replace("\"sample\"", r#""<a href='b'>&amp; \"c\" \u00a0d""#);
-    let mut samples = vec![full, schema::sample(false, brand, lookups)];
-    samples.extend(serde_json::from_str::<Value>(&awkward));
-    for sample in &mut samples {
-        sample["brand"] = brand.clone();
-    }
-    samples
-}
-
 fn registry() -> Handlebars<'static> {
     let mut registry = Handlebars::new();
-    registry.set_strict_mode(true);
     calls::register(&mut registry);
     registry
 }
@@ -398,7 +359,7 @@ fn unreadable(file: &str, error: &TemplateError) -> Fault {
 
 /// Names of the templates of mails, each with its three parts; a missing part is a fault. One that has a body and no part
 /// of a mail is for rooms alone.
-fn complete(files: &BTreeMap<String, (String, String)>, faults: &mut Vec<Fault>) -> Vec<String> {
+fn complete(files: &Files, faults: &mut Vec<Fault>) -> Vec<String> {
     let mut names: Vec<String> = Vec::new();
     for (path, (file, _)) in files {
         let of_a_mail = |(name, part): &(&str, &str)| !name.starts_with("layout/") && *part != "body";
