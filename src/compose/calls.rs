@@ -159,11 +159,15 @@ fn is_empty(value: &Value) -> bool {
 fn date(arguments: &[&Value], context: &Value) -> Result<Value, String> {
     let [time, pattern @ ..] = arguments else { return Err("date: no time".into()) };
     let Value::String(time) = time else { return Ok(Value::Null) };
-    let utc = time.parse::<jiff::Timestamp>().map_err(|_| "date: this is no time; give it one, e.g. message.time")?.to_zoned(jiff::tz::TimeZone::UTC);
+    let utc = time
+        .parse::<jiff::Timestamp>()
+        .map_err(|_| "date: this is no time; give it one, e.g. message.time")?
+        .to_zoned(jiff::tz::TimeZone::UTC);
     let zone = context.pointer("/recipient/time_zone").and_then(Value::as_str);
     let here = zone.and_then(|zone| utc.in_tz(zone).ok()).unwrap_or_else(|| utc.clone());
     let write = |pattern: &str, at: &jiff::Zoned| {
-        jiff::fmt::strtime::format(pattern, at).map_err(|_| "date: no such pattern; write one of strftime, e.g. \"%H:%M\"".to_owned())
+        jiff::fmt::strtime::format(pattern, at)
+            .map_err(|_| "date: no such pattern; write one of strftime, e.g. \"%H:%M\"".to_owned())
     };
     if let [Value::String(pattern)] = pattern {
         return write(pattern, &here).map(Value::String);

@@ -340,7 +340,9 @@ impl<'a> Walk<'a, '_> {
                     _ => None,
                 };
                 match item {
-                    Some(item) => self.branch(block.template.as_ref(), Some(scope(item, block.block_param.as_ref(), is_loop))),
+                    Some(item) => {
+                        self.branch(block.template.as_ref(), Some(scope(item, block.block_param.as_ref(), is_loop)))
+                    }
                     None if shape.is_some() => self.fault(format!("`{{{{#{name}}}}}` has nothing to go into here")),
                     None => {}
                 }

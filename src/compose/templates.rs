@@ -205,12 +205,7 @@ impl Templates {
         Ok(set)
     }
 
-    fn parse(
-        files: &Files,
-        unset: &[&'static str],
-        lookups: &Lookups,
-        faults: &mut Vec<Fault>,
-    ) -> Self {
+    fn parse(files: &Files, unset: &[&'static str], lookups: &Lookups, faults: &mut Vec<Fault>) -> Self {
         let (mut html, mut plain) = (registry(), registry());
         plain.register_escape_fn(no_escape);
         let (mut bodies, mut body_files) = (registry(), HashMap::new());

@@ -8,8 +8,8 @@ use toml::de::DeTable;
 use super::fault::Fault;
 use super::files::File;
 use super::reading::Reading;
-use crate::record::Dialects;
 use crate::record::mapped::parse;
+use crate::record::{Dialect, Dialects};
 
 /// Most of them: each is held against every record that no dialect of our own takes.
 const MOST: usize = 100;
@@ -37,4 +37,15 @@ pub(super) fn read(reading: &mut Reading<'_>, files: &[File], found: &[Found<'_>
         reading.fault("dialect", format!("has more than {MOST} tables: leave out what you do not receive"));
     }
     Dialects::new(tables)
+}
+
+/// Every dialect that a rule may name: `read`, and those of tables with faults, so that a rule on one adds none of its own.
+pub(super) fn named(read: &Dialects, found: &[Found<'_>]) -> Vec<Dialect> {
+    let mut all: Vec<Dialect> = read.iter().collect();
+    for one in found {
+        if !all.iter().any(|dialect| dialect.as_str() == one.name) {
+            all.push(Dialect::mapped(&one.name));
+        }
+    }
+    all
 }

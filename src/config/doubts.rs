@@ -5,9 +5,11 @@ use super::one::One;
 use super::rule_test::{Given, RuleTest};
 use super::tables::Lists;
 use crate::clock::Timestamp;
-use crate::nearest::{is_slip, nearly_equal};
+use crate::nearest::{is_slip, nearest, nearly_equal};
 use crate::record::{Dialect, RESULTS};
-use crate::rules::{Check, Condition, Never, Op, Root, Rule, Subject, Tell, Test, To, catalogue};
+use crate::rules::{
+    Check, Condition, List, Never, Nothing, Op, Root, Rule, Subject, Tell, Test, To, Wanted, catalogue,
+};
 
 impl One<'_> {
     /// What of `rule`, which is on, is probably not meant. `lists`: those that it may name.
@@ -26,7 +28,9 @@ impl One<'_> {
                            throttle = { max = 100, per = \"10m\", overflow = \"hold\" } to its policy";
             doubts.push(self.fault("policy", message));
         }
-        if !rule.tell.is_empty() && rule.tells().all(|tell| tell.channels.is_empty()) && !rule.tell.to.is_empty() {
+        // Whom a pack names cannot be taken out by who sends its rule to a room.
+        let is_of_rooms = !rule.tell.is_empty() && rule.tells().all(|tell| tell.channels.is_empty());
+        if is_of_rooms && !rule.tell.to.is_empty() && !self.is_of_a_pack("to") {
             doubts.push(self.fault("to", "tells nobody: the rule's channels are rooms, which are told themselves"));
         }
         doubts.extend(nobody(rule).map(|message| self.fault("to", message)));
@@ -39,8 +43,7 @@ impl One<'_> {
 
     /// A rule that matches nothing, and routes that are never taken.
     fn never_reached(&self, rule: &Rule) -> Vec<Fault> {
-        let nothing = "holds wherever `when` does, so the rule matches nothing: take out of it what `when` asks for";
-        let nothing = rule.never_matches().then(|| self.fault("unless", nothing));
+        let nothing = rule.never_matches().map(|nothing| self.matches_nothing(rule, &nothing));
         let routes = rule.routes_never_taken().into_iter().map(|(place, never)| match never {
             Never::Behind(first) => {
                 let message = format!(
@@ -68,6 +71,30 @@ impl One<'_> {
         nothing.into_iter().chain(routes).collect()
     }
 
+    /// What is to be said of a rule that matches nothing.
+    fn matches_nothing(&self, rule: &Rule, nothing: &Nothing) -> Fault {
+        match nothing {
+            Nothing::Excluded => {
+                let message =
+                    "holds wherever `when` does, so the rule matches nothing: take out of it what `when` asks for";
+                self.fault("unless", message)
+            }
+            Nothing::Contradicted => {
+                let message = "asks for things that no record has at once, so the rule matches nothing: take one of them \
+                               out, or make them a list of values or an `any`";
+                self.fault("when", message)
+            }
+            Nothing::Foreign(field) => {
+                let message = format!(
+                    "asks for a `{field}` that no record of {} has, so the rule matches nothing: take that out, or change \
+                     `on` (docs/records.md)",
+                    dialects(rule)
+                );
+                self.fault("when", message)
+            }
+        }
+    }
+
     /// Files that a test names and that are not there. The daemon needs none of them, so that is no fault.
     pub fn records_missing(&self, tests: &[RuleTest]) -> Vec<Fault> {
         let files = tests.iter().flat_map(|test| test.messages.iter().map(move |message| (test, message)));
@@ -82,7 +109,7 @@ impl One<'_> {
         missing.collect()
     }
 
-    /// Names of operations, wherever a condition has them, that no record ever bore, and slips in words for a result.
+    /// Names of operations, wherever a condition has them, that no record ever bore, and slips in words for a result or a state.
     fn operations_never_seen(&self, rule: &Rule, lists: &Lists) -> Vec<Fault> {
         let of_rule = [("when", &rule.when), ("unless", &rule.unless)].map(|(key, condition)| (None, key, condition));
         let of_routes = rule.routes.iter().enumerate().flat_map(|(place, route)| {
@@ -91,7 +118,8 @@ impl One<'_> {
         let all = of_rule.into_iter().chain(of_routes);
         let doubts = all.flat_map(|(route, key, condition)| {
             let messages = condition.tests().into_iter().flat_map(|test| {
-                never_seen(&rule.on, test, lists).into_iter().chain(results_misspelt(test)).collect::<Vec<_>>()
+                let misspelt = results_misspelt(test).into_iter().chain(states_misspelt(&rule.on, test));
+                never_seen(&rule.on, test, lists).into_iter().chain(misspelt).collect::<Vec<_>>()
             });
             messages.map(move |message| match route {
                 Some(place) => self.route_fault(place, Some(key), message),
@@ -206,6 +234,18 @@ fn results_misspelt(test: &Test) -> Vec<String> {
     test.want.iter().filter_map(|word| said(word)).collect()
 }
 
+/// Words for a state that are a slip of one that the producers of all `dialects` document.
+fn states_misspelt(dialects: &[Dialect], test: &Test) -> Vec<String> {
+    let known: Vec<&str> = dialects.iter().flat_map(|dialect| dialect.states()).copied().collect();
+    let all_known = dialects.iter().all(|dialect| !dialect.states().is_empty());
+    if test.subject.name() != "state" || !all_known || !matches!(test.op, Op::In | Op::Not) {
+        return Vec::new();
+    }
+    let slips = test.want.iter().filter(|word| !known.iter().any(|known| known.eq_ignore_ascii_case(word)));
+    let said = slips.filter_map(|word| Some((word, nearest(word, known.iter().copied())?)));
+    said.map(|(word, known)| format!("`{word}` is no state; did you mean `{known}`?")).collect()
+}
+
 /// Whether a record of `dialect` can name somebody whom `to` means.
 fn may_name(dialect: Dialect, to: &To) -> bool {
     match to {
@@ -236,16 +276,43 @@ fn nobody(rule: &Rule) -> Option<String> {
     if tells.iter().any(|tell| tell.channels.is_empty()) {
         return None;
     }
-    if tells.iter().all(|tell| tell.named().all(|to| tell.except.contains(to))) {
+    if tells.iter().all(|tell| tell.named().all(|to| tell.except.iter().any(|except| is_same(to, except)))) {
         return Some("tells nobody: `except` names everybody whom `to` names; take one of them out".into());
     }
     let nowhere = |to: &To| !rule.on.is_empty() && rule.on.iter().all(|dialect| !may_name(*dialect, to));
-    if !tells.into_iter().flat_map(Tell::named).all(nowhere) {
-        return None;
+    let named = || tells.iter().copied().flat_map(Tell::named);
+    if named().all(nowhere) {
+        return Some(format!(
+            "can mail nobody: records of {} name no such person; name a list, a lookup, a field or an address",
+            dialects(rule)
+        ));
     }
-    let dialects: Vec<&str> = rule.on.iter().map(|dialect| dialect.as_str()).collect();
-    Some(format!(
-        "can mail nobody: records of {} name no such person; name a list, a lookup, a field or an address",
-        dialects.join(", ")
-    ))
+    let is_target = |to: &To| matches!(to, To::Target | To::TargetManager | To::TargetAlternates | To::TargetPrevious);
+    (is_held_against_things(rule) && named().all(is_target)).then(|| {
+        "can mail nobody: the rule is held against targets that are no users; name a list, a lookup, a field or an address"
+            .into()
+    })
+}
+
+fn dialects(rule: &Rule) -> String {
+    rule.on.iter().map(|dialect| dialect.as_str()).collect::<Vec<_>>().join(", ")
+}
+
+/// Whether everybody whom `to` names is among those whom `except` does.
+fn is_same(to: &To, except: &To) -> bool {
+    match (to, except) {
+        (To::Address(to), To::Address(except)) => to.eq_ignore_ascii_case(except),
+        _ => to == except,
+    }
+}
+
+/// Whether each of the targets that the rule is held against is something else than a user.
+fn is_held_against_things(rule: &Rule) -> bool {
+    let is_thing = |test: &Test| match test.check() {
+        Check::Any(Wanted::Equal(kinds)) => {
+            test.subject.name() == "target.type" && !kinds.iter().any(|kind| &**kind == "user")
+        }
+        _ => false,
+    };
+    matches!(rule.each, Some(List::Targets)) && rule.when.together().into_iter().any(is_thing)
 }

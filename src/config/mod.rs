@@ -278,7 +278,8 @@ fn build(
     let brand = build::brand(reading);
     let templates = build::templates(reading);
     let (templates_of_rules, templates_for_rooms) = build::template_names(templates.as_deref()).unzip();
-    let dialects = dialects::read(reading, files, dialects);
+    let tables = dialects;
+    let dialects = dialects::read(reading, files, tables);
     let scope = Scope {
         lists: lists.clone(),
         lookups: lookups.clone(),
@@ -288,7 +289,7 @@ fn build(
         channels: channel::names(reading),
         also_called: None,
         rooms: channel::rooms(reading),
-        dialects: dialects.iter().collect(),
+        dialects: dialects::named(&dialects, tables),
         templates: templates_of_rules,
         templates_for_rooms: templates_for_rooms.unwrap_or_default(),
     };

@@ -154,7 +154,12 @@ impl<'a> One<'a> {
 
     /// Whether a pack says through which channels it tells.
     pub fn tells_as_a_pack(&self) -> bool {
-        self.holder("channels").is_some_and(|holder| holder.file.pack().is_some())
+        self.is_of_a_pack("channels")
+    }
+
+    /// Whether `key` is as a pack has it.
+    pub fn is_of_a_pack(&self, key: &str) -> bool {
+        self.holder(key).is_some_and(|holder| holder.file.pack().is_some())
     }
 
     /// Its tests. A pack's are of its own rule, not of what a file made of it.

@@ -480,6 +480,13 @@ fn a_mapping_table_stands_in_any_file_once_and_its_faults_have_their_place() {
             "dialect.doors.severty",
             "did you mean `severity`?",
         ),
+        (
+            "a table with a fault is none that is not there",
+            format!("[dialect.acme.doors]\n{good}severty = \"a\"\n{rule}"),
+            4,
+            "dialect.acme.doors.severty",
+            "did you mean `severity`?",
+        ),
         ("one of ours", format!("[dialect.\"entra.audit\"]\n{good}"), 1, "dialect.entra.audit", "of our own"),
         ("no table", "[dialect]\ndoors = 7\n".to_owned(), 2, "dialect.doors", "write [dialect.\"NAME\"]"),
         ("twice", format!("[dialect.a.b]\n{good}[dialect.\"a.b\"]\n{good}"), 4, "dialect.a.b", "stands twice"),
@@ -488,5 +495,6 @@ fn a_mapping_table_stands_in_any_file_once_and_its_faults_have_their_place() {
         let fault = faults.iter().find(|fault| fault.key == key).unwrap_or_else(|| panic!("{what}: {faults:?}"));
         assert_eq!(fault.line, Some(lines + line), "{what}: {fault}");
         assert!(fault.message.contains(says), "{what}: {fault}");
+        assert_eq!(faults.len(), 1, "{what}: {faults:?}");
     }
 }

@@ -75,6 +75,12 @@ impl Dialect {
         Self::Other,
     ];
 
+    /// The dialect of a mapping table of this name.
+    #[must_use]
+    pub fn mapped(name: &str) -> Self {
+        Self::Mapped(Mapped::new(name, false))
+    }
+
     /// As printed and configured.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -110,6 +116,41 @@ impl Dialect {
     #[must_use]
     pub const fn may_have_an_actor(self) -> bool {
         matches!(self, Self::EntraAudit | Self::EntraSignIn | Self::AzureActivity | Self::Mapped(_))
+    }
+
+    /// Whether no record of it has this short name of the view.
+    #[must_use]
+    pub fn lacks(self, field: &str) -> bool {
+        match field {
+            "result" => matches!(
+                self,
+                Self::EntraRisk
+                    | Self::DefenderAlert
+                    | Self::DefenderAssessment
+                    | Self::DefenderFinding
+                    | Self::DefenderCompliance
+                    | Self::ElasticAlert
+            ),
+            "severity" => {
+                matches!(self, Self::EntraAudit | Self::EntraSignIn | Self::AzureActivity | Self::DefenderCompliance)
+            }
+            "state" => matches!(self, Self::EntraAudit | Self::EntraSignIn),
+            _ => false,
+        }
+    }
+
+    /// The words that its producer documents for `state`; none: there may be others.
+    #[must_use]
+    pub const fn states(self) -> &'static [&'static str] {
+        match self {
+            // riskState of Microsoft Graph.
+            Self::EntraRisk => &["none", "confirmedSafe", "remediated", "dismissed", "atRisk", "confirmedCompromised"],
+            // AssessmentStatusCode and SubAssessmentStatusCode of Resource Manager.
+            Self::DefenderAssessment | Self::DefenderFinding => &["Healthy", "Unhealthy", "NotApplicable"],
+            // State of a regulatory compliance control.
+            Self::DefenderCompliance => &["Passed", "Failed", "Skipped", "Unsupported"],
+            _ => &[],
+        }
     }
 
     /// Whether its records say how a thing stands, and one thing is written again and again under one id.

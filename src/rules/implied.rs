@@ -2,6 +2,18 @@
 //! be so all the same; what is proved is so.
 
 use super::{Check, Condition, GROUP_BY, Op, Rule, Subject, Tell, Test, Wanted};
+use crate::record::{Dialect, Severity};
+
+/// Why a rule matches nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Nothing {
+    /// Its `unless` holds wherever its `when` does.
+    Excluded,
+    /// Its `when` asks for what no record has at once.
+    Contradicted,
+    /// Its `when` asks for something of this field that no record of its dialects has.
+    Foreign(Box<str>),
+}
 
 /// Why a route is never taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,10 +27,24 @@ pub enum Never {
 }
 
 impl Rule {
-    /// Whether it is proved that it matches nothing: its `unless` holds wherever its `when` does.
+    /// Why it is proved that it matches nothing.
     #[must_use]
-    pub fn never_matches(&self) -> bool {
-        excludes(&self.when, &self.unless)
+    pub fn never_matches(&self) -> Option<Nothing> {
+        if excludes(&self.when, &self.unless) {
+            return Some(Nothing::Excluded);
+        }
+        if self.when.contradicts(&self.when) {
+            return Some(Nothing::Contradicted);
+        }
+        let seen = Seen::ByRule;
+        let foreign = |test: &&Test| self.on.iter().any(|dialect| test.is_foreign_to(*dialect, seen));
+        let test = self.when.tests().into_iter().find(foreign).filter(|_| self.is_foreign(&self.when, seen))?;
+        Some(Nothing::Foreign(test.subject.name().into()))
+    }
+
+    /// Whether it is proved that no record of its dialects fulfils `condition`.
+    fn is_foreign(&self, condition: &Condition, seen: Seen) -> bool {
+        !self.on.is_empty() && self.on.iter().all(|dialect| condition.is_foreign_to(*dialect, seen))
     }
 
     /// The places of the routes of which it is proved that they are never taken, and why.
@@ -30,7 +56,7 @@ impl Rule {
             if excludes(&route.when, &route.unless) {
                 return Some((place, Never::Excluded));
             }
-            if rule.contradicts(guards.get(place)?) {
+            if rule.contradicts(guards.get(place)?) || self.is_foreign(&route.when, Seen::ByRoute) {
                 return Some((place, Never::Contradicted));
             }
             let here = Condition::All(vec![rule.clone(), guards.get(place)?.clone()]);
@@ -69,6 +95,13 @@ impl Rule {
     }
 }
 
+/// Who looks at a record: a route sees a severity where the record has none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Seen {
+    ByRule,
+    ByRoute,
+}
+
 /// Holds where `when` does and `unless` does not.
 fn guard(when: &Condition, unless: &Condition) -> Condition {
     let excluded = (!unless.is_empty()).then(|| Condition::Not(Box::new(unless.clone())));
@@ -87,7 +120,7 @@ impl Condition {
         match (self, other) {
             (_, Self::All(parts)) => parts.iter().all(|part| self.implies(part)),
             (Self::Any(parts), _) => parts.iter().all(|part| part.implies(other)),
-            (Self::Not(part), Self::Not(of_other)) if of_other.implies(part) => true,
+            (_, Self::Not(part)) if self.contradicts(part) => true,
             (Self::Test(test), Self::Test(of_other)) => test.implies(of_other),
             (
                 Self::Elements { quantifier, name, inner, .. },
@@ -110,6 +143,16 @@ impl Condition {
             (Self::Not(part), asked) | (asked, Self::Not(part)) => asked.implies(part),
             (Self::Test(test), Self::Test(of_other)) => test.contradicts(of_other) || of_other.contradicts(test),
             _ => false,
+        }
+    }
+
+    /// Whether it is proved that no record of `dialect` fulfils it.
+    fn is_foreign_to(&self, dialect: Dialect, seen: Seen) -> bool {
+        match self {
+            Self::All(parts) => parts.iter().any(|part| part.is_foreign_to(dialect, seen)),
+            Self::Any(parts) => parts.iter().all(|part| part.is_foreign_to(dialect, seen)),
+            Self::Test(test) => test.is_foreign_to(dialect, seen),
+            Self::Not(_) | Self::Elements { .. } => false,
         }
     }
 
@@ -138,6 +181,10 @@ impl Test {
                 texts.iter().all(|text| wanted.is_met_by(text))
             }
             (Check::Any(Wanted::AtLeast(own)), Check::Any(Wanted::AtLeast(least))) => own >= least,
+            (Check::Any(Wanted::AtLeast(own)), Check::Any(Wanted::Equal(all))) => {
+                let mut above = Severity::ALL.iter().filter(|severity| *severity >= own);
+                above.all(|severity| all.iter().any(|word| **word == *severity.as_str()))
+            }
             (Check::None(own), Check::None(theirs)) => match (own.as_slice(), theirs.as_slice()) {
                 ([Wanted::Equal(all)], [Wanted::Equal(some)]) => all_in(some, all),
                 _ => same(self.check(), other.check()),
@@ -162,6 +209,23 @@ impl Test {
                 !some.iter().any(|text| wanted.is_met_by(text))
             }
             _ => false,
+        }
+    }
+}
+
+impl Test {
+    /// As [`Condition::is_foreign_to`].
+    fn is_foreign_to(&self, dialect: Dialect, seen: Seen) -> bool {
+        let Subject::View(field) = &self.subject else { return false };
+        match self.check() {
+            Check::Any(wanted) if field.name == "dialect" => !wanted.is_met_by(dialect.as_str()),
+            Check::None(wanted) if field.name == "dialect" => {
+                wanted.iter().any(|wanted| wanted.is_met_by(dialect.as_str()))
+            }
+            Check::Any(_) | Check::SameAs(_) | Check::SameDomainAs(_) | Check::Exists(true) => {
+                dialect.lacks(field.name) && (seen == Seen::ByRule || field.name != "severity")
+            }
+            Check::None(_) | Check::Exists(false) | Check::Changed { .. } => false,
         }
     }
 }

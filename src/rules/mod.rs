@@ -27,7 +27,7 @@ pub use condition::{Check, Condition, FailedLeaf, List, Place, Quantifier, Side,
 pub(crate) use decision::elements;
 pub use decision::{Decision, Element, Known, Match, Part, PassedRoute};
 pub use field::{ELEMENT, FIELDS, Field, GROUP_BY, RAW, Root, Subject};
-pub use implied::Never;
+pub use implied::{Never, Nothing};
 pub use once::OncePer;
 pub use operator::{Op, Order, Wanted};
 pub use tell::{Group, Policy, Route, Tell, Throttle, To};

@@ -185,3 +185,18 @@ fn the_tests_of_a_packs_rule_that_is_changed_are_shown_as_skipped_until_it_has_i
     let own = runs(&format!("{CONFIG}{own}{test}"));
     assert!(own.len() == 1 && own[0]["outcome"] == "passed", "{own:#?}");
 }
+
+/// As docs/commands.md has it: whom the pack names cannot be taken out, so nothing is said of them.
+#[test]
+fn a_packs_rule_is_sent_to_a_room_without_a_doubt() {
+    let another =
+        CONFIG.replace("smtp.contoso.com:465\"]", "smtp.contoso.com:465\", \"smtps://other.contoso.com:465\"]");
+    let own = format!("{another}{ROOM}\n[[rule]]\nid = \"risk-high\"\nchannels = [\"room\"]\n");
+    let (_directory, config) = written(&own);
+    let (code, said) = auditbell(&["check", "--strict"], &config);
+    assert_eq!((code, said.ends_with("ok\n")), (0, true), "{said}");
+    // Who writes `to` himself can take it out.
+    let (_directory, config) = written(&format!("{own}to = [\"list:soc\"]\n"));
+    let (code, said) = auditbell(&["check", "--strict"], &config);
+    assert!(code == 78 && said.contains("rule.risk-high.to: tells nobody: the rule's channels are rooms"), "{said}");
+}

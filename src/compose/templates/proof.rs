@@ -46,7 +46,9 @@ impl Templates {
             ComposeError::TooLarge { name, part, bytes } => {
                 at(&name, part, format!("gives {bytes} bytes with {with}, which are too many: shorten it"))
             }
-            ComposeError::Css { name } => at(&name, "html", "has styles that cannot be inlined: correct them".to_owned()),
+            ComposeError::Css { name } => {
+                at(&name, "html", "has styles that cannot be inlined: correct them".to_owned())
+            }
             other @ (ComposeError::Address | ComposeError::Build) => at("layout", "body", other.to_string()),
         }
     }

@@ -87,7 +87,7 @@ proptest! {
         let never: Vec<usize> = rule.routes_never_taken().into_iter().map(|(place, _)| place).collect();
         for record in &records {
             let decision = decide(&rule, record);
-            prop_assert!(!(decision.matched && rule.never_matches()), "{parts:#?}");
+            prop_assert!(!(decision.matched && rule.never_matches().is_some()), "{parts:#?}");
             if decision.matched {
                 prop_assert!(decision.route.is_none_or(|route| !never.contains(&route)), "{never:?} {parts:#?}");
                 prop_assert!(decision.route.is_some() || rule.takes_all().is_none(), "{parts:#?}");
@@ -113,6 +113,16 @@ fn what_can_be_proved_is_proved_and_no_more() {
         ("a higher threshold", "severity = { at_least = 'high' }", "severity = { at_least = 'low' }", true),
         ("a lower threshold", "severity = { at_least = 'low' }", "severity = { at_least = 'high' }", false),
         ("a value above the threshold", "severity = ['critical', 'high']", "severity = { at_least = 'high' }", true),
+        ("the threshold in words", "severity = { at_least = 'high' }", "severity = ['critical', 'high']", true),
+        (
+            "a threshold in too few words",
+            "severity = { at_least = 'medium' }",
+            "severity = ['critical', 'high']",
+            false,
+        ),
+        ("another value than is negated", "result = { not = 'a' }", "not = { result = 'a' }", true),
+        ("another value of several", "target.upn = 'b'", "not = { target.upn = 'a' }", false),
+        ("another value of one", "result = 'b'", "not = { result = 'a' }", true),
         ("more is excluded", "result = { not = ['a', 'b'] }", "result = { not = 'b' }", true),
         ("less is excluded", "result = { not = 'b' }", "result = { not = ['a', 'b'] }", false),
         ("one of several", "result = 'a'", "any = [{ category = 'x' }, { result = 'a' }]", true),
@@ -165,6 +175,28 @@ fn what_contradicts_is_proved_and_no_more() {
 }
 
 #[test]
+fn what_matches_nothing_is_proved_and_no_more() {
+    let foreign = |field: &str| Some(Nothing::Foreign(field.into()));
+    for (what, on, when, expected) in [
+        ("two values of one", "any", "all = [{ result = 'a' }, { result = 'b' }]", Some(Nothing::Contradicted)),
+        ("a value that is excluded", "any", "result = { in = 'a', not = 'a' }", Some(Nothing::Contradicted)),
+        ("two values of several", "any", "all = [{ target.upn = 'a' }, { target.upn = 'b' }]", None),
+        ("one of two values", "any", "any = [{ result = 'a' }, { result = 'b' }]", None),
+        ("a field that is nowhere", "entra.audit", "severity = { at_least = 'high' }", foreign("severity")),
+        ("its absence", "entra.audit", "severity = { exists = false }", None),
+        ("another value than one that is nowhere", "entra.audit", "severity = { not = 'low' }", None),
+        ("one of two ways", "entra.audit", "any = [{ severity = 'low' }, { result = 'a' }]", None),
+        ("neither of two ways", "entra.audit", "any = [{ severity = 'low' }, { state = 'a' }]", foreign("severity")),
+        ("a result where there is none", "defender.alert", "result = 'success'", foreign("result")),
+        ("another dialect", "entra.audit", "dialect = 'entra.signin'", foreign("dialect")),
+        ("the dialect itself", "entra.audit", "dialect = { in = ['entra.audit', 'entra.signin'] }", None),
+    ] {
+        let rule = rule(&format!("on = '{on}'\nwhen = {{ {when} }}"));
+        assert_eq!(rule.never_matches(), expected, "{what}");
+    }
+}
+
+#[test]
 fn a_route_that_the_rule_rules_out_is_never_taken() {
     let never = |own: &str, route: &str| {
         rule(&format!("{own}\n[[route]]\nwhen = {{ {route} }}\nmute = true")).routes_never_taken()
@@ -175,6 +207,8 @@ fn a_route_that_the_rule_rules_out_is_never_taken() {
         ("not by another's", "severity = 'low'\nwhen = { severity = 'high' }", "severity = 'low'", false),
         ("by what it asks for", "when = { state = 'Unhealthy' }", "state = 'Healthy'", true),
         ("by the record's severity", "when = { severity = 'low' }", "severity = 'high'", true),
+        ("by its dialect", "on = 'defender.alert'", "result = 'failure'", true),
+        ("a route sees a severity where the record has none", "on = 'entra.audit'", "severity = 'medium'", false),
         ("a record without one is medium", "when = { severity = { not = 'medium' } }", "severity = 'medium'", false),
     ] {
         assert_eq!(never(own, route), if expected { ruled_out.clone() } else { vec![] }, "{what}");

@@ -9,8 +9,8 @@ use auditbell::people::{People, Resolution, Settings};
 use auditbell::record::Severity;
 
 use super::{
-    COMPOSER, KEY, about, all_mails, brand, header_block, html, mail, mail_in_place, parse, people, person, recipient,
-    records, sender, shown, skeleton, text,
+    COMPOSER, KEY, about, all_mails, brand, draft, header_block, html, mail, mail_in_place, parse, people, person,
+    recipient, records, sender, shown, skeleton, text,
 };
 
 #[test]
@@ -239,4 +239,32 @@ fn an_address_outside_ascii_stands_in_the_header_as_it_is_and_a_domain_in_its_as
         let rest = String::from_utf8(mail.bytes.to_vec()).unwrap().replace(&format!("To: {address}\r\n"), "");
         assert!(rest.is_ascii(), "{rest}");
     }
+}
+
+/// A key of `details` is a record's: asked for where it is not, it is nothing, inside a loop and outside.
+#[test]
+fn what_a_record_does_not_say_is_printed_as_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let asked = "{{#each records}}[{{details.countryOrRegion}}|{{details.[Client IP address]}}|{{details.reason}}\
+                 |{{actor.name}}]{{/each}}{{records.[7].id}}.";
+    for (path, words) in [
+        ("own/subject.hbs", "{{severity}} {{rule.description}} {{count}}"),
+        ("own/text.hbs", asked),
+        ("own/html.hbs", "<p>{{#each records}}({{details.nothing}}){{#if details.reason}}why{{/if}}{{/each}}</p>"),
+    ] {
+        let file: &std::path::Path = &dir.path().join(path);
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(file, words).unwrap();
+    }
+    let composer = Composer::load(Some(dir.path()), &brand(), &Lookups::default()).unwrap();
+    let people = people();
+    let mut records = about("alice@example.com", records("password-changed-by-self.json"));
+    records.truncate(1);
+    records[0].details = [("reason".to_owned(), "found".to_owned())].into();
+    let recipient = recipient(&people, "alice@example.com", &records);
+    let person = person("alice@example.com");
+    let mail = composer.compose(&sender(), &draft("own", &recipient, &person, &people, &records)).unwrap();
+    assert_eq!(mail.subject, "medium Something happened to an account 1");
+    assert!(text(&mail).contains("[||found|]."), "{}", text(&mail));
+    assert!(html(&mail).contains("()why"), "{}", html(&mail));
 }
