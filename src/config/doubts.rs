@@ -2,7 +2,6 @@
 
 use super::fault::Fault;
 use super::one::One;
-use super::rule_test::{Given, RuleTest};
 use super::tables::Lists;
 use crate::clock::Timestamp;
 use crate::nearest::{is_slip, nearest, nearly_equal};
@@ -93,20 +92,6 @@ impl One<'_> {
                 self.fault("when", message)
             }
         }
-    }
-
-    /// Files that a test names and that are not there. The daemon needs none of them, so that is no fault.
-    pub fn records_missing(&self, tests: &[RuleTest]) -> Vec<Fault> {
-        let files = tests.iter().flat_map(|test| test.messages.iter().map(move |message| (test, message)));
-        let missing = files.filter_map(|(test, message)| match message {
-            Given::File(path) if !path.is_file() => {
-                let message =
-                    format!("names `{}`, which is no file: correct the path, or add the file", path.display());
-                Some(self.fault_of_test(test, message))
-            }
-            _ => None,
-        });
-        missing.collect()
     }
 
     /// Names of operations, wherever a condition has them, that no record ever bore, and slips in words for a result or a state.

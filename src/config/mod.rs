@@ -32,6 +32,7 @@ mod rule_test;
 mod ruleset;
 mod schema;
 mod tables;
+mod test_doubts;
 mod used;
 mod values;
 mod walk;

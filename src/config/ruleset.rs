@@ -60,7 +60,7 @@ pub(super) fn read(
         if one.enabled() {
             let doubts = one.doubts(&rule, &around.scope.lists, reading.now);
             reading.warnings.extend(doubts);
-            reading.warnings.extend(one.records_missing(&tests));
+            reading.warnings.extend(one.tests_doubted(&rule, &tests, &around.scope));
         } else {
             reading.warnings.push(one.fault("enabled", "is false: the rule tells nobody"));
         }

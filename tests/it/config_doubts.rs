@@ -1,8 +1,12 @@
 //! What `check` doubts of a configuration that loads: each warning at its key, and none of what is meant.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
 
 use auditbell::config;
+use auditbell::record::envelope::{self, Item};
+use auditbell::record::{Dialect, Dialects, Position};
 
 use crate::config_files::directory;
 
@@ -88,6 +92,58 @@ fn a_rule_that_tells_nobody_or_not_as_meant_is_doubted() {
             "rule.r.when: `Reset user pasword` is no operation",
         ),
         (
+            "a field that no record of the dialect has",
+            "when = { severity = { at_least = \"high\" } }",
+            "rule.r.when: asks for a `severity` that no record of entra.audit has, so the rule matches nothing",
+        ),
+        (
+            "the dialect of another",
+            "when = { dialect = \"entra.signin\" }",
+            "rule.r.when: asks for a `dialect` that no record of entra.audit has",
+        ),
+        (
+            "a result where there is none",
+            "on = \"defender.alert\"\nwhen = { result = \"success\" }",
+            "rule.r.when: asks for a `result` that no record of defender.alert has",
+        ),
+        (
+            "two values of a field that has one",
+            "when = { all = [{ result = \"success\" }, { result = \"failure\" }] }",
+            "rule.r.when: asks for things that no record has at once, so the rule matches nothing",
+        ),
+        (
+            "a value that the same test excludes",
+            "when = { result = { in = [\"success\"], not = \"success\" } }",
+            "rule.r.when: asks for things that no record has at once",
+        ),
+        (
+            "a state with a slip",
+            "on = \"defender.assessment\"\nto = \"list:soc\"\nwhen = { state = \"Unhealty\" }\n[list]\nsoc = [\"soc@example.com\"]",
+            "rule.r.when: `Unhealty` is no state; did you mean `Unhealthy`?",
+        ),
+        (
+            "a route for a threshold behind the words above it",
+            "on = \"entra.risk\"\n[[rule.route]]\nwhen = { severity = [\"high\", \"critical\"] }\nmute = true\n\n\
+             [[rule.route]]\nwhen = { severity = { at_least = \"high\" } }\ntemplate = \"alert\"",
+            "rule.r.route[1]: is never taken: route 1 takes every record",
+        ),
+        (
+            "a route behind one for all others",
+            "on = \"entra.risk\"\n[[rule.route]]\nunless = { severity = \"low\" }\nmute = true\n\n\
+             [[rule.route]]\nwhen = { severity = { not = \"low\" } }\ntemplate = \"alert\"",
+            "rule.r.route[1]: is never taken: route 1 takes every record",
+        ),
+        (
+            "each target is a group",
+            "each = \"targets\"\nwhen = { target.type = \"group\" }",
+            "rule.r.to: can mail nobody: the rule is held against targets that are no users",
+        ),
+        (
+            "an address that is excepted in another case",
+            "to = \"a@example.com\"\nexcept = \"A@example.com\"",
+            "rule.r.to: tells nobody: `except` names everybody",
+        ),
+        (
             "a route that excludes all that it takes",
             "[[rule.route]]\nwhen = { result = \"failure\" }\nunless = { result = \"failure\" }\nseverity = \"low\"",
             "rule.r.route[0].unless: holds wherever `when` does, so the route is never taken",
@@ -129,6 +185,16 @@ fn a_rule_that_tells_nobody_or_not_as_meant_is_doubted() {
     for (what, change) in [
         ("it is not over", "expires = 2999-01-31"),
         ("one of its dialects has users", "on = [\"defender.compliance\", \"entra.audit\"]"),
+        (
+            "one of its dialects has a severity",
+            "on = [\"entra.risk\", \"entra.audit\"]\nwhen = { severity = \"high\" }",
+        ),
+        (
+            "a state that another dialect may have",
+            "on = [\"defender.assessment\", \"entra.risk\", \"azure.activity\"]\nwhen = { state = \"Unhealty\" }",
+        ),
+        ("some targets are users", "each = \"targets\"\nwhen = { target.type = [\"group\", \"user\"] }"),
+        ("a group among the targets", "when = { target.type = \"group\" }"),
         ("a list has somebody always", "on = \"defender.compliance\"\nto = \"soc@example.com\""),
         (
             "two columns, by each target",
@@ -139,7 +205,7 @@ fn a_rule_that_tells_nobody_or_not_as_meant_is_doubted() {
         ("a mute route with a condition", "[[rule.route]]\nwhen = { by_self = true }\nmute = true"),
         (
             "a severity that the rule sets is another than the record's",
-            "when = { severity = \"low\" }\nseverity = \"high\"\n[[rule.route]]\nwhen = { severity = \"high\", by_self = true }\n\
+            "on = \"entra.risk\"\nwhen = { severity = \"low\" }\nseverity = \"high\"\n[[rule.route]]\nwhen = { severity = \"high\", by_self = true }\n\
              template = \"alert\"",
         ),
         (
@@ -383,5 +449,84 @@ fn what_is_wrong_with_a_window_a_list_or_a_lookup_is_said_once_with_its_remedy()
         let faults = config::examine(&path, &BTreeMap::new()).faults;
         let found: Vec<String> = faults.iter().map(|fault| format!("{}: {}", fault.key, fault.message)).collect();
         assert!(found.first().is_some_and(|first| first.starts_with(expected)), "{what}: {found:#?}");
+    }
+}
+
+#[test]
+fn what_a_test_names_and_nobody_has_is_doubted() {
+    let room = "[channel.room]\ntype = \"webhook\"\nurl = \"https://hooks.example.com/x\"\n";
+    let told = "[list]\nsoc = [\"soc@example.com\"]\n";
+    let of = |rest: &str| {
+        let keys = "channels = [\"email\", \"room\"]\nto = [\"target\", \"list:soc\"]\n\
+                    when = { result = \"success\", some = { targets = { upn = { exists = true } } } }";
+        rule(&format!("{keys}\n[[rule.test]]\nname = \"x\"\nrecord = '{{}}'\n{rest}\n{told}{room}"))
+    };
+    for (what, rest, expected) in [
+        ("a list", "expect = [{ to = \"list:sock\" }]", "expect: unknown list `sock`; did you mean `soc`?"),
+        (
+            "a room",
+            "expect = [{ to = \"root\" }]",
+            "expect: unknown room `root`; did you mean `room`?; a person is named by",
+        ),
+        ("a channel", "expect = [{ channel = \"post\" }]", "expect: unknown channel `post`; known: email, room"),
+        ("a template", "expect = [{ template = \"alrt\" }]", "expect: unknown template `alrt`; did you mean `alert`?"),
+        ("a severity", "expect = [{ severity = \"hihg\" }]", "expect: unknown severity `hihg`; did you mean `high`?"),
+        (
+            "a list of its own",
+            "lists = { socc = [\"a@example.com\"] }\nexpect = []",
+            "unknown list `socc`; did you mean `soc`?",
+        ),
+        (
+            "a reason",
+            "expect = []\nbecause = \"resutl\"",
+            "because: `resutl` is nothing that the rule can fail for; did you mean `result`?",
+        ),
+        (
+            "nonsense for a reason",
+            "expect = []\nbecause = \"the moon is full\"",
+            "because: `the moon is full` is nothing that the rule can fail for; name one of",
+        ),
+    ] {
+        let found = warnings(&of(rest), &[]);
+        let expected = format!("rule.r.test: {expected}");
+        assert!(found.len() == 1 && found[0].starts_with(&expected), "{what}: {found:#?}");
+    }
+    for rest in [
+        "expect = [{ to = \"list:soc\", channel = \"email\", template = \"password-reset\", severity = \"medium\" }]",
+        "expect = [{ to = \"anybody@example.com\" }, { to = \"room\", channel = \"room\" }]",
+        "expect = []\nbecause = \"targets.upn\"",
+        "expect = []\nbecause = \"no-user\"",
+        "expect = []\nbecause = \"on\"",
+    ] {
+        assert_eq!(warnings(&of(rest), &[]), [""; 0], "{rest}");
+    }
+}
+
+/// What `check` says of dialects holds of every record that we have.
+#[test]
+fn no_record_has_a_field_that_its_dialect_is_said_to_lack() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/records");
+    let mut seen = BTreeSet::new();
+    for file in fs::read_dir(folder).unwrap() {
+        let bytes = fs::read(file.unwrap().path()).unwrap();
+        let lines: Vec<&[u8]> = match serde_json::from_slice::<serde_json::Value>(&bytes) {
+            Ok(_) => vec![&bytes],
+            Err(_) => bytes.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).collect(),
+        };
+        for item in lines.into_iter().flat_map(|line| envelope::decode(Some(line))) {
+            let Item::Record(raw) = item else { continue };
+            let position = Position { source: "x".into(), topic: None, partition: None, offset: None, index: 0 };
+            let record = raw.read(&Dialects::shipped(), position, None);
+            let dialect = record.dialect;
+            seen.insert(dialect.as_str());
+            let severity = record.severity.map(|severity| severity.as_str().to_owned());
+            for (field, value) in [("result", &record.result), ("state", &record.state), ("severity", &severity)] {
+                assert!(value.is_none() || !dialect.lacks(field), "{}: {field} = {value:?}", dialect.as_str());
+            }
+        }
+    }
+    for dialect in Dialect::BUILT_IN.iter().filter(|dialect| !dialect.is_own()) {
+        let lacks = ["result", "state", "severity"].into_iter().any(|field| dialect.lacks(field));
+        assert!(!lacks || seen.contains(dialect.as_str()), "no record of {}", dialect.as_str());
     }
 }

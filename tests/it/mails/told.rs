@@ -265,6 +265,6 @@ fn what_a_record_does_not_say_is_printed_as_nothing() {
     let person = person("alice@example.com");
     let mail = composer.compose(&sender(), &draft("own", &recipient, &person, &people, &records)).unwrap();
     assert_eq!(mail.subject, "medium Something happened to an account 1");
-    assert!(text(&mail).contains("[||found|]."), "{}", text(&mail));
+    assert!(text(&mail).contains("[||found|Alice Meyer]."), "{}", text(&mail));
     assert!(html(&mail).contains("()why"), "{}", html(&mail));
 }
