@@ -341,7 +341,7 @@ impl<'a> Walk<'a, '_> {
                 };
                 match item {
                     Some(item) => {
-                        self.branch(block.template.as_ref(), Some(scope(item, block.block_param.as_ref(), is_loop)))
+                        self.branch(block.template.as_ref(), Some(scope(item, block.block_param.as_ref(), is_loop)));
                     }
                     None if shape.is_some() => self.fault(format!("`{{{{#{name}}}}}` has nothing to go into here")),
                     None => {}
