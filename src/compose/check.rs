@@ -262,9 +262,16 @@ impl<'a> Walk<'a, '_> {
         Some(shape)
     }
 
-    /// Faults a key of `details` that no mail has as it is written: what looks like a domain is broken there.
+    /// Faults a key of `details` that is never there as it is written: in quotes within the brackets, or, in mails, with what
+    /// looks like a domain.
     fn reachable(&mut self, names: &[&str]) -> Option<()> {
         let mut keys = names.windows(2).filter(|pair| pair.first() == Some(&"details")).filter_map(<[&str]>::last);
+        if let Some(key) = keys.clone().find(|key| key.starts_with(['"', '\''])) {
+            self.fault(format!(
+                "`{key}` stands in quotes within its brackets; write it without, as in details.[IP address]"
+            ));
+            return None;
+        }
         let broken = |key: &&&str| self.part != Part::Body && text::clean(key, text::SHORT) != **key;
         let Some(key) = keys.find(broken) else { return Some(()) };
         self.fault(format!(

@@ -211,6 +211,12 @@ fn what_is_wrong_with_a_template_is_found_before_any_mail() {
             "test/text.hbs:1: `@index` is known only right inside {{#each}}",
         ),
         (
+            "a key in quotes within its brackets",
+            "test/text.hbs",
+            "{{#each records}}{{details.[\"IP address\"]}}{{/each}}",
+            "test/text.hbs:1: `\"IP address\"` stands in quotes within its brackets",
+        ),
+        (
             "a key that a mail has in another form",
             "test/text.hbs",
             "{{#each records}}{{details.[k.dot]}}{{/each}}",
