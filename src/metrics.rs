@@ -79,7 +79,7 @@ table! {
     histogram attempt_duration = "attempt_duration_seconds" (channel) Seconds "How long one delivery attempt took.";
     histogram end_to_end = "end_to_end_seconds" (channel) Seconds "From a record's own time to the server's acceptance of its message.";
     gauge channel_connections = "channel_connections" (channel) Count "Open connections to the relays; of SMTP channels only.";
-    gauge channel_open = "channel_open" (channel, reason) Count "1 while no way out of the channel works, for this reason (the breaker is open); only a probe is tried now and then.";
+    gauge channel_open = "channel_open" (channel, reason) Count "1 while no way out of the channel works, for this reason (the breaker is open, and a probe is tried now and then; or all the few that wait are put off again and again).";
     counter channel_hold = "channel_hold_total" (channel, reason) Count "Attempts that ended without a fault of the message and cost it nothing; of `rate` also how often it was used up.";
     gauge channel_paused_until = "channel_paused_until_timestamp_seconds" (channel, reason) Seconds "Until when the channel begins nothing (of `rate`: nothing that is not urgent), for this reason; 0 when that is over.";
     gauge kafka_lag = "kafka_lag" (source, topic, partition) Count "Messages between our position and the end of the partition.";
