@@ -57,17 +57,14 @@ impl Doubts {
         if !all(&self.row) && self.known.iter().any(|known| **known == *who) {
             return Blame::Itself;
         }
-        let times = match self.row.iter_mut().find(|told| *told.who == *who) {
-            Some(told) => {
-                told.times = told.times.saturating_add(1);
-                told.times
+        let times = if let Some(told) = self.row.iter_mut().find(|told| *told.who == *who) {
+            told.times = told.times.saturating_add(1);
+            told.times
+        } else {
+            if self.row.len() < MANY {
+                self.row.push(Told { who: who.into(), times: 1, why });
             }
-            None => {
-                if self.row.len() < MANY {
-                    self.row.push(Told { who: who.into(), times: 1, why });
-                }
-                1
-            }
+            1
         };
         let wait = FIRST_WAIT.saturating_mul(1 << (times - 1).min(16)).min(LONGEST_WAIT);
         if all(&self.row) { Blame::Way(wait) } else { Blame::Nobody(wait) }
