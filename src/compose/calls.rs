@@ -59,7 +59,7 @@ pub const ALL: &[Known] = &[
     Known { name: "default", arguments: (2, 2), text: true, run: Run::Plain(default) },
     Known { name: "mask", arguments: (1, 1), text: true, run: Run::Plain(mask) },
     Known { name: "join", arguments: (2, 2), text: true, run: Run::Plain(join) },
-    Known { name: "url", arguments: (1, 1), text: true, run: Run::Checked(url) },
+    Known { name: "url", arguments: (1, 1), text: true, run: Run::Plain(url) },
     Known { name: "json", arguments: (1, 1), text: true, run: Run::Plain(json) },
     Known { name: "value", arguments: (1, 1), text: true, run: Run::Plain(value) },
     Known { name: "label", arguments: (1, 1), text: true, run: Run::Plain(label) },
@@ -155,20 +155,25 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// The moment in the reader's zone, UTC beside it; or after a strftime pattern in the reader's zone.
+/// Refuses what is no pattern of strftime.
+pub fn pattern(pattern: &str) -> Result<(), String> {
+    write(pattern, &jiff::Timestamp::UNIX_EPOCH.to_zoned(jiff::tz::TimeZone::UTC)).map(drop)
+}
+
+fn write(pattern: &str, at: &jiff::Zoned) -> Result<String, String> {
+    jiff::fmt::strtime::format(pattern, at)
+        .map_err(|_| "date: no such pattern; write one of strftime, e.g. \"%H:%M\"".to_owned())
+}
+
+/// The moment in the reader's zone, UTC beside it; or after a strftime pattern in the reader's zone. Text that is no moment is
+/// given as it is: what stands in a record's details no check of a template can know, and no notice waits for it.
 fn date(arguments: &[&Value], context: &Value) -> Result<Value, String> {
     let [time, pattern @ ..] = arguments else { return Err("date: no time".into()) };
     let Value::String(time) = time else { return Ok(Value::Null) };
-    let utc = time
-        .parse::<jiff::Timestamp>()
-        .map_err(|_| "date: this is no time; give it one, e.g. message.time")?
-        .to_zoned(jiff::tz::TimeZone::UTC);
+    let Ok(utc) = time.parse::<jiff::Timestamp>() else { return Ok(time.clone().into()) };
+    let utc = utc.to_zoned(jiff::tz::TimeZone::UTC);
     let zone = context.pointer("/recipient/time_zone").and_then(Value::as_str);
     let here = zone.and_then(|zone| utc.in_tz(zone).ok()).unwrap_or_else(|| utc.clone());
-    let write = |pattern: &str, at: &jiff::Zoned| {
-        jiff::fmt::strtime::format(pattern, at)
-            .map_err(|_| "date: no such pattern; write one of strftime, e.g. \"%H:%M\"".to_owned())
-    };
     if let [Value::String(pattern)] = pattern {
         return write(pattern, &here).map(Value::String);
     }
@@ -193,11 +198,14 @@ fn join(arguments: &[&Value]) -> Value {
     items.iter().map(words::value).collect::<Vec<_>>().join(between).into()
 }
 
-fn url(arguments: &[&Value], _: &Value) -> Result<Value, String> {
-    match arguments {
-        [Value::String(link)] if is_link(link) => Ok(link.clone().into()),
-        _ => Err("url: this is no http, https or mailto link; print it as text".into()),
+/// The link. Any other text as it is, as [`date`] does; what could be opened in another way has its colon broken.
+fn url(arguments: &[&Value]) -> Value {
+    let [given] = arguments else { return Value::Null };
+    let given = text(given);
+    if !is_link(&given) && url::Url::parse(&given).is_ok() {
+        return given.replacen(':', "[:]", 1).into();
     }
+    given.into()
 }
 
 fn json(arguments: &[&Value]) -> Value {
@@ -277,6 +285,8 @@ mod tests {
         }
         let context = json!({"recipient": {"time_zone": "Asia/Tokyo"}, "time": "2026-01-22T18:15:02Z"});
         assert_eq!(render("{{date time '%H:%M'}}", &context).unwrap(), "03:15");
+        let other = json!({"time": "yesterday"});
+        assert_eq!(render("{{date time}} {{date time '%H:%M'}} {{date no}}", &other).unwrap(), "yesterday yesterday ");
     }
 
     #[test]
@@ -294,15 +304,18 @@ mod tests {
 
     #[test]
     fn only_three_schemes_make_a_link() {
-        for (link, good) in [
-            ("https://bell.example.com/report?x=1", true),
-            ("mailto:soc@example.com", true),
-            ("javascript:alert(1)", false),
-            ("data:text/html,x", false),
-            ("https://x/\" onclick=\"", false),
-            ("/relative", false),
+        for (link, printed) in [
+            ("https://bell.example.com/report?x=1", "https://bell.example.com/report?x&#x3D;1"),
+            ("mailto:soc@example.com", "mailto:soc@example.com"),
+            ("javascript:alert(1)", "javascript[:]alert(1)"),
+            (" java\nscript:alert(1)", " java\nscript[:]alert(1)"),
+            ("data:text/html,x", "data[:]text/html,x"),
+            ("https://x/\" onclick=\"", "https[:]//x/&quot; onclick&#x3D;&quot;"),
+            ("hxxps://evil[.]example", "hxxps://evil[.]example"),
+            ("/relative", "/relative"),
         ] {
-            assert_eq!(render("{{url link}}", &json!({"link": link})).is_ok(), good, "{link}");
+            assert_eq!(render("{{url link}}", &json!({"link": link})).unwrap(), printed);
         }
+        assert_eq!(render("{{url link}}", &json!({})).unwrap(), "", "a record says what it says");
     }
 }

@@ -160,6 +160,11 @@ impl<'a> Walk<'a, '_> {
             self.fault(format!("helper `{name}` takes {fewest} to {most} arguments and none by name"));
             return None;
         }
+        if let ("date", Some(Parameter::Literal(Value::String(pattern)))) = (name, call.params.get(1))
+            && let Err(fault) = calls::pattern(pattern)
+        {
+            self.fault(fault);
+        }
         let conditional = matches!(name, "and" | "or" | "not" | "default");
         let shapes: Vec<_> = call.params.iter().map(|parameter| self.argument(parameter, conditional)).collect();
         if name == "first" {

@@ -195,14 +195,20 @@ fn what_is_wrong_with_a_template_is_found_before_any_mail() {
         (
             "a helper that is given what it cannot take",
             "test/text.hbs",
-            "a\n{{#each records}}{{date operation}}{{/each}}",
-            "test/text.hbs:2: cannot be rendered with every value in the record: date: this is no time; give it one",
+            "a\n{{#each records}}{{date time (value '%!')}}{{/each}}",
+            "test/text.hbs:2: cannot be rendered with every value in the record: date: no such pattern; write one of",
+        ),
+        (
+            "no pattern of a date, where no sample comes",
+            "test/text.hbs",
+            "{{#each records}}\n{{#if details.end}}{{date details.end '%!'}}{{/if}}{{/each}}",
+            "test/text.hbs:2: date: no such pattern; write one of strftime",
         ),
         (
             "the same in a partial",
             "layout/html/facts.hbs",
-            "\n\n{{#each records}}{{date operation}}{{/each}}",
-            "layout/html/facts.hbs:3: cannot be rendered with every value in the record: date: this is no time",
+            "\n\n{{#each records}}{{date time (value '%!')}}{{/each}}",
+            "layout/html/facts.hbs:3: cannot be rendered with every value in the record: date: no such pattern",
         ),
         (
             "a name of an element outside of a loop",

@@ -89,8 +89,16 @@ fn value<'a>(document: &'a Value, path: &str) -> Option<&'a Value> {
 
 /// Every value at `path`; of a list its elements.
 fn all<'a>(document: &'a Value, path: &str) -> Vec<&'a Value> {
+    places(document, path).into_iter().filter(|value| !value.is_null()).collect()
+}
+
+/// [`all`], with a null in the place of each element of a list that has no value.
+fn places<'a>(document: &'a Value, path: &str) -> Vec<&'a Value> {
     match document {
-        Value::Array(list) => list.iter().flat_map(|element| all(element, path)).collect(),
+        Value::Array(list) => {
+            let of = |element| Some(places(element, path)).filter(|found| !found.is_empty());
+            list.iter().flat_map(|element| of(element).unwrap_or_else(|| vec![&Value::Null])).collect()
+        }
         Value::Null => Vec::new(),
         _ if path.is_empty() => vec![document],
         Value::Object(map) => {
@@ -99,8 +107,8 @@ fn all<'a>(document: &'a Value, path: &str) -> Vec<&'a Value> {
             let mut ends: Vec<usize> = ends.collect();
             ends.reverse();
             let below = |end: usize| {
-                let found = all(map.get(&path[..end])?, path[end..].trim_start_matches('.'));
-                (!found.is_empty()).then_some(found)
+                let found = places(map.get(&path[..end])?, path[end..].trim_start_matches('.'));
+                found.iter().any(|value| !value.is_null()).then_some(found)
             };
             ends.into_iter().find_map(below).unwrap_or_default()
         }
@@ -174,13 +182,14 @@ fn people(document: &Value) -> Vec<Target> {
     holders.into_iter().flat_map(of).filter_map(person).collect()
 }
 
-fn texts(document: &Value, path: &str) -> Vec<String> {
-    all(document, path).into_iter().filter_map(field::text).collect()
+/// The list as it is written: what says nothing in it keeps its place.
+fn texts(document: &Value, path: &str) -> Vec<Option<String>> {
+    places(document, path).into_iter().map(field::text).collect()
 }
 
 /// The values of several fields, those that belong together side by side: the first of each, the second of each. Of a list
 /// of another length than the longest nobody knows to which of them its values belong, so each stands by itself.
-fn side_by_side<const N: usize>(lists: [Vec<String>; N]) -> Vec<[Option<String>; N]> {
+fn side_by_side<const N: usize>(lists: [Vec<Option<String>>; N]) -> Vec<[Option<String>; N]> {
     let longest = lists.iter().map(Vec::len).max().unwrap_or_default();
     let mut rows = vec![[const { None }; N]; longest];
     for (column, list) in lists.into_iter().enumerate() {
@@ -188,12 +197,13 @@ fn side_by_side<const N: usize>(lists: [Vec<String>; N]) -> Vec<[Option<String>;
         for (place, value) in list.into_iter().enumerate() {
             if apart {
                 let mut row = [const { None }; N];
-                row[column] = Some(value);
+                row[column] = value;
                 rows.push(row);
             } else {
-                rows[place][column] = Some(value);
+                rows[place][column] = value;
             }
         }
     }
+    rows.retain(|row| row.iter().any(Option::is_some));
     rows
 }

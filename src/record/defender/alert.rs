@@ -62,7 +62,7 @@ pub(in crate::record) fn read<'a>(
     record.state =
         outer.first_text(&["status", "resultType", "state"]).or_else(|| outer.object("status").text("value"));
     let end = outer.first_text(&["EndTimeUtc", "EndTime", "lastUpdateDateTime", "lastModifiedDateTime"]);
-    record.revision = time::revision([record.state.clone(), end]);
+    record.revision = time::revision([record.state.clone(), end, acted(outer)]);
     record.read_severity(either(&["Severity", "AlertSeverity", "ReportedSeverity"]));
     read_place(record, outer, properties, kept);
     record.tactics = tactics(outer, properties);
@@ -71,6 +71,12 @@ pub(in crate::record) fn read<'a>(
     entities::read(record, outer, properties);
     let id = id(outer, properties).or_else(|| kept.first_text(&["name", "id"]));
     (id, moment(outer))
+}
+
+/// When what a record of the Activity log says was done to the alert: it may be activated, resolved, and activated again.
+fn acted(outer: Fields<'_>) -> Option<String> {
+    let is_act = ["OperationNameValue", "operationName"].iter().any(|name| outer.get(name).is_some());
+    outer.first_text(&["eventTimestamp", "time", "TimeGenerated"]).filter(|_| is_act)
 }
 
 /// Records of the Activity log have an id of the event, which is another one when the alert is closed, and the alert's at the

@@ -117,6 +117,7 @@ fn of_users(fields: Vec<(&'static str, Value)>) -> Record {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn every_user_of_an_alert_is_a_target() {
     let (a, b) = ("a@example.com", "b@example.com");
     let both = [(Some("a"), Some(a)), (Some("b"), Some(b))];
@@ -138,6 +139,31 @@ fn every_user_of_an_alert_is_a_target() {
             vec![(Some("a"), None), (Some("b"), None), (None, Some(b))],
         ),
         (
+            "what says nothing keeps its place",
+            vec![("user.id", json!(["1", "2", null])), ("user.email", json!([a, null, b]))],
+            vec![(None, Some(a)), (None, None), (None, Some(b))],
+        ),
+        (
+            "in whichever words it says so",
+            vec![("user.name", json!(["a", "none", "c"])), ("user.email", json!(["", b, a]))],
+            vec![(Some("a"), None), (None, Some(b)), (Some("c"), Some(a))],
+        ),
+        (
+            "lists of which as much is left do not go together for that",
+            vec![("user.name", json!(["a", null])), ("user.email", json!([b]))],
+            vec![(Some("a"), None), (None, Some(b))],
+        ),
+        (
+            "nobody at all in a place",
+            vec![("user.name", json!([null, "b"])), ("user.email", json!(["", b]))],
+            both[1..].to_vec(),
+        ),
+        (
+            "a list of nothing leaves the word to the other form",
+            vec![("user.email", json!([null])), ("user", json!({"name": "a", "email": a}))],
+            both[..1].to_vec(),
+        ),
+        (
             "names that are principal names",
             vec![("user.name", json!([a, b, a]))],
             vec![(Some(a), Some(a)), (Some(b), Some(b))],
@@ -152,11 +178,19 @@ fn every_user_of_an_alert_is_a_target() {
         let users = record.targets.iter().filter(|target| target.kind == EntityKind::User);
         let users: Vec<_> = users.map(|user| (user.name.as_deref(), user.upn.as_deref())).collect();
         assert_eq!(users, expected, "{what}");
-        let nameless = expected.iter().filter(|(_, upn)| upn.is_none()).count();
+        let nameless = record.targets.iter().filter(|target| target.kind == EntityKind::User);
+        let nameless = nameless.filter(|user| user.upn.is_none() && user.id.is_none()).count();
         let said = record.problems.iter().filter(|problem| problem.code == ProblemCode::TargetWithoutIdentity).count();
         assert_eq!(said, nameless, "{what}: who cannot be told is said");
     }
     let hosts = of_users(vec![("host.name", json!(["x", "y"])), ("host.id", json!(["1", "2"]))]);
     let hosts: Vec<_> = hosts.targets.iter().filter(|target| target.kind == EntityKind::Host).collect();
     assert_eq!((hosts[1].name.as_deref(), hosts[1].id.as_deref()), (Some("y"), Some("2")));
+    let objects = of_users(vec![
+        ("host.name", Value::Null),
+        ("host", json!([{"name": "x"}, {"id": "2", "name": ""}, {"id": "3", "name": "z"}])),
+    ]);
+    let hosts: Vec<_> = objects.targets.iter().filter(|target| target.kind == EntityKind::Host).collect();
+    assert_eq!((hosts[0].name.as_deref(), hosts[0].id.as_deref()), (Some("x"), None), "an object without one");
+    assert_eq!((hosts[1].name.as_deref(), hosts[1].id.as_deref()), (Some("z"), Some("3")));
 }

@@ -17,6 +17,7 @@ fn concerned(record: &Value) -> Vec<String> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 fn who_stands_inside_of_another_entity_is_concerned_too() {
     let bob = json!({"$id": "5", "Type": "account", "Name": "bob", "UPNSuffix": "example.com"});
     let machine = json!({"$id": "9", "Type": "host", "HostName": "vm9"});
@@ -39,6 +40,30 @@ fn who_stands_inside_of_another_entity_is_concerned_too() {
             "deep inside",
             json!([{"Type": "file", "Name": "f", "Streams": [{"LogonSession": {"Account": bob}}]}]),
             &["file f", "user bob@example.com"],
+        ),
+        (
+            "who ran the parent alone is not",
+            json!([{"Type": "process", "CommandLine": "x", "ParentProcess": {"Type": "process", "Account": bob, "Inner": {"Host": machine}}}]),
+            &["process x"],
+        ),
+        (
+            "an account that is known better by what is listed, and one of another domain",
+            json!([
+                {"Type": "account", "Name": "asmith", "UPNSuffix": "example.com", "NTDomain": "Example"},
+                {"Type": "process", "CommandLine": "x", "Account": {"Name": "asmith", "NTDomain": "EXAMPLE"}},
+                {"Type": "process", "CommandLine": "y", "Account": {"Name": "asmith", "NTDomain": "EU"}},
+            ]),
+            &["user asmith@example.com", "process x", "process y", "user EU\\asmith"],
+        ),
+        (
+            "who ran both is, though it stands whole in the parent",
+            json!([{"Type": "process", "CommandLine": "x", "ParentProcess": {"Type": "process", "Account": bob, "Host": machine}, "Account": {"$ref": "5"}}]),
+            &["process x", "user bob@example.com"],
+        ),
+        (
+            "a number in the place of an account that means something else by now",
+            json!([{"Type": "process", "CommandLine": "x", "ParentProcess": {"Account": bob, "File": {"$id": "5", "Type": "file", "Name": "f"}}, "Account": {"$ref": "5"}}]),
+            &["process x"],
         ),
         (
             "without a type, where the place says it",
@@ -168,6 +193,19 @@ fn evidence_of_graph_names_mailboxes_and_who_was_logged_on() {
         assert_eq!(concerned(&graph(evidence)), expected, "{what}");
     }
     let machine = json!({"deviceDnsName": "ws1", "loggedOnUsers": [{"accountName": "Dave", "domainName": "AzureAD"}, {"accountName": "eve", "domainName": "EXAMPLE"}]});
+    for (what, known, is_one) in [
+        ("somebody who is called so", json!({"displayName": "eve", "userPrincipalName": "dave@example.com"}), false),
+        ("the same account", json!({"accountName": "EVE", "domainName": "example", "azureAdUserId": "7"}), true),
+        (
+            "of another domain",
+            json!({"accountName": "eve", "domainName": "EU", "userPrincipalName": "eve@eu.example"}),
+            false,
+        ),
+    ] {
+        let record = json!({"providerAlertId": "1", "evidence": [machine, {"userAccount": known}]});
+        let there = concerned(&record).contains(&"user EXAMPLE\\eve".to_owned());
+        assert_eq!(there, !is_one, "{what}: {:?}", concerned(&record));
+    }
     for known in [
         json!({"accountName": "dave", "userSid": "S-1-12-1-7"}),
         json!({"displayName": "Dave Okafor", "userPrincipalName": "dave@example.com"}),

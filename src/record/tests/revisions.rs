@@ -26,6 +26,7 @@ fn a_thing_that_fails_for_the_second_time_is_another_revision_and_a_second_deliv
     let worked = json!({"kibana.alert.uuid": "e", "kibana.alert.status": "active", "kibana.alert.workflow_status": "open", "kibana.alert.workflow_status_updated_at": "2026-01-01T00:00:00Z"});
     let score = json!({"type": "Microsoft.Security/secureScores", "id": "s", "time": "2026-01-01T00:00:00Z", "properties": {"score": {"current": 40}}});
     let path = json!({"type": "microsoft.security/attackpaths", "id": "p", "properties": {"riskLevel": "High", "numberOfAffectedResources": 3}});
+    let act = json!({"time": "2026-01-01T00:00:00Z", "category": "Security", "operationName": "Microsoft.Security/locations/alerts/activate/action", "resultType": "Active", "resourceId": "/subscriptions/5ab/providers/Microsoft.Security/locations/x/alerts/a"});
     let later = json!("2026-01-02T00:00:00Z");
     let last = json!("2026-01-03T00:00:00Z");
     for (what, first, between, again) in [
@@ -82,6 +83,16 @@ fn a_thing_that_fails_for_the_second_time_is_another_revision_and_a_second_deliv
                 ("/kibana.alert.workflow_status_updated_at", later.clone()),
             ],
             vec![("/kibana.alert.workflow_status_updated_at", last.clone())],
+        ),
+        (
+            "an alert in the Activity log",
+            &act,
+            vec![
+                ("/operationName", json!("Microsoft.Security/locations/alerts/resolve/action")),
+                ("/resultType", json!("Resolved")),
+                ("/time", later.clone()),
+            ],
+            vec![("/time", last.clone())],
         ),
         (
             "a secure score",

@@ -16,6 +16,8 @@ const MOST: usize = 200;
 const NO_ID: &str = "00000000-0000-0000-0000-000000000000";
 /// The beginnings of the SIDs that people have: of a domain, and of the directory. The others are services and groups.
 const SIDS_OF_PEOPLE: [&str; 2] = ["s-1-5-21-", "s-1-12-1-"];
+/// The domain, in lower case, of the accounts that a machine takes from the directory itself.
+const DIRECTORY: &str = "azuread";
 /// Details in which an account stands, whatever joins their words.
 const ACCOUNT_DETAILS: &[&str] =
     &["clientprincipalname", "compromiseduser", "username", "user", "account", "userprincipalname"];
@@ -28,21 +30,25 @@ pub(super) fn read(record: &mut Record, outer: Fields<'_>, properties: Fields<'_
     let mut targets: Vec<Target> = Vec::new();
     let lists: Vec<Cow<'_, Value>> = listed(outer).chain(listed(properties)).collect();
     let mut inside = Inside::default();
+    let mut accounts: Vec<String> = Vec::new();
+    let mut of = |entity: Fields<'_>, targets: Vec<Target>| {
+        accounts.extend(own_account(entity).filter(|_| targets.iter().any(is_known_by_more)));
+        targets
+    };
     for value in lists.iter().filter_map(|list| list.as_array()).flatten() {
         let Some(entity) = inside.met(value) else { continue };
-        match defender(entity, None) {
-            Some(target) => targets.push(target),
-            None => targets.extend(graph(entity)),
-        }
+        targets.extend(of(entity, defender(entity, None).map_or_else(|| graph(entity), |target| vec![target])));
     }
     // Graph's incident holds its alerts, each with its own evidence.
     if let Some(alerts) = outer.get("alerts") {
         let alerts = alerts.as_array().map_or_else(|| vec![alerts], |alerts| alerts.iter().collect());
         for evidence in alerts.into_iter().filter_map(|alert| Fields::of(alert).get("evidence")?.as_array()) {
-            targets.extend(evidence.iter().flat_map(|entity| graph(Fields::of(entity))));
+            targets.extend(evidence.iter().map(Fields::of).flat_map(|entity| of(entity, graph(entity))));
         }
     }
-    let concerned = inside.concerned.iter().filter_map(|(place, entity)| defender(*entity, Some(place)));
+    let concerned = inside.concerned.iter();
+    let concerned =
+        concerned.flat_map(|(place, entity)| of(*entity, defender(*entity, Some(place)).into_iter().collect()));
     let mut concerned: Vec<Target> = concerned.collect();
     let machines = machines(record, targets.iter().chain(&concerned));
     for target in targets.iter_mut().chain(&mut concerned) {
@@ -55,8 +61,9 @@ pub(super) fn read(record: &mut Record, outer: Fields<'_>, properties: Fields<'_
     }
     let known: Vec<String> = targets.iter().flat_map(account_names).collect();
     let known_better = |target: &Target| {
-        let account = target.id.as_deref().and_then(|id| id.split_once('\\')).filter(|_| target.upn.is_none());
-        account.is_some_and(|(_, name)| known.contains(&name.to_lowercase()))
+        let account = target.id.as_deref().filter(|_| target.upn.is_none()).unwrap_or_default().to_lowercase();
+        let of_directory = account.split_once('\\').filter(|(domain, _)| *domain == DIRECTORY);
+        accounts.contains(&account) || of_directory.is_some_and(|(_, name)| known.iter().any(|known| known == name))
     };
     for target in targets {
         if record.targets.len() < MOST && !known_better(&target) && !is_there(&record.targets, &target) {
@@ -72,11 +79,23 @@ fn machines<'a>(record: &'a Record, targets: impl Iterator<Item = &'a Target>) -
     hosts.chain(record.details.get("compromisedEntity")).map(first).collect()
 }
 
-/// What the account of a user may be called who is known by more than that, in lower case. `EXAMPLE\alice` beside
-/// `alice@example.com` in one alert is one person, once by who was logged on and once by what was seen.
+/// Whether it is a user, known by more than the account of a domain.
+fn is_known_by_more(target: &Target) -> bool {
+    let by_id = target.id.as_deref().is_some_and(|id| !id.contains('\\'));
+    target.kind == EntityKind::User && (by_id || target.upn.is_some())
+}
+
+/// What `entity` says that its account is called, in lower case. `EXAMPLE\alice` beside `alice@example.com` in one alert is
+/// one person, once by who was logged on and once by what was seen, if the latter says so: others have the name elsewhere.
+fn own_account(entity: Fields<'_>) -> Option<String> {
+    let person = Some(entity.object("userAccount")).filter(|person| !person.is_empty()).unwrap_or(entity);
+    let name = person.first_text(&["accountName", "Name"]);
+    domain_account(person.first_text(&["NTDomain", "domainName"]), name.as_deref()).map(|own| own.to_lowercase())
+}
+
+/// What a user who is known by more may be called in the directory's own domain, in lower case.
 fn account_names(target: &Target) -> Vec<String> {
-    let by_account = target.id.as_deref().is_none_or(|id| id.contains('\\'));
-    if target.kind != EntityKind::User || by_account && target.upn.is_none() {
+    if !is_known_by_more(target) {
         return Vec::new();
     }
     let local = target.upn.as_deref().and_then(|upn| upn.split('@').next());

@@ -11,6 +11,8 @@ use crate::record::field::Fields;
 /// Where an entity holds another one that the alert concerns as much, though nothing may list it: who was logged on, and
 /// the machine. Not a file, an address or a parent process: those say more of the entity that holds them.
 const CONCERNED: [&str; 2] = ["Account", "Host"];
+/// Who ran nothing but this is not concerned; what stands whole in it may be meant elsewhere.
+const PARENT: &str = "ParentProcess";
 
 /// The entities that were met so far.
 #[derive(Default)]
@@ -18,8 +20,10 @@ pub(super) struct Inside<'a> {
     /// Of one id that several entities have, as Defender's samples do, the last that was met: a reference follows what it
     /// means.
     by_id: HashMap<String, Fields<'a>>,
-    /// Those that stand in a place of [`CONCERNED`], in the record's order, with the place's name.
+    /// Those that stand in a place of [`CONCERNED`] outside of any [`PARENT`], in the record's order, with the place's name.
     pub(super) concerned: Vec<(&'static str, Fields<'a>)>,
+    /// Those that are only numbers there, until all of the listed entity around them is met; they come after its others.
+    numbers: Vec<(&'static str, String)>,
 }
 
 impl<'a> Inside<'a> {
@@ -29,14 +33,21 @@ impl<'a> Inside<'a> {
         if let Some(id) = entity.text("$ref") {
             return self.by_id.get(&id).copied();
         }
-        self.meet(value);
+        self.meet(value, true);
+        // What a number means may stand whole in a parent. Of a number that was given twice it may be another kind of thing.
+        let by_id = &self.by_id;
+        let meant = self.numbers.drain(..).filter_map(|(place, id)| Some((place, *by_id.get(&id)?)));
+        let meant =
+            meant.filter(|(place, entity)| entity.text("Type").is_none_or(|kind| kind.eq_ignore_ascii_case(place)));
+        self.concerned.extend(meant);
         Some(entity)
     }
 
-    fn meet(&mut self, value: &'a Value) {
+    /// `concerns`: outside of any parent.
+    fn meet(&mut self, value: &'a Value, concerns: bool) {
         if let Value::Array(values) = value {
             for value in values {
-                self.meet(value);
+                self.meet(value, concerns);
             }
             return;
         }
@@ -45,11 +56,15 @@ impl<'a> Inside<'a> {
             self.by_id.insert(id, entity);
         }
         for (name, value) in entity.iter() {
-            let place = CONCERNED.into_iter().find(|place| place.eq_ignore_ascii_case(name));
-            if let Some(place) = place.filter(|_| value.is_object() && Fields::of(value).get("$ref").is_none()) {
-                self.concerned.push((place, Fields::of(value)));
+            let concerns = concerns && !name.eq_ignore_ascii_case(PARENT);
+            let place = CONCERNED.into_iter().find(|place| concerns && place.eq_ignore_ascii_case(name));
+            if let Some(place) = place.filter(|_| value.is_object()) {
+                match Fields::of(value).text("$ref") {
+                    Some(id) => self.numbers.push((place, id)),
+                    None => self.concerned.push((place, Fields::of(value))),
+                }
             }
-            self.meet(value);
+            self.meet(value, concerns);
         }
     }
 }
