@@ -43,7 +43,11 @@ impl App {
         let ops = Ops::bind(config.http).await.map_err(|error| bind_failed(config.http, &error))?;
         let now = clock.now();
         let failed = |error: StoreError| store_failed(&error);
-        let lost = store.lost().await.map_err(failed)?; // before this process accounts for anything
+        let lost = store.lost().await.map_err(failed)?;
+        // Before this process accounts for anything: the rows of one source must not make the store look used to another.
+        for source in config.sources.iter().filter(|source| lost.concerns(&source.name)) {
+            store.note_lost(&source.name).await.map_err(failed)?;
+        }
         let since = rules_active_since(&config, &lost, now);
         let known = reload::known(&store, &config, now, since).await.map_err(failed)?;
         let worker = store.register(&host(), now).await.map_err(failed)?;

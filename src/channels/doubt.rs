@@ -1,14 +1,16 @@
 //! Owns the one judgement that a single "not now" does not allow: whether it is said of the way out (a relay, an endpoint),
 //! or of the one message that it was said to. Only what others are told meanwhile can tell. Pure.
 //!
-//! | who was told "not now" | is to blame |
+//! | what was told "not now" | is to blame |
 //! |---|---|
-//! | the fifth different one in a row, or anybody while the breaker is open | the way |
-//! | one who was told so before, while others have been answered (taken, or refused for good) since | itself |
+//! | the fifth different one in a row, or the first while the breaker is open | the way |
+//! | one that was told so before, or whose recipient was, while others have been answered (taken, or refused for good) since | itself |
 //! | any other | nobody yet: it waits alone, and keeps no other waiting |
 
 use std::collections::VecDeque;
 use std::time::Duration;
+
+use crate::clock::Timestamp;
 
 /// So many different ones in a row, nobody else answered in between, make it the way's.
 const MANY: usize = 5;
@@ -21,64 +23,91 @@ const FIRST_WAIT: Duration = Duration::from_secs(5);
 const LONGEST_WAIT: Duration = Duration::from_mins(10);
 /// So many are known to be to blame for themselves; whoever is forgotten waits once more for free.
 const MOST_KNOWN: usize = 1_000;
+/// So long after the last time: what was true of one need not be when everybody is told so some other day.
+const KNOWN_FOR: Duration = Duration::from_hours(1);
 
 /// Who is to blame for a "not now".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
     /// The message: it costs an attempt, and the schedule says when it is tried again.
     Itself,
-    /// The way: it costs nobody an attempt, and everybody waits. Whoever was told waits so much longer than the others, so
+    /// The way: it costs nobody an attempt, and everybody waits. What was told waits so much longer than the others, so
     /// that these are tried first: several that are to blame for themselves must not be in front at each opening.
     Way(Duration),
-    /// Nobody knows: it costs nothing, and the message waits so long, alone.
+    /// Nobody knows: it costs nothing, and the message waits so long, alone. While the breaker is open the way counts as
+    /// mended: else one message, tried again and again, would keep out all that come.
     Nobody(Duration),
 }
 
-/// The "not now" of one way, each said to `who`: the recipient where they are many, else the message.
+/// What is told: a message, and its recipient where there are many.
+#[derive(Clone, Copy, Debug)]
+pub struct Who<'a> {
+    /// The message's key.
+    pub key: &'a str,
+    /// The address.
+    pub to: Option<&'a str>,
+}
+
+/// The "not now" of one way.
 #[derive(Debug, Default)]
 pub struct Doubts {
-    /// Who was told, while nobody else was answered; at most [`MANY`].
+    /// What was told, while nobody else was answered; at most [`MANY`].
     row: Vec<Told>,
-    /// Who was told while others were answered; the longest known first.
-    known: VecDeque<Box<str>>,
+    /// Keys and addresses that were told while others were answered, and when last; the longest known first.
+    known: VecDeque<(Box<str>, Timestamp)>,
 }
 
 #[derive(Debug)]
 struct Told {
-    who: Box<str>,
+    key: Box<str>,
+    to: Option<Box<str>>,
     times: u32,
     why: &'static str,
 }
 
 impl Doubts {
     /// `who` was told "not now", because of `why`. `broken`: the breaker of the way is open or half-open.
-    pub fn told(&mut self, who: &str, why: &'static str, broken: bool) -> Blame {
-        let all = |row: &[Told]| broken || row.len() >= MANY;
-        if !all(&self.row) && self.known.iter().any(|known| **known == *who) {
+    pub fn told(&mut self, who: Who<'_>, why: &'static str, broken: bool, now: Timestamp) -> Blame {
+        self.known.retain(|(_, at)| now.since(*at) < KNOWN_FOR);
+        let mut is_known = false;
+        for (name, at) in &mut self.known {
+            if **name == *who.key || Some(&**name) == who.to {
+                (*at, is_known) = (now, true);
+            }
+        }
+        if is_known && !broken && self.row.len() < MANY {
             return Blame::Itself;
         }
-        let times = if let Some(told) = self.row.iter_mut().find(|told| *told.who == *who) {
+        let times = if let Some(told) = self.row.iter_mut().find(|told| *told.key == *who.key) {
             told.times = told.times.saturating_add(1);
             told.times
         } else {
             if self.row.len() < MANY {
-                self.row.push(Told { who: who.into(), times: 1, why });
+                self.row.push(Told { key: who.key.into(), to: who.to.map(Into::into), times: 1, why });
             }
             1
         };
         let wait = FIRST_WAIT.saturating_mul(1 << (times - 1).min(16)).min(LONGEST_WAIT);
-        if all(&self.row) { Blame::Way(wait) } else { Blame::Nobody(wait) }
+        if self.row.len() >= MANY || broken && times == 1 {
+            Blame::Way(wait)
+        } else if is_known {
+            Blame::Itself
+        } else {
+            Blame::Nobody(wait)
+        }
     }
 
-    /// `who` was taken, or refused for good: the way works, and whoever was told "not now" before is to blame for itself from
-    /// the next time on.
-    pub fn answered(&mut self, who: &str) {
-        self.known.retain(|known| **known != *who);
-        for told in self.row.drain(..).filter(|told| *told.who != *who) {
-            if self.known.len() == MOST_KNOWN {
-                self.known.pop_front();
+    /// `who` was taken, or refused for good: the way works, and whatever was told "not now" before is to blame for itself from
+    /// the next time on, and with it whoever else it was for.
+    pub fn answered(&mut self, who: Who<'_>, now: Timestamp) {
+        self.known.retain(|(name, _)| **name != *who.key && Some(&**name) != who.to);
+        for Told { key, to, .. } in self.row.drain(..).filter(|told| *told.key != *who.key) {
+            for name in std::iter::once(key).chain(to.filter(|to| Some(&**to) != who.to)) {
+                if self.known.len() == MOST_KNOWN {
+                    self.known.pop_front();
+                }
+                self.known.push_back((name, now));
             }
-            self.known.push_back(told.who);
         }
     }
 
@@ -100,19 +129,30 @@ mod tests {
         Duration::from_secs(seconds)
     }
 
+    const NOW: Timestamp = Timestamp::from_millis(1_790_000_000_000);
+
+    /// One message for each recipient.
+    const fn only(name: &str) -> Who<'_> {
+        Who { key: name, to: Some(name) }
+    }
+
     fn told(doubts: &mut Doubts, who: &str) -> Blame {
-        doubts.told(who, "closing", false)
+        doubts.told(only(who), "closing", false, NOW)
+    }
+
+    fn answered(doubts: &mut Doubts, who: &str) {
+        doubts.answered(only(who), NOW);
     }
 
     #[test]
     fn one_among_others_is_to_blame_from_the_second_time_on() {
         let mut doubts = Doubts::default();
         assert_eq!(told(&mut doubts, "poison"), Nobody(seconds(5)), "nobody knows yet");
-        doubts.answered("alice");
+        answered(&mut doubts, "alice");
         assert_eq!(told(&mut doubts, "poison"), Itself);
         assert_eq!(told(&mut doubts, "poison"), Itself, "also twice in a row");
         assert_eq!(doubts.stuck(), None);
-        doubts.answered("poison");
+        answered(&mut doubts, "poison");
         assert_eq!(told(&mut doubts, "poison"), Nobody(seconds(5)), "it was answered meanwhile");
     }
 
@@ -122,13 +162,13 @@ mod tests {
         let waits: Vec<_> = (0..9).map(|_| told(&mut doubts, "a")).collect();
         assert_eq!(waits, [5, 10, 20, 40, 80, 160, 320, 600, 600].map(|wait| Nobody(seconds(wait))));
         assert_eq!(doubts.stuck(), Some("closing"));
-        doubts.answered("b");
+        answered(&mut doubts, "b");
         assert_eq!((doubts.stuck(), told(&mut doubts, "a")), (None, Itself), "others get theirs");
         let mut doubts = Doubts::default();
         told(&mut doubts, "a");
         told(&mut doubts, "a");
         assert_eq!(doubts.stuck(), None, "twice is not often");
-        doubts.answered("a");
+        answered(&mut doubts, "a");
         assert_eq!(told(&mut doubts, "a"), Nobody(seconds(5)), "its own answer makes it no culprit");
     }
 
@@ -141,14 +181,58 @@ mod tests {
         assert_eq!(told(&mut doubts, "e"), Way(seconds(5)));
         assert_eq!(told(&mut doubts, "a"), Way(seconds(10)), "and whoever else");
         assert_eq!(told(&mut doubts, "f"), Way(seconds(5)));
-        doubts.answered("g");
+        answered(&mut doubts, "g");
         assert_eq!([told(&mut doubts, "a"), told(&mut doubts, "f")], [Itself, Nobody(seconds(5))]);
         for who in ["h", "i", "j"] {
             assert_eq!(told(&mut doubts, who), Nobody(seconds(5)));
         }
         assert_eq!(told(&mut doubts, "k"), Way(seconds(5)));
         assert_eq!(told(&mut doubts, "a"), Way(seconds(5)), "while everybody is told so, also who was known before");
-        assert_eq!(Doubts::default().told("a", "closing", true), Way(seconds(5)), "the breaker is open");
+    }
+
+    #[test]
+    fn one_alone_does_not_keep_a_breaker_open() {
+        let mut doubts = Doubts::default();
+        let broken = |doubts: &mut Doubts, who| doubts.told(only(who), "closing", true, NOW);
+        assert_eq!(broken(&mut doubts, "a"), Way(seconds(5)), "it is the first to say so");
+        assert_eq!(broken(&mut doubts, "a"), Nobody(seconds(10)));
+        for who in ["b", "c", "d"] {
+            assert_eq!(broken(&mut doubts, who), Way(seconds(5)));
+        }
+        assert_eq!(broken(&mut doubts, "e"), Way(seconds(5)));
+        assert_eq!(broken(&mut doubts, "a"), Way(seconds(20)), "five in a row");
+    }
+
+    #[test]
+    fn of_several_messages_to_one_mailbox_one_can_be_to_blame_or_all_or_none() {
+        let to_soc = |key| Who { key, to: Some("soc") };
+        let told = |doubts: &mut Doubts, key| doubts.told(to_soc(key), "closing", false, NOW);
+        let mut doubts = Doubts::default();
+        assert_eq!(told(&mut doubts, "1"), Nobody(seconds(5)));
+        doubts.answered(to_soc("2"), NOW);
+        assert_eq!([told(&mut doubts, "1"), told(&mut doubts, "3")], [Itself, Nobody(seconds(5))], "its content");
+        let mut doubts = Doubts::default();
+        assert_eq!(told(&mut doubts, "1"), Nobody(seconds(5)));
+        answered(&mut doubts, "another");
+        assert_eq!([told(&mut doubts, "1"), told(&mut doubts, "2")], [Itself, Itself], "the mailbox");
+        let mut doubts = Doubts::default();
+        let blames: Vec<_> = ["1", "2", "3", "4", "5", "6"].into_iter().map(|key| told(&mut doubts, key)).collect();
+        let five = seconds(5);
+        assert_eq!(blames, [Nobody(five), Nobody(five), Nobody(five), Nobody(five), Way(five), Way(five)], "the way");
+    }
+
+    #[test]
+    fn what_was_known_is_forgotten_an_hour_after_the_last_time() {
+        let mut doubts = Doubts::default();
+        told(&mut doubts, "a");
+        answered(&mut doubts, "b");
+        let at = |doubts: &mut Doubts, minutes| {
+            doubts.told(only("a"), "closing", false, NOW.plus(Duration::from_mins(minutes)))
+        };
+        assert_eq!(
+            [at(&mut doubts, 59), at(&mut doubts, 118), at(&mut doubts, 178)],
+            [Itself, Itself, Nobody(seconds(5))]
+        );
     }
 
     proptest! {
@@ -160,8 +244,8 @@ mod tests {
             for (who, broken) in steps {
                 let expected = if before.insert(who) { Nobody(FIRST_WAIT) } else { Itself };
                 prop_assert_eq!(told(&mut among, &who.to_string()), expected);
-                among.answered("another");
-                prop_assert_ne!(alone.told(&who.to_string(), "closing", broken), Itself);
+                answered(&mut among, "another");
+                prop_assert_ne!(alone.told(only(&who.to_string()), "closing", broken, NOW), Itself);
                 prop_assert!(alone.row.len() <= MANY && among.known.len() <= MOST_KNOWN);
             }
         }

@@ -79,8 +79,6 @@ impl Finder {
                 let asked: Vec<i32> = wanted.iter().filter(|key| key.0 == *topic).map(|key| key.1).collect();
                 let question = Question { settings: &self.settings, consumer, topic, cluster: cluster.as_deref() };
                 let Some(decisions) = question.decide(&rows, asked, self.store_lost, &self.clock)? else {
-                    // Before the answer: whoever starts again beside the rows of other sources must be refused too.
-                    self.wait(self.store.note_lost(&self.settings.name))?;
                     return Ok(Answer::Refused(self.refusal(topic)));
                 };
                 writes.extend(decisions);
@@ -130,7 +128,8 @@ impl Finder {
             }
             places.push(StartPosition { key: key.clone(), next: row.next, bad: row.bad });
         }
-        if self.store_lost {
+        let is_whole = || self.settings.topics.iter().all(|topic| rows.keys().any(|key| *key.0 == **topic));
+        if self.store_lost && is_whole() {
             self.wait(self.store.note_found(&self.settings.name))?;
         }
         Ok(Answer::Found(places))

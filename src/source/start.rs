@@ -20,7 +20,7 @@ pub(super) struct Facts<'a> {
     pub committed: Committed,
     /// The group committed some partition of this topic, perhaps not this one.
     pub history: bool,
-    /// The store held nothing at all when this process opened it, or an earlier one was refused this source for that.
+    /// The store held nothing at all when this process opened it, or an earlier one that did not get as far as to place this source.
     pub store_lost: bool,
     /// `start`.
     pub start: Start,

@@ -10,8 +10,9 @@ use super::{Settings, StoreError, sqlite};
 
 /// Beside the file itself: whoever names the store by a symbolic link means the same store.
 fn file_of(path: &Path) -> PathBuf {
-    // There is none yet: it will be made where `path` says.
-    let place = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    // There is none yet: it will be made where `path` says, or where the link there leads to.
+    let to_be_made = || path.read_link().map_or_else(|_| path.to_owned(), |to| path.with_file_name(to));
+    let place = path.canonicalize().unwrap_or_else(|_| to_be_made());
     sqlite::beside(&place, ".lock")
 }
 

@@ -1,5 +1,5 @@
-//! Owns what is known of a lost store: that this file is empty, and which sources said, when they were refused for it, that
-//! their group has read before. A file does not stay empty beside them: other sources write their rows into it.
+//! Owns what is known of a lost store: whether this file is empty, and for which sources it was when a daemon began with it.
+//! It does not stay empty: other sources write their rows into it while one waits for its broker, or is refused.
 
 use super::writer::Mark;
 use super::{Store, StoreError, sql};
@@ -12,7 +12,7 @@ const NOTE: &str = "lost:";
 pub struct Lost {
     /// There is nothing in the file.
     empty: bool,
-    /// Refused, and not placed since.
+    /// Those that have not been placed since it was.
     sources: Vec<String>,
 }
 
@@ -36,7 +36,7 @@ impl Store {
         .await
     }
 
-    /// `source` is refused: its group has read before, and this store knows nothing of it.
+    /// The store was empty when `source` came to it, which is remembered until it has its positions.
     pub async fn note_lost(&self, source: &str) -> Result<(), StoreError> {
         let key = format!("{NOTE}{source}");
         let note = "INSERT INTO meta(key,value) VALUES($1,NULL) ON CONFLICT(key) DO NOTHING";
@@ -44,7 +44,7 @@ impl Store {
         Ok(())
     }
 
-    /// `source` has its positions.
+    /// `source` has its positions, of every topic.
     pub async fn note_found(&self, source: &str) -> Result<(), StoreError> {
         let key = format!("{NOTE}{source}");
         let gone = "DELETE FROM meta WHERE key=$1";

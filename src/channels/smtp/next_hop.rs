@@ -13,7 +13,7 @@ use super::session::{At, Route, Session};
 use super::streak::Streak;
 use super::verdict::{CLOSING, End, Event, Phase, Scope};
 use crate::channels::breaker::{Breaker, Failure, Pass};
-use crate::channels::doubt::{Blame, Doubts};
+use crate::channels::doubt::{Blame, Doubts, Who};
 use crate::channels::outcome::Outcome;
 use crate::channels::past::LOGIN_REST;
 use crate::channels::{Gate, jitter};
@@ -38,7 +38,7 @@ struct State {
     parked: Vec<Parked>,
     breaker: Breaker,
     streak: Streak,
-    /// Of the recipients.
+    /// Of the mails.
     doubts: Doubts,
     /// Most connections now: halved by one that fails, one more for each [`EARNS_ONE`] answered messages.
     allowance: usize,
@@ -68,19 +68,19 @@ impl Judged {
 }
 
 impl State {
-    /// What `end` makes of a mail to `to`, after all that was said to others.
-    fn judge(&mut self, end: &End, to: &str) -> Judged {
-        let (outcome, scope) = self.streak.judge(end, to);
+    /// What `end` makes of the mail `who`, after all that was said to others.
+    fn judge(&mut self, end: &End, who: Who<'_>, now: Timestamp) -> Judged {
+        let (outcome, scope) = self.streak.judge(end, who.to.unwrap_or_default());
         if end.is_doubtful() {
             let broken = self.breaker.broken().is_some();
-            return match self.doubts.told(to, CLOSING, broken) {
+            return match self.doubts.told(who, CLOSING, broken, now) {
                 Blame::Itself => Judged::of((Outcome::Later, scope)),
                 Blame::Way(wait) => Judged { outcome, scope: Scope::Route, wait },
                 Blame::Nobody(wait) => Judged { outcome, scope, wait },
             };
         }
         if end.phase > Phase::Mail && scope != Scope::Route && matches!(outcome, Outcome::Sent | Outcome::Never(_)) {
-            self.doubts.answered(to);
+            self.doubts.answered(who, now);
         }
         Judged::of((outcome, scope))
     }
@@ -218,17 +218,20 @@ impl NextHop {
         while goodbyes.join_next().await.is_some() {}
     }
 
-    /// What `end` makes of a mail to `to`, and of this relay. The opening of a session is nobody's: `to` is `None`.
-    pub(super) fn judge(&self, pass: Pass, end: &End, to: Option<&str>, now: Timestamp) -> Judged {
+    /// What `end` makes of the mail `who`, and of this relay. The opening of a session is nobody's: `who` is `None`.
+    pub(super) fn judge(&self, pass: Pass, end: &End, who: Option<Who<'_>>, now: Timestamp) -> Judged {
         let mut state = self.state();
-        let Judged { outcome, scope, wait } = match to {
-            Some(to) => state.judge(end, to),
+        let broken = state.breaker.broken().is_some();
+        let Judged { outcome, scope, wait } = match who {
+            Some(who) => state.judge(end, who, now),
             None => Judged::of(end.judge()),
         };
         let judged = Judged { outcome, scope, wait };
         let trouble = match (scope, outcome) {
             (Scope::Route, Outcome::Hold(why)) => Some(why),
             (Scope::Route, _) => Some(CLOSING),
+            // It came as far as a recipient, and nobody else says that the relay does not work: let others see.
+            (Scope::Message | Scope::Recipient, Outcome::Hold(_)) if broken && end.is_doubtful() => None,
             // Whether the relay works is not known.
             (Scope::Message | Scope::Recipient, Outcome::Hold(_)) => return judged,
             // The session broke in the middle of a message.

@@ -12,6 +12,7 @@ use super::next_hop::{Judged, NextHop, NoSession};
 use super::session::{At, Ending, Mail};
 use super::verdict::{CLOSING, End, Event, Phase};
 use crate::channels::breaker::Pass;
+use crate::channels::doubt::Who;
 use crate::channels::outcome::Outcome;
 use crate::channels::ration::Ration;
 use crate::channels::{Attempt, Gate, MAX_UNSETTLED, Outgoing, Permission, UNSETTLED_PAUSE, UNSETTLED_WAIT, Verdict};
@@ -197,7 +198,7 @@ impl Pool {
         hop.put_back(session, &self.slots, slot);
         Ok(match ending {
             Ending::Judged(end) => {
-                let judged = hop.judge(pass, &end, Some(mail.to), at());
+                let judged = hop.judge(pass, &end, Some(Who { key: &mail.outgoing.key, to: Some(mail.to) }), at());
                 if end.code() == Some(421) && end.phase < Phase::Dot {
                     return Err(NotSent::Gone(end, judged));
                 }

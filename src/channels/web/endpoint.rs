@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout};
 use super::failure::{Failure, Standing};
 use super::{Answer, Client};
 use crate::channels::breaker::{Breaker, Failure as Trouble, Pass, Shut};
-use crate::channels::doubt::{Blame, Doubts};
+use crate::channels::doubt::{Blame, Doubts, Who};
 use crate::channels::outcome::Outcome;
 use crate::channels::ration::{Rate, Ration};
 use crate::channels::{Attempt, Gate, MAX_UNSETTLED, UNSETTLED_PAUSE, UNSETTLED_WAIT, Verdict, jitter};
@@ -80,14 +80,18 @@ impl Judged {
         let (Standing::Doubtful, Outcome::Hold(why)) = (self.standing, self.outcome) else {
             return (self, Duration::ZERO);
         };
-        let blame = state.doubts.told(key, why, state.breaker.broken().is_some());
+        let broken = state.breaker.broken().is_some();
+        let blame = state.doubts.told(Who { key, to: None }, why, broken, now);
         match (blame, self.until) {
             (Blame::Itself, _) => (Self { outcome: Outcome::Later, standing: Standing::Works, ..self }, Duration::ZERO),
             (Blame::Way(_) | Blame::Nobody(_), Some(until)) => {
                 (Self { standing: Standing::Fails(Trouble::Asked(until.since(now))), ..self }, AGAIN)
             }
             (Blame::Way(wait), None) => (Self { standing: Standing::Fails(Trouble::Passing), ..self }, wait),
-            (Blame::Nobody(wait), None) => (Self { standing: Standing::Untold, until: Some(now), ..self }, wait),
+            (Blame::Nobody(wait), None) => {
+                let standing = if broken { Standing::Works } else { Standing::Untold };
+                (Self { standing, until: Some(now), ..self }, wait)
+            }
         }
     }
 
@@ -159,7 +163,7 @@ impl Endpoint {
         let Leave { pass, receipt, .. } = leave;
         let mut state = self.state();
         if judged.standing == Standing::Works && judged.outcome != Outcome::Later {
-            state.doubts.answered(key);
+            state.doubts.answered(Who { key, to: None }, now);
         }
         let (judged, wait) = judged.in_doubt(key, &mut state, now);
         let why = match judged.outcome {

@@ -114,3 +114,29 @@ async fn a_mail_that_one_relay_answers_with_421_goes_by_the_next_within_the_same
         assert_eq!(first.count("MAIL"), asked, "{command:?}: then the first is left alone");
     }
 }
+
+/// A relay that works again is not kept shut by the one recipient for whom it does not.
+#[tokio::test]
+async fn one_recipient_does_not_keep_a_breaker_open() {
+    let relay = Relay::start().await;
+    let client = Client::of(&relay);
+    relay.on(Command::Mail, Reply(GOES));
+    let mut now = NOW;
+    let next = |client: &Client, now| match client.channel.gate(true, now) {
+        Gate::Shut { until, .. } => until,
+        Gate::Open | Gate::Few(_) | Gate::Probe => now,
+    };
+    while client.channel.broken().is_none() {
+        client.send_at("m", ALICE, now).await;
+        now = next(&client, now);
+        assert!(now.since(NOW) < Duration::from_hours(1), "421 to MAIL is the relay's fault");
+    }
+    relay.calm(Command::Mail);
+    relay.on_recipient(POISON, Command::Rcpt, Reply(GOES));
+    for _ in 0..2 {
+        now = next(&client, now);
+        assert_eq!(held(&client.send_at("p", POISON, now).await), "closing");
+    }
+    assert_eq!((client.channel.broken(), client.channel.gate(true, now)), (None, Gate::Open));
+    assert!(is_sent(&client.send_at("m", ALICE, now).await));
+}
