@@ -36,7 +36,7 @@ use crate::store::Store;
 use crate::{memory, metrics};
 use revision::Revision;
 
-pub use start::remembered;
+pub use start::{refuse_unset_clock, remembered};
 
 /// A lane that has not turned for so long is stuck; it turns every two seconds.
 const STUCK: Duration = Duration::from_secs(30);

@@ -32,7 +32,6 @@ impl App {
     /// operator should do.
     pub async fn start(config: Config, shutdown: Shutdown, wanted: Arc<Notify>) -> Result<Self, Ending> {
         let clock = Clock::system();
-        refuse_unset_clock(clock.now())?;
         let recorder = metrics::install().map_err(|error| ending(1, &error))?;
         // What a file is at fault for is found before anything is made on disk.
         let logins = Logins::default();
@@ -97,14 +96,12 @@ impl App {
     }
 }
 
-/// A clock that was never set: every age, every wait and every `Date` would be wrong.
-fn refuse_unset_clock(now: Timestamp) -> Result<(), Ending> {
+/// Refuses a clock that was never set: every age, every wait and every `Date` would be wrong.
+pub fn refuse_unset_clock(now: Timestamp) -> Result<(), String> {
     if now >= BUILT {
         return Ok(());
     }
-    let message =
-        format!("the system's clock shows {now}, before this program was built ({BUILT}): set it, then start again");
-    Err(Ending { exit: 75, message })
+    Err(format!("the system's clock shows {now}, before this program was built ({BUILT}): set it, then start again"))
 }
 
 async fn open(config: &Config) -> Result<Store, Ending> {

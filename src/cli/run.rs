@@ -8,7 +8,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 
 use super::{ConfigFile, exit};
-use crate::app::App;
+use crate::app::{self, App};
+use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::logging;
 use crate::shutdown::{Shutdown, signals};
@@ -26,6 +27,10 @@ const RUNTIME_END: Duration = Duration::from_secs(1);
 /// Runs the daemon. Exit: 0 after an order to stop; 74, 75, 78 as the command line documents; 1 where a loop died.
 #[expect(clippy::needless_pass_by_value, reason = "every command takes its arguments alike")]
 pub(crate) fn run(args: Args) -> ExitCode {
+    if let Err(refusal) = app::refuse_unset_clock(Clock::system().now()) {
+        eprintln!("{refusal}");
+        return ExitCode::from(exit::TRY_AGAIN);
+    }
     let config = match config::load(&args.file.config) {
         Ok(config) => config,
         Err(faults) => {
