@@ -136,14 +136,15 @@ impl App {
             tokio::time::sleep(LAST_WRITES).await;
         };
         let in_order = tokio::select! {
-            () = drained => true,
-            () = limit => false,
+            () = drained => {
+                tracing::info!("stopping: loops have ended");
+                true
+            }
+            () = limit => {
+                tracing::error!("stopping: not everything ended in time");
+                false
+            }
         };
-        if in_order {
-            tracing::info!("stopping: loops have ended");
-        } else {
-            tracing::error!("stopping: not everything ended in time");
-        }
         cutter.abort();
         self.rest_done.cancel();
         self.close(loops_end.max(Instant::now()) + CLOSING, in_order).await

@@ -267,9 +267,9 @@ impl Composer {
         self.mail(sender, draft, Body::Both { logo })
     }
 
-    /// The plain form, for a mail that is too big: the built-in wording as text alone, a fifth of the whole mail or less.
+    /// The plain form of `draft`, for a mail that is too big: its text alone.
     pub fn plain(&self, sender: &Sender, draft: &Draft<'_>) -> Result<Mail, ComposeError> {
-        self.mail(sender, &Draft { fallback: true, ..draft.clone() }, Body::Text)
+        self.mail(sender, draft, Body::Text)
     }
 
     fn mail(&self, sender: &Sender, draft: &Draft<'_>, body: Body<'_>) -> Result<Mail, ComposeError> {

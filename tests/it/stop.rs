@@ -133,12 +133,8 @@ async fn a_second_daemon_with_the_same_port_too_is_told_whose_the_store_is() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     bench.replace("listen = \"127.0.0.1:0\"", &format!("listen = \"{free}\""));
     bench.start().await;
-    let owner = std::fs::read_to_string(bench.path("auditbell.db.lock")).unwrap();
-    let before = bench.log().len();
-    let status = bench.ended(&mut bench.spawn()).await;
-    assert_eq!(status.code(), Some(75), "{}", bench.log());
-    let log = &bench.log()[before..];
-    assert!(log.contains("auditbell.db.lock") && log.contains(&format!("(process {})", owner.trim())), "{log}");
+    let (owner, log) = bench.second_daemon().await;
+    assert!(log.contains("auditbell.db.lock") && log.contains(&format!("(process {owner})")), "{log}");
     assert!(bench.stop().await.success());
 }
 
@@ -147,12 +143,8 @@ async fn a_second_daemon_with_the_same_port_too_is_told_whose_the_store_is() {
 async fn a_second_daemon_on_the_same_store_is_told_to_try_again_later() {
     let mut bench = Bench::new().await;
     bench.start().await;
-    let owner = std::fs::read_to_string(bench.path("auditbell.db.lock")).unwrap();
-    let before = bench.log().len();
-    let status = bench.ended(&mut bench.spawn()).await;
-    assert_eq!(status.code(), Some(75), "{}", bench.log());
-    let log = &bench.log()[before..];
-    assert!(log.contains(&format!("another daemon uses this store (process {})", owner.trim())), "{log}");
+    let (owner, log) = bench.second_daemon().await;
+    assert!(log.contains(&format!("another daemon uses this store (process {owner})")), "{log}");
     assert!(bench.stop().await.success());
 }
 
@@ -256,12 +248,25 @@ impl Bench {
         bench
     }
 
-    /// A start that must be refused for the lost store.
-    async fn is_refused(&self) {
+    /// A start that must end with `code`; what it says.
+    async fn ends_with(&self, code: i32) -> String {
         let before = self.log().len();
         let status = self.ended(&mut self.spawn()).await;
-        assert_eq!(status.code(), Some(78), "{}", &self.log()[before..]);
-        assert!(self.log()[before..].contains("on_lost_store"), "{}", self.log());
+        let said = self.log()[before..].to_owned();
+        assert_eq!(status.code(), Some(code), "{said}");
+        said
+    }
+
+    /// A start beside a running daemon: the process id of that one, and what the second says.
+    async fn second_daemon(&self) -> (String, String) {
+        let owner = std::fs::read_to_string(self.path("auditbell.db.lock")).unwrap();
+        (owner.trim().to_owned(), self.ends_with(75).await)
+    }
+
+    /// A start that must be refused for the lost store.
+    async fn is_refused(&self) {
+        let said = self.ends_with(78).await;
+        assert!(said.contains("on_lost_store"), "{said}");
     }
 }
 
