@@ -143,12 +143,17 @@ const FIXTURES: &[(&str, &[(&str, &str)])] = &[
     ("two-users-in-one-envelope.json", &[(A, RESET), (B, RESET)]),
     ("two-users-in-one-record.json", &[(A, RESET), (B, RESET)]),
     ("update-user-strong-authentication.json", &[(A, TWO_STEP)]),
+    // One of its records is a directory audit as Graph gives it: the same rule, the same mail.
+    ("graph-identity.ndjson", &[(B, RESET)]),
     // No shipped rule is about these dialects.
     ("activity-log.json", &[]),
     ("activity-rest.ndjson", &[]),
     ("defender-alert-in-activity-log.json", &[]),
     ("defender-export.ndjson", &[]),
+    ("defender-people.ndjson", &[]),
+    ("defender-resources.ndjson", &[]),
     ("elastic.ndjson", &[]),
+    ("elastic-people.ndjson", &[]),
     ("graph-security.ndjson", &[]),
     ("risk.json", &[]),
     ("signin-applications.json", &[]),
@@ -163,6 +168,15 @@ const FIXTURES: &[(&str, &[(&str, &str)])] = &[
     ("okta-system.ndjson", &[]),
     ("sentinel-incident.ndjson", &[]),
 ];
+
+/// Without a broker, so that whoever adds a fixture hears of it from the README's command.
+#[test]
+fn every_fixture_has_its_expected_mails() {
+    let folder = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/records")).unwrap();
+    let there: BTreeSet<_> = folder.map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    let named: BTreeSet<_> = FIXTURES.iter().map(|(file, _)| (*file).to_owned()).collect();
+    assert_eq!(there, named);
+}
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a real Kafka: see tests/kafka"]
@@ -181,8 +195,6 @@ async fn the_fixtures_and_a_crowd_survive_a_kill_in_the_middle() {
             *expected.entry(((*to).to_owned(), (*subject).to_owned())).or_default() += 1;
         }
     }
-    let there = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/records")).unwrap().count();
-    assert_eq!(there, FIXTURES.len(), "a fixture without expected mails");
     for partition in 0..4_usize {
         let numbers = (0..CROWD).filter(|number| number % 4 == partition);
         real.write(i32::try_from(partition).unwrap(), numbers);
@@ -200,7 +212,10 @@ async fn the_fixtures_and_a_crowd_survive_a_kill_in_the_middle() {
     real.bench.until("every position", |bench| (positions(bench) == real.admin.ends(4)).then_some(())).await;
     assert!(real.bench.stop().await.success());
     let mails = real.bench.relay.accepted();
-    assert_eq!(told(&mails), expected);
+    let told = told(&mails);
+    let (told, wanted): (BTreeSet<_>, BTreeSet<_>) = (told.iter().collect(), expected.iter().collect());
+    let (more, fewer): (Vec<_>, Vec<_>) = (told.difference(&wanted).collect(), wanted.difference(&told).collect());
+    assert!(more.is_empty() && fewer.is_empty(), "told {more:?} in place of {fewer:?}");
     let copies = mails.len() - real.bench.relay.message_ids().len();
     assert!(copies <= COPIES, "{copies} copies");
     let numbered: BTreeSet<_> =
