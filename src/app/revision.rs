@@ -68,7 +68,8 @@ impl Revision {
             if !successor.channels.iter().any(|other| other.opened.name == *name) {
                 kept.opened.removed();
             }
-            lane.retire(successor.channels.iter().any(|other| Arc::ptr_eq(&other.opened.channel, channel)));
+            let inherited = successor.channels.iter().any(|other| Arc::ptr_eq(&other.opened.channel, channel));
+            lane.retire(inherited, &successor.lanes);
         }
     }
 

@@ -25,6 +25,9 @@ const LONGEST_WAIT: Duration = Duration::from_mins(10);
 const MOST_KNOWN: usize = 1_000;
 /// So long after the last time: what was true of one need not be when everybody is told so some other day.
 const KNOWN_FOR: Duration = Duration::from_hours(1);
+/// Who waits alone is told again before this: an hour that the other side asked for, and the longest wait with a window of the
+/// breaker. Who was not is there no more: cancelled, moved, expired.
+const GONE_AFTER: Duration = Duration::from_mins(90);
 
 /// Who is to blame for a "not now".
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,11 +66,14 @@ struct Told {
     to: Option<Box<str>>,
     times: u32,
     why: &'static str,
+    /// The last time.
+    at: Timestamp,
 }
 
 impl Doubts {
     /// `who` was told "not now", because of `why`. `broken`: the breaker of the way is open or half-open.
     pub fn told(&mut self, who: Who<'_>, why: &'static str, broken: bool, now: Timestamp) -> Blame {
+        self.forget(now);
         self.known.retain(|(_, at)| now.since(*at) < KNOWN_FOR);
         let mut is_known = false;
         for (name, at) in &mut self.known {
@@ -79,11 +85,11 @@ impl Doubts {
             return Blame::Itself;
         }
         let times = if let Some(told) = self.row.iter_mut().find(|told| *told.key == *who.key) {
-            told.times = told.times.saturating_add(1);
+            (told.times, told.at) = (told.times.saturating_add(1), now);
             told.times
         } else {
             if self.row.len() < MANY {
-                self.row.push(Told { key: who.key.into(), to: who.to.map(Into::into), times: 1, why });
+                self.row.push(Told { key: who.key.into(), to: who.to.map(Into::into), times: 1, why, at: now });
             }
             1
         };
@@ -109,6 +115,11 @@ impl Doubts {
                 self.known.push_back((name, now));
             }
         }
+    }
+
+    /// Leaves out of the row who is there no more.
+    pub fn forget(&mut self, now: Timestamp) {
+        self.row.retain(|told| now.since(told.at) < GONE_AFTER);
     }
 
     /// Why nothing goes out, where those few that there are have been told "not now" again and again. It keeps nobody waiting.
@@ -233,6 +244,18 @@ mod tests {
             [at(&mut doubts, 59), at(&mut doubts, 118), at(&mut doubts, 178)],
             [Itself, Itself, Nobody(seconds(5))]
         );
+    }
+
+    #[test]
+    fn one_that_is_there_no_more_leaves_nobody_stuck() {
+        let mut doubts = Doubts::default();
+        for _ in 0..3 {
+            told(&mut doubts, "cancelled");
+        }
+        doubts.forget(NOW.plus(Duration::from_mins(72)));
+        assert_eq!(doubts.stuck(), Some("closing"), "it may wait for an hour that it was asked for");
+        doubts.forget(NOW.plus(GONE_AFTER));
+        assert_eq!(doubts.stuck(), None);
     }
 
     proptest! {

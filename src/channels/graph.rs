@@ -135,7 +135,7 @@ impl GraphMail {
             }
             Said::Nothing(failure) => Judged::failure(&failure),
         };
-        self.endpoint.conclude(leave, judged, &outgoing.key)
+        self.endpoint.conclude(leave, judged, outgoing)
     }
 
     /// One request, and the token that it bore.
@@ -164,11 +164,11 @@ pub fn judge(status: u16, word: &str) -> (Outcome, Standing) {
         (202, _) => (Outcome::Sent, Standing::Works),
         // Somebody said yes to something, and not what Graph says: it may have been sent.
         (200..=299, _) => (Outcome::Ambiguous, Standing::Works),
-        (300..=399, _) => (Outcome::Hold("redirected"), Standing::Fails(Lasting)),
+        (300..=399, _) => (Outcome::Hold("redirected"), Standing::Refuses),
         // Not the token, which is fresh: what it may do.
-        (401, _) => (Outcome::Hold("auth"), Standing::Fails(Lasting)),
+        (401, _) => (Outcome::Hold("auth"), Standing::Refuses),
         // No such mailbox, none of Exchange Online, or not ours to send from.
-        (403 | 404, _) => (Outcome::Hold("mailbox"), Standing::Fails(Lasting)),
+        (403 | 404, _) => (Outcome::Hold("mailbox"), Standing::Refuses),
         (400, "ErrorInvalidRecipients") => (Outcome::Never("recipient-refused"), Standing::Works),
         (413, _) | (400, "ErrorMessageSizeExceeded") => (Outcome::Never("too-big"), Standing::Works),
         (400 | 402 | 405..=407 | 410..=499, _) if status != 429 => (Outcome::Never("content-refused"), Standing::Works),

@@ -9,6 +9,7 @@ pub mod past;
 pub mod ration;
 pub mod resolve;
 pub mod smtp;
+mod streak;
 pub mod tls;
 pub mod token;
 pub mod web;

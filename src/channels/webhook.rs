@@ -144,7 +144,7 @@ impl Webhook {
             Ok(target) => self.ask(&target, outgoing, &leave).await,
             Err((key, what)) => Judged::ours("auth", Lasting, format!("{key} {what}")),
         };
-        self.endpoint.conclude(leave, judged, &outgoing.key)
+        self.endpoint.conclude(leave, judged, outgoing)
     }
 
     async fn ask(&self, target: &Target, outgoing: &Outgoing, leave: &Leave) -> Judged {
@@ -177,11 +177,11 @@ pub fn judge(status: u16) -> (Outcome, Standing) {
     match status {
         200..=299 => (Outcome::Sent, Standing::Works),
         // Never followed: whoever moved must be asked where to, and the body not be given to whom somebody else names.
-        300..=399 => (Outcome::Hold("redirected"), Standing::Fails(Lasting)),
-        // Our key, our token: true of every message.
-        401 | 403 | 407 => (Outcome::Hold("auth"), Standing::Fails(Lasting)),
-        // The URL leads nowhere: true of every message.
-        404 | 405 | 421 => (Outcome::Hold("no-endpoint"), Standing::Fails(Lasting)),
+        300..=399 => (Outcome::Hold("redirected"), Standing::Refuses),
+        // Our key, our token: true of every message, unless it is a filter that dislikes this one.
+        401 | 403 | 407 => (Outcome::Hold("auth"), Standing::Refuses),
+        // The URL leads nowhere: so is this.
+        404 | 405 | 421 => (Outcome::Hold("no-endpoint"), Standing::Refuses),
         // "The receiver no longer wants webhooks" (Standard Webhooks): waiting does not help this message.
         410 => (Outcome::Never("gone"), Standing::Works),
         // The same bytes would be refused again.

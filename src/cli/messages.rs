@@ -293,20 +293,18 @@ fn change(options: &Options, request: &Request) -> Result<ExitCode, ExitCode> {
             Chosen::Keys(keys) => keys.clone(),
             Chosen::All(which) => store.select(which.clone()).await?,
         };
-        let changes = if *dry_run { Vec::new() } else { store.change(action, &keys, (&who, said), now).await? };
-        Ok((keys, changes))
-    })?;
-    if *dry_run {
-        let many = keys.len();
-        match options.output {
-            Output::Json => print_json(&serde_json::json!({ "would": verb, "messages": many })),
-            Output::Text => outln!("would {verb}: {many}"),
+        if *dry_run {
+            store.try_change(action, &keys, now).await
+        } else {
+            store.change(action, &keys, (&who, said), now).await
         }
-        return Ok(ExitCode::SUCCESS);
-    }
+        .map(|changes| (keys, changes))
+    })?;
     match chosen {
-        Chosen::Keys(keys) => keys.iter().zip(&changes).for_each(|(key, change)| answer(options, verb, *key, *change)),
-        Chosen::All(_) => sum_up(options, verb, &changes),
+        Chosen::Keys(_) if !dry_run => {
+            keys.iter().zip(&changes).for_each(|(key, change)| answer(options, verb, *key, *change));
+        }
+        Chosen::Keys(_) | Chosen::All(_) => sum_up(options, request, &changes),
     }
     Ok(outcome(&changes))
 }
@@ -329,18 +327,21 @@ fn answer(options: &Options, verb: &str, key: NotificationId, change: Change) {
     }
 }
 
-fn sum_up(options: &Options, verb: &str, changes: &[Change]) {
+fn sum_up(options: &Options, Request { verb, dry_run, .. }: &Request, changes: &[Change]) {
     let mut sums: BTreeMap<Change, usize> = BTreeMap::new();
     for change in changes {
         *sums.entry(*change).or_default() += 1;
     }
     let done = sums.remove(&Change::Done).unwrap_or_default();
-    match options.output {
-        Output::Json => print_json(&serde_json::json!({ "action": verb, "done": done, "left": changes.len() - done })),
-        Output::Text => outln!("{verb}: {done}"),
+    let left = changes.len() - done;
+    match (options.output, dry_run) {
+        (Output::Json, false) => print_json(&serde_json::json!({ "action": verb, "done": done, "left": left })),
+        (Output::Json, true) => print_json(&serde_json::json!({ "would": verb, "messages": done, "left": left })),
+        (Output::Text, false) => outln!("{verb}: {done}"),
+        (Output::Text, true) => outln!("would {verb}: {done}"),
     }
     for (refused, count) in sums {
-        eprintln!("not done: {count}: {}", why(refused));
+        eprintln!("{}: {count}: {}", if *dry_run { "would not" } else { "not done" }, why(refused));
     }
 }
 

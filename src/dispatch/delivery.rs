@@ -52,7 +52,7 @@ impl Lane {
     /// Carries `message` to a verdict on disk, or gives the claim back.
     pub(super) async fn deliver(self: Arc<Self>, message: Loaded, place: Place) {
         let now = self.parts.clock.now();
-        if let Some(over) = state::over(&self.policy, &message, now) {
+        if let Some(over) = state::over(&self.policy(), &message, now) {
             return self.settle(&message, over, None, None).await;
         }
         let mut ready = match self.prepare(&message, now) {
@@ -66,7 +66,7 @@ impl Lane {
             return self.release(vec![message.claim]).await;
         };
         // The wait for the slot may have been a long one.
-        if let Some(over) = state::over(&self.policy, &message, self.parts.clock.now()) {
+        if let Some(over) = state::over(&self.policy(), &message, self.parts.clock.now()) {
             drop(slot);
             return self.settle(&message, over, None, None).await;
         }
@@ -82,14 +82,14 @@ impl Lane {
         }
         let receipt = attempt.receipt.take();
         let event = Event::Attempted { verdict: attempt.verdict.clone(), bytes: ready.bytes, digest: ready.digest };
-        let outcome = state::settled(&self.policy, &message, event, self.parts.clock.now(), jitter());
+        let outcome = state::settled(&self.policy(), &message, event, self.parts.clock.now(), jitter());
         self.settle(&message, outcome, Some(attempt), ready.address).await;
         drop(receipt);
     }
 
     /// Settles what came to its end, or to a wait, without an attempt.
     async fn untried(&self, message: &Loaded, event: Event, address: Option<Arc<str>>) {
-        let outcome = state::settled(&self.policy, message, event, self.parts.clock.now(), jitter());
+        let outcome = state::settled(&self.policy(), message, event, self.parts.clock.now(), jitter());
         self.settle(message, outcome, None, address).await;
     }
 
@@ -129,7 +129,7 @@ impl Lane {
 
     /// Ends an expired message of this channel that was claimed for that alone, because nothing can be sent now.
     pub(super) async fn end_expired(&self, message: &Loaded) {
-        if let Some(over) = state::over(&self.policy, message, self.parts.clock.now()) {
+        if let Some(over) = state::over(&self.policy(), message, self.parts.clock.now()) {
             self.settle(message, over, None, None).await;
         } else {
             self.release(vec![message.claim.clone()]).await;
@@ -138,7 +138,7 @@ impl Lane {
 
     /// Ends an expired message of a channel that the configuration no longer has; this lane tells the fallback list.
     pub(super) async fn end_stranded(&self, message: &Loaded) {
-        let outcome = state::stranded(&self.policy, message, self.parts.clock.now());
+        let outcome = state::stranded(&self.policy(), message, self.parts.clock.now());
         self.settle(message, outcome, None, None).await;
     }
 
@@ -161,6 +161,9 @@ impl Lane {
         // Not by any rule: the channel's `type` has changed, or an operator has moved the message.
         if matches!(message.recipient, Recipient::Room(_)) != self.sender.is_none() {
             return Err(Event::WrongChannel);
+        }
+        if let Some(Err(refusal)) = message.address.as_ref().map(|address| self.parts.people.permits(address)) {
+            return Err(Event::Refused(refusal.as_str()));
         }
         if let Some(bytes) = message.frozen.as_ref().filter(|_| !crash::planted("new-bytes")) {
             let redirected = self.sender.as_ref().and_then(|sender| sender.redirect_to.as_deref());

@@ -4,6 +4,8 @@
 //! nothing of rules: the template's name and the wording's kind stand on the message row.
 
 mod delivery;
+mod lanes;
+mod opened;
 pub mod outage;
 mod pauses;
 pub mod schedule;
@@ -20,6 +22,8 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use self::lanes::Lanes;
+pub use self::opened::Opened;
 use self::outage::{Change, Outage};
 use self::pauses::Pauses;
 use self::slots::{Place, Slots};
@@ -69,54 +73,6 @@ pub struct Parts {
     pub unrecorded: Arc<AtomicBool>,
 }
 
-/// An opened channel. A reload that leaves its settings alone hands it from lane to lane, sessions and all.
-#[derive(Clone)]
-pub struct Opened {
-    /// The channel's name.
-    pub name: Arc<str>,
-    /// Makes the attempts.
-    pub channel: Arc<dyn Channel>,
-    /// Notified when something new may be due.
-    pub wake: Arc<Notify>,
-    slots: Arc<Slots>,
-    outage: Arc<Mutex<Outage>>,
-    pauses: Arc<Mutex<Pauses>>,
-}
-
-impl Opened {
-    /// What is shared of `channel`.
-    pub fn new(name: Arc<str>, channel: Arc<dyn Channel>, wake: Arc<Notify>) -> Self {
-        let slots = Arc::new(Slots::new(channel.clone()));
-        let outage = Arc::new(Mutex::new(Outage::of(name.clone())));
-        let pauses = Arc::new(Mutex::new(Pauses::of(name.clone())));
-        Self { name, channel, wake, slots, outage, pauses }
-    }
-
-    /// The channel of the same name, made anew of other settings. Whoever still accepts by the revision before wakes it; and
-    /// what was broken before counts as broken until something is sent.
-    #[must_use]
-    pub fn anew(&self, channel: Arc<dyn Channel>) -> Self {
-        let slots = Arc::new(Slots::new(channel.clone()));
-        let Self { name, wake, outage, pauses, .. } = self.clone();
-        outage.lock().unwrap_or_else(PoisonError::into_inner).anew();
-        Self { name, channel, wake, slots, outage, pauses }
-    }
-
-    /// The configuration does not have it any more: nobody is to be alarmed about it.
-    pub fn removed(&self) {
-        self.outage.lock().unwrap_or_else(PoisonError::into_inner).forget();
-        self.pauses.lock().unwrap_or_else(PoisonError::into_inner).forget();
-    }
-}
-
-/// The lanes of one revision of the configuration.
-pub struct Lanes {
-    /// What they share.
-    pub parts: Parts,
-    /// In config order; at least one.
-    pub all: Vec<Arc<Lane>>,
-}
-
 /// One channel and how its messages are treated: by one revision of the configuration. After a reload another lane takes
 /// over, and this one ends with what it has begun.
 pub struct Lane {
@@ -124,7 +80,8 @@ pub struct Lane {
     name: Arc<str>,
     channel: Arc<dyn Channel>,
     sender: Option<Sender>,
-    policy: state::Policy,
+    /// After a reload that of the revision that runs: who is told of what is given up must still be there.
+    policy: Mutex<Arc<state::Policy>>,
     slots: Arc<Slots>,
     outage: Arc<Mutex<Outage>>,
     pauses: Arc<Mutex<Pauses>>,
@@ -141,6 +98,7 @@ impl Lane {
         let Opened { name, channel, wake, slots, outage, pauses } = opened;
         let turned_at = AtomicI64::new(parts.clock.now().as_millis());
         let (retired, inherited) = (CancellationToken::new(), AtomicBool::new(false));
+        let policy = Mutex::new(Arc::new(policy));
         Self { parts, name, channel, sender, policy, slots, outage, pauses, wake, turned_at, retired, inherited }
     }
 
@@ -154,11 +112,19 @@ impl Lane {
         Timestamp::from_millis(self.turned_at.load(Ordering::Relaxed))
     }
 
-    /// Another revision takes over: nothing more is claimed, and what has not begun is given back. With `inherited` another
-    /// lane goes on with the channel, else it is closed at the end.
-    pub fn retire(&self, inherited: bool) {
+    /// `successors` take over: nothing more is claimed, and what has not begun is given back. With `inherited` another
+    /// lane goes on with the channel, else it is closed at the end. What has begun ends by the policy of now.
+    pub fn retire(&self, inherited: bool, successors: &Lanes) {
+        if let Some(policy) = successors.policy(&self.name) {
+            *self.policy.lock().unwrap_or_else(PoisonError::into_inner) = policy;
+        }
         self.inherited.store(inherited, Ordering::Relaxed);
         self.retired.cancel();
+    }
+
+    /// How its messages are treated now.
+    pub(super) fn policy(&self) -> Arc<state::Policy> {
+        self.policy.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Whether it was told to end.

@@ -24,12 +24,14 @@ pub struct Outage {
     untold: Option<Change>,
     /// The channel was opened anew and has not been tried: that it knows of no break says nothing.
     anew: bool,
+    /// The configuration does not have it any more. Its last lane may look once more.
+    removed: bool,
 }
 
 impl Outage {
     /// Of the channel of this name.
     pub fn of(channel: Arc<str>) -> Self {
-        Self { channel, broken: None, unsettled: false, untold: None, anew: false }
+        Self { channel, broken: None, unsettled: false, untold: None, anew: false, removed: false }
     }
 
     /// A process before this one said that the channel broke. Only a break or a success of our own says what it is now.
@@ -68,8 +70,9 @@ impl Outage {
         self.untold = self.to_tell(Some(change));
     }
 
-    /// Takes `channel_open` back, for nobody looks any more.
-    pub fn forget(&mut self) {
+    /// Takes `channel_open` back for good, for nobody looks any more.
+    pub fn remove(&mut self) {
+        self.removed = true;
         if let Some(why) = self.broken.take() {
             metrics::channel_open(self.channel.clone(), why).set(0.0);
         }
@@ -79,7 +82,7 @@ impl Outage {
     /// Compares with the last look, keeps `channel_open` true, and says in the log what is new. Another reason for the same
     /// break is none.
     pub fn see(&mut self, broken: Option<&'static str>) -> Option<Change> {
-        if self.anew && broken.is_none() {
+        if self.removed || self.anew && broken.is_none() {
             return None;
         }
         self.anew = false;
@@ -159,6 +162,16 @@ mod tests {
         let mut works = Outage::of("email".into());
         works.anew();
         assert_eq!((works.sent(), works.see(Some("auth"))), (None, Some(Change::Broke("auth"))));
+    }
+
+    #[test]
+    fn a_channel_that_is_removed_alarms_nobody_whoever_looks_once_more() {
+        let mut outage = Outage::of("email".into());
+        outage.see(Some("connect"));
+        outage.keep(Change::Broke("connect"));
+        outage.remove();
+        assert_eq!((outage.see(Some("connect")), outage.to_tell(None)), (None, None));
+        assert_eq!(outage.broken, None, "the gauge stays down");
     }
 
     #[test]

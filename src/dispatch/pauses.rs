@@ -21,22 +21,27 @@ pub struct Pauses {
     shown: Option<&'static str>,
     /// Until when the ration was used up the last time.
     used_up: Option<Timestamp>,
+    /// The configuration does not have the channel any more. Its last lane may look once more.
+    removed: bool,
 }
 
 impl Pauses {
     /// Of the channel of this name.
     pub fn of(channel: Arc<str>) -> Self {
-        Self { channel, shown: None, used_up: None }
+        Self { channel, shown: None, used_up: None, removed: false }
     }
 
     /// Keeps the gauge true. Whether a ration is used up that was not before: that is logged and counted once.
     pub fn see(&mut self, ordinary: Gate, now: Timestamp) -> bool {
         let Gate::Shut { until, why } = ordinary else {
-            self.forget();
+            self.over();
             return false;
         };
+        if self.removed {
+            return false;
+        }
         if self.shown.is_some_and(|shown| shown != why) {
-            self.forget();
+            self.over();
         }
         self.shown = Some(why);
         metrics::channel_paused_until(self.channel.clone(), why).set(seconds(until));
@@ -55,8 +60,13 @@ impl Pauses {
         !same
     }
 
-    /// No pause, or nobody looks any more.
-    pub fn forget(&mut self) {
+    /// Nobody looks any more.
+    pub fn remove(&mut self) {
+        self.removed = true;
+        self.over();
+    }
+
+    fn over(&mut self) {
         if let Some(why) = self.shown.take() {
             metrics::channel_paused_until(self.channel.clone(), why).set(0.0);
         }
@@ -74,6 +84,16 @@ mod tests {
 
     const fn at(seconds: i64) -> Timestamp {
         Timestamp::from_millis(seconds * 1_000)
+    }
+
+    #[test]
+    fn of_a_channel_that_is_removed_no_pause_is_shown_whoever_looks_once_more() {
+        let mut pauses = Pauses::of("gone".into());
+        let shut = Gate::Shut { until: at(90), why: "connect" };
+        pauses.see(shut, at(1));
+        pauses.remove();
+        pauses.see(shut, at(2));
+        assert_eq!(pauses.shown, None);
     }
 
     #[test]

@@ -114,8 +114,7 @@ pub async fn maintenance(current: impl Fn() -> Arc<Lanes>) {
 /// configuration no longer has.
 async fn end_expired(lanes: &Lanes) {
     let Lanes { parts, all } = lanes;
-    // A personal one if there is any: it tells the fallback list. A room tells nobody.
-    let Some(teller) = all.iter().find(|lane| lane.sender.is_some()).or(all.first()) else { return };
+    let Some(teller) = lanes.teller() else { return };
     let claimed: Vec<Arc<str>> = all.iter().filter(|lane| !lane.is_shut()).map(|lane| lane.name().clone()).collect();
     let claims = match parts.store.expired(parts.worker, &claimed, parts.clock.now(), EXPIRED).await {
         Ok(claims) => claims,

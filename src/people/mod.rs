@@ -134,6 +134,11 @@ impl People {
         }
     }
 
+    /// Whether `address`, at which somebody was mailed before, may still be mailed: a reload may have taken its domain away.
+    pub fn permits(&self, address: &str) -> Result<(), Refusal> {
+        address::deliverable(address, &self.settings.allow_domains).map(drop)
+    }
+
     /// The canonical name of the manager whom the file gives `of`.
     #[must_use]
     pub fn manager(&self, of: &Recipient) -> Option<Recipient> {

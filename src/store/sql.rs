@@ -86,7 +86,8 @@ pub(super) const HELD_ARE_DUE: &str = "UPDATE due SET due_at=$2 WHERE channel=$1
     AND owner=0 AND hold=1 AND suspect=0";
 pub(super) const TRIED: &str = "UPDATE message SET attempts=$2, reply=$3, address=coalesce(address,$4) WHERE id=$1";
 pub(super) const FREEZE: &str = "UPDATE message SET body=coalesce(body,$2), digest=coalesce(digest,$3) WHERE id=$1";
-pub(super) const END: &str = "UPDATE message SET state=$2, done_at=$3, attempts=$4, reply=$5, \
+/// What ends without a reply of its own keeps the last one: it is why the message waited.
+pub(super) const END: &str = "UPDATE message SET state=$2, done_at=$3, attempts=$4, reply=CASE WHEN $5='' THEN reply ELSE $5 END, \
     address=coalesce(address,$6) WHERE id=$1 AND state=0";
 pub(super) const REASON: &str = "UPDATE notification SET reason=$2 WHERE message=$1";
 pub(super) const ATTEMPT: &str = "INSERT INTO attempt(message,n,at,verdict,code,reply) VALUES($1,$2,$3,$4,$5,$6) \

@@ -17,17 +17,17 @@ use crate::web::{NOW, is_about, outgoing};
 
 const MAIL: &[u8] = b"From: security@example.com\r\nTo: alice@example.com\r\nSubject: x\r\n\r\nText.\r\n";
 
-struct Clouds {
+pub struct Clouds {
     login: Server,
-    graph: Server,
+    pub graph: Server,
 }
 
 impl Clouds {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         Self { login: Server::start(grant("fresh", 3_600)).await, graph: Server::start(status(202)).await }
     }
 
-    fn channel(&self) -> GraphMail {
+    pub fn channel(&self) -> GraphMail {
         let settings = Settings {
             mailbox: "security+bell@example.com".into(),
             auth: with_secret(azure(&self.login, Some(&self.graph))),
@@ -44,7 +44,7 @@ fn mail() -> (Outgoing, watch::Sender<Permission>) {
     (Outgoing { to: Some("alice@example.com".into()), ..outgoing }, go)
 }
 
-fn refusal(code: u16, word: &str) -> Act {
+pub fn refusal(code: u16, word: &str) -> Act {
     json(code, format!(r#"{{"error":{{"code":"{word}","message":"canary"}}}}"#))
 }
 

@@ -23,6 +23,7 @@ mod flow;
 mod giving_up;
 mod graph_mail;
 mod harness;
+mod http_refusals;
 mod http_server;
 mod init;
 mod inspect;

@@ -138,6 +138,12 @@ async fn messages_of_a_removed_channel_are_orphaned_until_they_are_moved() {
     assert!(to_nowhere.0 == 2 && to_nowhere.2.contains("there are: email"), "{to_nowhere:?}");
     let (_, said, _) = run(&bench, &["messages", "move", "--channel", "old", "--to", "email", "--dry-run"]);
     assert_eq!(said, "would move: 2\n");
+    let nobody = "00000000000000000000000000000000";
+    let (code, said, why) = run(&bench, &["messages", "move", nobody, &here, "--to", "email", "--dry-run"]);
+    assert_eq!((code, said.as_str()), (1, "would move: 0\n"));
+    assert_eq!(why, "would not: 1: no such message\nwould not: 1: is sent already\n");
+    let (code, said, _) = run(&bench, &["messages", "release", &held, nobody, "--dry-run", "-o", "json"]);
+    assert_eq!(code, 1, "{said}");
     let (code, said, why) = run(&bench, &["messages", "move", "--channel", "old", "--to", "email"]);
     assert_eq!((code, said.as_str(), why.as_str()), (0, "move: 2\n", ""));
     assert_eq!(recipients(&bench.relay.wait_for(3).await), [alice, alice, bob], "what was held stays held");

@@ -16,7 +16,7 @@ mod upkeep;
 mod verdicts;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use auditbell::clock::Timestamp;
 use auditbell::compose::Kind;
@@ -175,8 +175,18 @@ impl File {
         }
     }
 
+    /// While another test starts a process, that one shares all our files until it has become another program, the lock of a
+    /// store that we have just closed among them.
     fn open(&self) -> Store {
-        Store::open(&self.settings(), true).unwrap()
+        let began = Instant::now();
+        loop {
+            match Store::open(&self.settings(), true) {
+                Err(StoreError::Busy(_)) if began.elapsed() < Duration::from_secs(10) => {
+                    std::thread::sleep(Duration::from_millis(10));
+                }
+                opened => return opened.unwrap(),
+            }
+        }
     }
 
     fn connection(&self) -> rusqlite::Connection {

@@ -1,7 +1,7 @@
 //! The one HTTP client against servers and name servers that do what a test tells them to.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use auditbell::channels::breaker::Failure as Trouble;
 use auditbell::channels::outcome::Outcome;
@@ -12,6 +12,7 @@ use auditbell::channels::{Handover, Outgoing, Permission, Verdict};
 use auditbell::clock::Timestamp;
 use reqwest::Method;
 use reqwest::header::HeaderMap;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use url::Url;
@@ -22,7 +23,10 @@ use crate::resolve::{Answer, Dns};
 pub const NOW: Timestamp = Timestamp::from_millis(1_795_246_080_000);
 
 /// Short where a test waits for the end, long where it must not be reached.
-const SHORT: Limits = Limits { connect: Duration::from_millis(500), whole: Duration::from_millis(500) };
+const SHORT: Limits = {
+    let limit = Duration::from_millis(500);
+    Limits { connect: limit, whole: limit, body: limit }
+};
 
 /// For loopback without TLS.
 pub fn loopback() -> Settings {
@@ -256,6 +260,21 @@ async fn a_status_counts_although_its_body_breaks_off_or_never_ends() {
     let (outgoing, _go) = outgoing(b"{}");
     server.then(Act::Raw(b"HTTP/1.1 202 X\r\nContent-Length: 100\r\n\r\nabc".to_vec()));
     assert_eq!(post(&client, &server.url(), &outgoing).await.unwrap(), (202, 3));
+
+    // An event stream, say.
+    let endless = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", endless.local_addr().unwrap());
+    let serving = tokio::spawn(async move {
+        let (mut stream, _) = endless.accept().await.unwrap();
+        assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
+        stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\nhello").await.unwrap();
+        std::future::pending::<()>().await;
+    });
+    let client = Client::new(&loopback(), Limits { body: Duration::from_millis(200), ..Limits::default() }, 1).unwrap();
+    let began = Instant::now();
+    assert_eq!(post(&client, &url, &outgoing).await.unwrap(), (200, 5));
+    assert!(began.elapsed() < Limits::default().whole / 2, "{:?}", began.elapsed());
+    serving.abort();
 }
 
 /// Until the body is handed out, the permission can be taken back; then it cannot.

@@ -19,7 +19,7 @@ const OLD: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const NEW: &str = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD";
 const BODY: &[u8] = br#"{"title":"Your password was reset"}"#;
 
-fn settings(server: &Server, secret: Option<&str>) -> Settings {
+pub fn settings(server: &Server, secret: Option<&str>) -> Settings {
     let here = |text: &str| Source::Here(Secret::new(text));
     Settings {
         url: here(&format!("{}/hook?sig=canary", server.url())),
@@ -33,7 +33,7 @@ fn settings(server: &Server, secret: Option<&str>) -> Settings {
     }
 }
 
-fn channel(settings: &Settings) -> Webhook {
+pub fn channel(settings: &Settings) -> Webhook {
     let limits = Limits { whole: Duration::from_secs(1), ..Limits::default() };
     Webhook::new("hook".into(), settings, limits).unwrap()
 }
@@ -194,7 +194,7 @@ async fn a_stop_before_the_request_takes_the_message_back() {
 }
 
 /// A message of its own key.
-fn message(key: &str) -> (auditbell::channels::Outgoing, tokio::sync::watch::Sender<Permission>) {
+pub fn message(key: &str) -> (auditbell::channels::Outgoing, tokio::sync::watch::Sender<Permission>) {
     let (outgoing, go) = outgoing(BODY);
     (auditbell::channels::Outgoing { key: key.into(), ..outgoing }, go)
 }

@@ -115,7 +115,9 @@ impl NextHop {
     }
 
     pub(super) fn gate(&self, now: Timestamp) -> Gate {
-        self.state().breaker.gate(now)
+        let mut state = self.state();
+        state.doubts.forget(now);
+        state.breaker.gate(now)
     }
 
     pub(super) fn broken(&self) -> Option<&'static str> {

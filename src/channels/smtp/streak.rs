@@ -3,20 +3,14 @@
 
 use super::verdict::{End, Refusal, Scope};
 use crate::channels::outcome::Outcome;
+use crate::channels::streak::{self, MANY, Row};
 
-/// So many different recipients make it the route's.
-const RECIPIENTS: usize = 10;
 /// So many where each refusal says that there is no such mailbox: ten people may have left at once.
 const MAILBOXES: usize = 20;
 
 /// The refusals of one relay that came in a row.
 #[derive(Debug, Default)]
-pub(super) struct Streak {
-    /// What all of them had in common.
-    refusal: Option<Refusal>,
-    /// Whom they were said of; at most [`MAILBOXES`].
-    recipients: Vec<Box<str>>,
-}
+pub(super) struct Streak(streak::Streak<Refusal>);
 
 impl Streak {
     /// Verdict and scope of `end`, which is what came of a mail to `to`.
@@ -26,30 +20,23 @@ impl Streak {
         if end.code().is_none() || end.is_doubtful() || scope == Scope::Route {
             return (outcome, scope);
         }
-        let (refusal, most) = match outcome {
+        let (refusal, many) = match outcome {
             // How large a mail is, is its own affair.
-            Outcome::Never("too-big") => (None, RECIPIENTS),
+            Outcome::Never("too-big") => (None, MANY),
             Outcome::Never("mailbox-refused") => (end.refusal(), MAILBOXES),
-            Outcome::Never(_) => (end.refusal(), RECIPIENTS),
-            _ => (None, RECIPIENTS),
+            Outcome::Never(_) => (end.refusal(), MANY),
+            _ => (None, MANY),
         };
-        if self.refusal != refusal {
-            *self = Self { refusal, recipients: Vec::new() };
-        }
-        if refusal.is_none() {
+        let Some(refusal) = refusal else {
+            self.0.end();
             return (outcome, scope);
-        }
-        let known = self.recipients.iter().any(|recipient| **recipient == *to);
-        if !known && self.recipients.len() < most {
-            self.recipients.push(to.into());
-        }
-        let first = self.recipients.first().is_some_and(|first| **first == *to);
-        match outcome {
+        };
+        match (self.0.refused(refusal, to, many), outcome) {
             // From here on every one of them is held, until another answer shows that the relay has changed its mind.
-            _ if self.recipients.len() == most => (Outcome::Hold("policy"), Scope::Route),
+            (Row::Everybody, _) => (Outcome::Hold("policy"), Scope::Route),
             // A mailbox is believed not to be there as long as nobody else's is missing as well: else a relay at fault would
             // bar everybody for a week, the fallback list among them.
-            Outcome::Never("mailbox-refused") if !first => (Outcome::Never("recipient-refused"), scope),
+            (Row::Further, Outcome::Never("mailbox-refused")) => (Outcome::Never("recipient-refused"), scope),
             _ => (outcome, scope),
         }
     }

@@ -12,7 +12,8 @@ use crate::channels::breaker::{Breaker, Failure as Trouble, Pass, Shut};
 use crate::channels::doubt::{Blame, Doubts, Who};
 use crate::channels::outcome::Outcome;
 use crate::channels::ration::{Rate, Ration};
-use crate::channels::{Attempt, Gate, MAX_UNSETTLED, UNSETTLED_PAUSE, UNSETTLED_WAIT, Verdict, jitter};
+use crate::channels::streak::{MANY, Row, Streak};
+use crate::channels::{Attempt, Gate, MAX_UNSETTLED, Outgoing, UNSETTLED_PAUSE, UNSETTLED_WAIT, Verdict, jitter};
 use crate::clock::Timestamp;
 
 /// How soon a message is tried again that nothing else holds.
@@ -32,6 +33,8 @@ struct State {
     breaker: Breaker,
     /// Of the messages.
     doubts: Doubts,
+    /// Of refusals with the same status and reason.
+    streak: Streak<(Option<u16>, &'static str)>,
 }
 
 /// Leave to try once. What comes of it counts from its end: a request may take as long as the pause after it.
@@ -74,14 +77,39 @@ impl Judged {
         Self { outcome, standing, until, code: Some(answer.status), reply: answer.kept(), told }
     }
 
+    /// After the refusals before it: one that everybody gets, here from the tenth in a row on, is the endpoint's (`who`: of whom
+    /// it was said). What is no answer to a message neither continues nor ends a row.
+    fn in_a_row(self, who: &str, state: &mut State) -> Self {
+        match (self.standing, self.outcome) {
+            // How large a message is, is its own affair.
+            (Standing::Works, Outcome::Never(reason)) if reason != "too-big" => {
+                match state.streak.refused((self.code, reason), who, MANY) {
+                    Row::Everybody => {
+                        let (outcome, standing) = (Outcome::Hold("policy"), Standing::Fails(Trouble::Lasting));
+                        Self { outcome, standing, ..self }
+                    }
+                    Row::First | Row::Further => self,
+                }
+            }
+            (Standing::Works, _) => {
+                state.streak.end();
+                self
+            }
+            _ => self,
+        }
+    }
+
     /// After all that was said of other messages; how much longer than until the endpoint may be asked again what is held
     /// waits. Who asks for time by `Retry-After` gets it, from every message, until it is known to mean this one alone.
     fn in_doubt(self, key: &str, state: &mut State, now: Timestamp) -> (Self, Duration) {
-        let (Standing::Doubtful, Outcome::Hold(why)) = (self.standing, self.outcome) else {
+        let (Standing::Doubtful | Standing::Refuses, Outcome::Hold(why)) = (self.standing, self.outcome) else {
             return (self, Duration::ZERO);
         };
         let broken = state.breaker.broken().is_some();
         let blame = state.doubts.told(Who { key, to: None }, why, broken, now);
+        if self.standing == Standing::Refuses && blame != Blame::Itself {
+            return (Self { standing: Standing::Fails(Trouble::Lasting), ..self }, Duration::ZERO);
+        }
         match (blame, self.until) {
             (Blame::Itself, _) => (Self { outcome: Outcome::Later, standing: Standing::Works, ..self }, Duration::ZERO),
             (Blame::Way(_) | Blame::Nobody(_), Some(until)) => {
@@ -123,7 +151,11 @@ impl Endpoint {
 
     /// Whether an attempt has a chance.
     pub fn gate(&self, urgent: bool, now: Timestamp) -> Gate {
-        self.ration().gate(urgent, now, || self.state().breaker.gate(now))
+        self.ration().gate(urgent, now, || {
+            let mut state = self.state();
+            state.doubts.forget(now);
+            state.breaker.gate(now)
+        })
     }
 
     /// Why nothing can be sent until somebody or something mends the endpoint.
@@ -157,11 +189,13 @@ impl Endpoint {
         Ok(Leave { pass, receipt, given: (now, Instant::now()) })
     }
 
-    /// Tells the breaker what came of the message `key`, and makes the attempt.
-    pub fn conclude(&self, leave: Leave, judged: Judged, key: &str) -> Attempt {
+    /// Tells the breaker what came of `outgoing`, and makes the attempt.
+    pub fn conclude(&self, leave: Leave, judged: Judged, outgoing: &Outgoing) -> Attempt {
         let now = leave.now();
         let Leave { pass, receipt, .. } = leave;
+        let key = &*outgoing.key;
         let mut state = self.state();
+        let judged = judged.in_a_row(outgoing.to.as_deref().unwrap_or(key), &mut state);
         if judged.standing == Standing::Works && judged.outcome != Outcome::Later {
             state.doubts.answered(Who { key, to: None }, now);
         }
@@ -178,7 +212,7 @@ impl Endpoint {
             Standing::Works => {
                 state.breaker.succeeded(pass, now);
             }
-            Standing::Fails(_) | Standing::Doubtful | Standing::Untold => {}
+            Standing::Fails(_) | Standing::Refuses | Standing::Doubtful | Standing::Untold => {}
         }
         let asked = judged.until.unwrap_or(now.plus(AGAIN));
         let held = match state.breaker.gate(now) {

@@ -93,6 +93,9 @@ pub enum Standing {
     Works,
     /// It does not.
     Fails(Trouble),
+    /// It says what only somebody who changes a configuration can mend (who we are, where the URL leads), or what a filter in
+    /// front of it says to this one message; see [`Doubts`](crate::channels::doubt::Doubts).
+    Refuses,
     /// It says "not now": it does not, or it does not take this message; see [`Doubts`](crate::channels::doubt::Doubts).
     Doubtful,
     /// Nothing: it was not tried.

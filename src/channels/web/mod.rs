@@ -70,11 +70,14 @@ pub struct Limits {
     pub connect: Duration,
     /// All of it, the answer included.
     pub whole: Duration,
+    /// The body of an answer, once its head is there: one that never ends must not take the whole time of each message.
+    pub body: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connect: Duration::from_secs(10), whole: Duration::from_secs(30) }
+        let seconds = Duration::from_secs;
+        Self { connect: seconds(10), whole: seconds(30), body: seconds(5) }
     }
 }
 
@@ -162,6 +165,7 @@ impl Client {
         let status = response.status().as_u16();
         let retry_after = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let retry_after = retry_after.and_then(|text| retry_after::parse(text, now.plus(began.elapsed())));
+        let deadline = deadline.min(Instant::now() + self.limits.body);
         let mut body = BytesMut::new();
         // The status has decided; what of the rest does not come is not missed.
         while let Ok(Ok(Some(chunk))) = timeout_at(deadline, response.chunk()).await {

@@ -13,6 +13,8 @@ struct Waits {
     reached: Notify,
     /// It may go on, and comes to nothing.
     go: Notify,
+    /// For good.
+    refuses: bool,
     closed: AtomicBool,
 }
 
@@ -28,7 +30,9 @@ impl Channel for Waits {
             }
             self.reached.notify_one();
             self.go.notified().await;
-            Attempt { verdict: Verdict::Later { not_before: None }, code: None, reply: String::new(), receipt: None }
+            let refused = Verdict::Never { reason: "recipient-refused" };
+            let verdict = if self.refuses { refused } else { Verdict::Later { not_before: None } };
+            Attempt { verdict, code: None, reply: String::new(), receipt: None }
         })
     }
 
@@ -177,7 +181,7 @@ async fn a_lane_that_retires_finishes_what_it_has_begun_and_gives_back_the_rest(
         };
         let patience = Duration::from_secs(30);
         tokio::time::timeout(patience, claimed(3)).await.expect("all are in hand, and there is one slot");
-        scene.lane.retire(inherited);
+        scene.lane.retire(inherited, &Lanes { parts: scene.lane.parts.clone(), all: Vec::new() });
         tokio::time::timeout(patience, claimed(1)).await.expect("those that wait are given back");
         assert!(!scene.running.is_finished() && !scene.channel.closed.load(Ordering::Relaxed));
         scene.channel.go.notify_one();
@@ -190,5 +194,25 @@ async fn a_lane_that_retires_finishes_what_it_has_begun_and_gives_back_the_rest(
             tries.push(detail.tries.len());
         }
         assert_eq!(tries.iter().sum::<usize>(), 1, "{tries:?}");
+    }
+}
+
+/// A channel named in a fallback may be gone by the time at which the attempt ends: the fallback of now is told.
+#[tokio::test]
+async fn what_is_given_up_after_a_reload_is_told_to_the_fallback_of_now() {
+    for (what, name, expected) in [("the channel is there", "email", "email"), ("it is gone as well", "mail", "mail")] {
+        let scene = Scene::begin(1, Waits { refuses: true, ..Waits::default() }).await;
+        scene.channel.reached.notified().await;
+        let soc = state::StandIn { channel: name.into(), recipient: Recipient::Address("soc@example.com".into()) };
+        let sender = Sender { from: "Bell <bell@example.com>".into(), reply_to: None, redirect_to: None };
+        let parts = scene.lane.parts.clone();
+        let policy = super::policy(vec![soc]);
+        let next = Lane::new(parts.clone(), opened(name, Arc::new(Waits::default())), Some(sender), policy);
+        scene.lane.retire(false, &Lanes { parts, all: vec![Arc::new(next)] });
+        scene.channel.go.notify_one();
+        let detail = scene.after().await;
+        assert_eq!(detail.message.state, "failed", "{what}");
+        let told: Vec<_> = detail.escalations.iter().map(|one| (&*one.channel, &*one.recipient)).collect();
+        assert_eq!(told, [(expected, "addr:soc@example.com")], "{what}");
     }
 }

@@ -113,25 +113,59 @@ impl Store {
         (who, said): (&str, &str),
         now: Timestamp,
     ) -> Result<Vec<Change>, StoreError> {
+        self.in_slices(action, ids, Some((who, said)), now).await
+    }
+
+    /// What [`Self::change`] would do now; nothing is changed.
+    pub async fn try_change(
+        &self,
+        action: &Action,
+        ids: &[NotificationId],
+        now: Timestamp,
+    ) -> Result<Vec<Change>, StoreError> {
+        self.in_slices(action, ids, None, now).await
+    }
+
+    /// `order`: who wants it, and the words; without one all is taken back.
+    async fn in_slices(
+        &self,
+        action: &Action,
+        ids: &[NotificationId],
+        order: Option<(&str, &str)>,
+        now: Timestamp,
+    ) -> Result<Vec<Change>, StoreError> {
         let mut changes = Vec::with_capacity(ids.len());
         for slice in ids.chunks(SLICE) {
             if !changes.is_empty() {
                 tokio::time::sleep(GIVE_WAY).await;
             }
-            let (action, slice, who, said) = (action.clone(), slice.to_vec(), who.to_owned(), said.to_owned());
-            let work = move |w: &mut Writer| {
-                let changes = slice.iter().map(|id| change(w, &action, *id, now)).collect::<Result<Vec<_>>>()?;
-                let done = changes.iter().filter(|change| **change == Change::Done).count();
-                if done > 0 {
-                    leave_row(w, &who, &format!("{said}: {done}"), now)?;
-                }
-                w.bounds.clear();
-                Ok::<_, StoreError>(changes)
-            };
+            let (action, slice) = (action.clone(), slice.to_vec());
+            let order = order.map(|(who, said)| (who.to_owned(), said.to_owned()));
+            let work = move |w: &mut Writer| Ok::<_, StoreError>(slice_of(w, &action, &slice, order.as_ref(), now)?);
             changes.extend(self.write(Mark::Other, work).await?);
         }
         Ok(changes)
     }
+}
+
+fn slice_of(
+    w: &mut Writer,
+    action: &Action,
+    ids: &[NotificationId],
+    order: Option<&(String, String)>,
+    now: Timestamp,
+) -> Result<Vec<Change>> {
+    sql::run(&w.conn, "SAVEPOINT slice", &[])?;
+    let changes = ids.iter().map(|id| change(w, action, *id, now)).collect::<Result<Vec<_>>>()?;
+    let done = changes.iter().filter(|change| **change == Change::Done).count();
+    match order {
+        None => drop(sql::run(&w.conn, "ROLLBACK TO slice", &[])?),
+        Some((who, said)) if done > 0 => leave_row(w, who, &format!("{said}: {done}"), now)?,
+        Some(_) => {}
+    }
+    sql::run(&w.conn, "RELEASE slice", &[])?;
+    w.bounds.clear();
+    Ok(changes)
 }
 
 fn select(conn: &Connection, which: &Which) -> Result<Vec<NotificationId>> {

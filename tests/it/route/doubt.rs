@@ -140,3 +140,18 @@ async fn one_recipient_does_not_keep_a_breaker_open() {
     assert_eq!((client.channel.broken(), client.channel.gate(true, now)), (None, Gate::Open));
     assert!(is_sent(&client.send_at("m", ALICE, now).await));
 }
+
+/// What is cancelled, moved or over is not tried again: nobody would ever take back that the relay does not work.
+#[tokio::test]
+async fn one_that_was_alone_and_is_there_no_more_leaves_no_alarm() {
+    let relay = Relay::start().await;
+    relay.on_recipient(POISON, Command::Rcpt, Reply(GOES));
+    let client = Client::of(&relay);
+    let mut now = NOW;
+    for _ in 0..3 {
+        now = until(&client.send_at("p", POISON, now).await);
+    }
+    assert_eq!((client.channel.gate(true, now), client.channel.broken()), (Gate::Open, Some("closing")));
+    let later = now.plus(Duration::from_hours(2));
+    assert_eq!((client.channel.gate(true, later), client.channel.broken()), (Gate::Open, None));
+}

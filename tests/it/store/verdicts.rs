@@ -47,6 +47,11 @@ async fn hold_costs_no_attempt() {
     let worker = store.register("test", NOW).await.unwrap();
     let again = store.claim("email", worker, at(70), 1).await.unwrap().remove(0);
     assert_eq!((again.attempt, count(&file, "attempt")), (1, 0));
+    // What it waited for is why it never left.
+    let over = Settle { reply: String::new(), tried: false, ..never(&again, FinalState::Expired, &[]) };
+    assert!(store.settle(over).await.unwrap());
+    let reply: String = file.query("SELECT reply FROM message WHERE id=1", |row| row.get(0));
+    assert_eq!(reply, "connect");
 }
 
 #[tokio::test]
