@@ -152,6 +152,7 @@ fn read_details(record: &mut Record, outer: Fields<'_>, inner: Fields<'_>, evide
 /// Whose token it was. A token without a principal name is an application's, or of somebody from elsewhere.
 fn actor(outer: Fields<'_>, inner: Fields<'_>, token: Token<'_>, ip: Option<String>) -> Option<Actor> {
     let Token { identity, claims, evidence } = token;
+    let allowed = allowed(evidence);
     let address = |text: &String| text.contains('@') && !text.contains(char::is_whitespace);
     let principal = |text: &String| address(text) && elsewhere(text).is_none();
     // PIM for Azure resources writes its own user, and who asked beside it.
@@ -166,7 +167,7 @@ fn actor(outer: Fields<'_>, inner: Fields<'_>, token: Token<'_>, ip: Option<Stri
     let id = asked
         .first_text(&["ObjectId", "CallerObjectId", "Id"])
         .or_else(|| claims.first_text(OBJECT_ID))
-        .or_else(|| evidence.text("principalId"));
+        .or_else(|| allowed.clone().map(|(_, id)| id));
     let app = claims.first_text(&["appid", "azp"]);
     let name = asked.first_text(&["DisplayName", "Name"]).or_else(|| claims.text("name"));
     if upn.is_some() {
@@ -184,9 +185,28 @@ fn actor(outer: Fields<'_>, inner: Fields<'_>, token: Token<'_>, ip: Option<Stri
     let kind = match (&id, &app, asked.is_empty()) {
         (Some(_), _, false) => EntityKind::User,
         (Some(_), Some(_), _) => EntityKind::App,
+        (Some(id), ..) => allowed.filter(|(_, allowed)| allowed == id).map_or(EntityKind::System, |(kind, _)| kind),
         _ => EntityKind::System,
     };
     Some(Actor { kind, id, upn: None, name, ip, app })
+}
+
+/// To whom the role was given by which it was allowed, if not to a group, whose id says nothing of who it was. Written
+/// without the dashes of an object id.
+fn allowed(evidence: Fields<'_>) -> Option<(EntityKind, String)> {
+    let kind = match evidence.text("principalType").map(|kind| kind.to_ascii_lowercase()).as_deref() {
+        Some("user") => EntityKind::User,
+        Some("serviceprincipal") => EntityKind::App,
+        Some("group") => return None,
+        _ => EntityKind::System,
+    };
+    let mut id = evidence.text("principalId")?;
+    if id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        for place in [20, 16, 12, 8] {
+            id.insert(place, '-');
+        }
+    }
+    Some((kind, id))
 }
 
 /// The address in `live.com#dana@example.com`: of an account of another provider, which names itself by any address. It is no

@@ -156,7 +156,7 @@ fn read_targets(record: &mut Record, document: &Value) {
         let thing = move |[name, id]: [Option<String>; 2]| Some(Target { kind, id, upn: None, name: Some(name?) });
         side_by_side([texts(document, name), ids]).into_iter().filter_map(thing)
     });
-    for target in people(document).into_iter().chain(things) {
+    for target in USERS.into_iter().flat_map(|place| people(document, place)).chain(things) {
         if record.targets.len() == MOST || record.targets.contains(&target) {
             continue;
         }
@@ -168,10 +168,15 @@ fn read_targets(record: &mut Record, document: &Value) {
     }
 }
 
-/// The users: several objects, or several values in each field of one.
-fn people(document: &Value) -> Vec<Target> {
-    let objects: Vec<&Value> = all(document, "user").into_iter().filter(|user| user.is_object()).collect();
-    let (holders, before) = if objects.len() > 1 { (objects, "") } else { (vec![document], "user.") };
+/// Where users stand: who is seen in the source event, and whose account it was done to. Not whom somebody acted as
+/// (`user.effective`), which is mostly an account of the machine.
+const USERS: [&str; 2] = ["user", "user.target"];
+
+/// The users at `place`: several objects, or several values in each field of one.
+fn people(document: &Value, place: &str) -> Vec<Target> {
+    let objects: Vec<&Value> = all(document, place).into_iter().filter(|user| user.is_object()).collect();
+    let before = if objects.len() > 1 { String::new() } else { format!("{place}.") };
+    let holders = if objects.len() > 1 { objects } else { vec![document] };
     let fields = ["id", "email", "name", "full_name"];
     let of = |holder| side_by_side(fields.map(|field| texts(holder, &format!("{before}{field}"))));
     let person = |[id, mail, name, full]: [Option<String>; 4]| {

@@ -185,21 +185,34 @@ fn string<'a>(raw: &'a str, text: &str, items: &mut Vec<Item<'a>>) {
 fn unpack<'a>(raw: &'a str, document: Document<'a>, items: &mut Vec<Item<'a>>) {
     match document {
         Document::Object => items.push(record(raw)),
-        Document::Envelope(elements) => items.extend(elements.into_iter().map(|element| record(element.get()))),
-        Document::Array(elements) => {
-            for element in elements {
-                match serde_json::from_str(element.get()) {
-                    Ok(Document::Envelope(inner)) => items.extend(inner.into_iter().map(|raw| record(raw.get()))),
-                    _ => items.push(record(element.get())),
-                }
-                if items.len() > MAX_RECORDS {
-                    break;
-                }
-            }
-        }
+        Document::Envelope(elements) => list(elements, items, one),
+        Document::Packed(text) => string(raw, &text, items),
+        Document::Array(elements) => list(elements, items, |raw, items| match serde_json::from_str(raw) {
+            Ok(document @ (Document::Envelope(_) | Document::Packed(_))) => unpack(raw, document, items),
+            _ => one(raw, items),
+        }),
         Document::Text(_) | Document::Null | Document::Scalar => {
             items.push(dead(DeadReason::NotARecord, raw.as_bytes()));
         }
+    }
+}
+
+/// The elements of a list, no more than count.
+fn list<'a>(elements: Vec<&'a RawValue>, items: &mut Vec<Item<'a>>, each: impl Fn(&'a str, &mut Vec<Item<'a>>)) {
+    for element in elements {
+        each(element.get(), items);
+        if items.len() > MAX_RECORDS {
+            break;
+        }
+    }
+}
+
+/// An element in the place of a record. A function that is handed a batch may pass it on as a list of texts.
+fn one<'a>(raw: &'a str, items: &mut Vec<Item<'a>>) {
+    let text = raw.starts_with('"').then(|| serde_json::from_str::<String>(raw).ok()).flatten();
+    match text {
+        Some(text) => string(raw, &text, items),
+        None => items.push(record(raw)),
     }
 }
 
@@ -253,8 +266,11 @@ fn is_deep(raw: &str) -> bool {
 
 /// What a JSON document is, to somebody who looks for records.
 enum Document<'a> {
-    /// An object with `records`, any case, a list or null.
+    /// An object with `records`, any case, a list or null; or Graph's and Resource Manager's page of a list, which has
+    /// nothing of its own but where the next page is.
     Envelope(Vec<&'a RawValue>),
+    /// One whose `records` are a list inside a string.
+    Packed(Cow<'a, str>),
     Array(Vec<&'a RawValue>),
     Object,
     Text(Cow<'a, str>),
@@ -278,20 +294,33 @@ impl<'de> Visitor<'de> for DocumentVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut records = None::<Vec<_>>;
+        let (mut records, mut packed, mut page, mut is_page) = (None::<Vec<_>>, None, None, true);
         while let Some(key) = map.next_key::<Key>()? {
-            let Key::Records = key else {
-                map.next_value::<IgnoredAny>()?;
-                continue;
-            };
-            match map.next_value()? {
-                // A repeated key hides nothing here: all lists count.
-                Document::Array(more) => records.get_or_insert_default().extend(more),
-                Document::Null => records = records.or(Some(Vec::new())),
-                Document::Envelope(_) | Document::Object | Document::Text(_) | Document::Scalar => {}
+            match key {
+                Key::Records => match map.next_value()? {
+                    // A repeated key hides nothing here: all lists count.
+                    Document::Array(more) => records.get_or_insert_default().extend(more),
+                    Document::Null => records = records.or(Some(Vec::new())),
+                    Document::Text(text) if text.trim_start().starts_with(['[', '{']) => packed = Some(text),
+                    _ => {}
+                },
+                Key::Value => match map.next_value()? {
+                    Document::Array(list) => page = Some(list),
+                    _ => is_page = false,
+                },
+                Key::Page => drop(map.next_value::<IgnoredAny>()?),
+                Key::Other => {
+                    is_page = false;
+                    map.next_value::<IgnoredAny>()?;
+                }
             }
         }
-        Ok(records.map_or(Document::Object, Document::Envelope))
+        let of_objects = |list: &Vec<&RawValue>| list.iter().all(|element| element.get().starts_with('{'));
+        Ok(match (records, packed, page.filter(|list| is_page && of_objects(list))) {
+            (Some(list), ..) | (_, _, Some(list)) => Document::Envelope(list),
+            (_, Some(text), _) => Document::Packed(text),
+            _ => Document::Object,
+        })
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
@@ -321,6 +350,10 @@ impl<'de> Visitor<'de> for DocumentVisitor {
 
 enum Key {
     Records,
+    /// The list of a page.
+    Value,
+    /// What else a page has.
+    Page,
     Other,
 }
 
@@ -335,7 +368,13 @@ impl<'de> Deserialize<'de> for Key {
             }
 
             fn visit_str<E>(self, key: &str) -> Result<Key, E> {
-                Ok(if key.eq_ignore_ascii_case("records") { Key::Records } else { Key::Other })
+                Ok(match key {
+                    "value" => Key::Value,
+                    "nextLink" => Key::Page,
+                    _ if key.starts_with("@odata.") => Key::Page,
+                    _ if key.eq_ignore_ascii_case("records") => Key::Records,
+                    _ => Key::Other,
+                })
             }
         }
         deserializer.deserialize_identifier(KeyVisitor)

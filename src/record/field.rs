@@ -5,8 +5,22 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
+use super::path::number_text;
+
 /// How many times a string that holds JSON is opened again.
 const MAX_NESTED: usize = 3;
+
+/// What producers write for "nothing": empty, words, .NET's `Guid.Empty`, and where a name that was typed in is not told
+/// (Entra, of somebody it does not know; CloudTrail).
+const PLACEHOLDERS: [&str; 7] = [
+    "",
+    "<null>",
+    "null",
+    "none",
+    "00000000-0000-0000-0000-000000000000",
+    "{PII Removed}",
+    "HIDDEN_DUE_TO_SECURITY_REASONS",
+];
 
 /// An object, or nothing. Products write one field as `time`, `Time` or `TIME`; the exact name wins over the others.
 #[derive(Clone, Copy, Default)]
@@ -20,9 +34,8 @@ impl<'a> Fields<'a> {
     /// `None` for null too.
     pub(super) fn get(self, name: &str) -> Option<&'a Value> {
         let map = self.0?;
-        map.get(name)
-            .or_else(|| map.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value))
-            .filter(|value| !value.is_null())
+        let other = || map.iter().find(|(key, value)| !value.is_null() && key.eq_ignore_ascii_case(name));
+        map.get(name).filter(|value| !value.is_null()).or_else(|| other().map(|(_, value)| value))
     }
 
     /// Every name with its value, nulls left out.
@@ -48,7 +61,7 @@ impl<'a> Fields<'a> {
     /// The pairs of a list of `{key, value}` or `{name, value}`, values as text, what is neither text nor number as JSON.
     pub(super) fn pairs(self, name: &str) -> Vec<(String, String)> {
         let list = self.get(name).map(opened);
-        list.as_deref().and_then(Value::as_array).into_iter().flatten().filter_map(|of| Fields::of(of).pair()).collect()
+        list.as_deref().map(elements).unwrap_or_default().iter().filter_map(|of| Fields::of(of).pair()).collect()
     }
 
     /// One of them.
@@ -68,15 +81,24 @@ impl<'a> Fields<'a> {
 pub(super) fn text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.trim()).filter(|text| !is_placeholder(text)).map(str::to_owned),
-        Value::Number(number) => Some(number.to_string()),
+        Value::Number(number) => Some(number_text(number)),
         Value::Bool(flag) => Some(flag.to_string()),
         _ => None,
     }
 }
 
-/// What producers write for "nothing" in names, addresses and ids.
+/// Whether it says that there is nothing: in names, addresses and ids.
 pub(super) fn is_placeholder(text: &str) -> bool {
-    ["", "<null>", "null", "none"].iter().any(|placeholder| text.eq_ignore_ascii_case(placeholder))
+    PLACEHOLDERS.iter().any(|placeholder| text.eq_ignore_ascii_case(placeholder))
+}
+
+/// The elements of a list. `PowerShell` writes a list of one as its element.
+pub(super) fn elements(value: &Value) -> &[Value] {
+    match value {
+        Value::Array(list) => list,
+        Value::Object(_) => std::slice::from_ref(value),
+        _ => &[],
+    }
 }
 
 /// An object or array that came as a string (Log Analytics after CSV or REST), opened; anything else as it is.
@@ -122,6 +144,7 @@ mod tests {
     #[test]
     fn names_are_found_in_any_case_and_the_exact_one_wins() {
         let value = json!({"LEVEL": 1, "Level": 2, "level": null, "Name": "<null>", "n": 7, "None": "None"});
+        assert_eq!(Fields::of(&value).get("level"), Some(&json!(1)), "null is no value");
         let fields = Fields::of(&value);
         assert_eq!(fields.get("Level"), Some(&json!(2)));
         assert_eq!(fields.text("name"), None);

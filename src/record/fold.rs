@@ -28,6 +28,18 @@ pub fn fold_key(key: &str) -> String {
     folded
 }
 
+/// 2^53: up to here every whole number is one that `f64` can hold.
+const WHOLE: f64 = 9_007_199_254_740_992.0;
+
+/// A number in the form in which two are compared: `5`, `5.0` and `5e0` are one.
+#[must_use]
+pub fn fold_number(value: f64) -> String {
+    if value.fract() == 0.0 && value.abs() < WHOLE {
+        return format!("{:.0}", value + 0.0); // no `-0`
+    }
+    serde_json::Number::from_f64(value).map_or_else(|| value.to_string(), |number| number.to_string())
+}
+
 /// `text` in its own case: trimmed, every dash a `-`, every run of white space one space. What a pattern sees.
 #[must_use]
 pub fn fold_spaces(text: &str) -> String {
@@ -59,7 +71,14 @@ pub const fn is_dash(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{fold, fold_key};
+    use super::{fold, fold_key, fold_number};
+
+    #[test]
+    fn a_number_is_one_however_it_is_written() {
+        for (value, folded) in [(5.0, "5"), (5e0, "5"), (-0.0, "0"), (-21.0, "-21"), (2.50, "2.5")] {
+            assert_eq!(fold_number(value), folded);
+        }
+    }
 
     #[test]
     fn names_that_mean_the_same_fold_to_the_same() {

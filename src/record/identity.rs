@@ -3,9 +3,12 @@
 use std::borrow::Cow;
 use std::fmt::Write;
 
+use serde::Serialize;
 use serde_json::Value;
+use serde_json::ser::{Formatter, Serializer};
 use sha2::{Digest, Sha256};
 
+use super::fold::fold_number;
 use super::{ProblemCode, Record, azure_activity};
 use crate::clock::Timestamp;
 
@@ -16,15 +19,33 @@ pub struct Identity(pub [u8; 32]);
 /// A day, in milliseconds.
 const DAY: i64 = 86_400_000;
 
-/// `sha256:` and 32 hex digits of the record's canonical JSON: no white space, keys sorted (a tree keeps them so), hence
-/// the same however a forwarder rewrites it.
+/// JSON without white space, its numbers as they are compared: a script on the way reads `5.0` and writes `5`.
+struct Canonical;
+
+impl Formatter for Canonical {
+    fn write_f64<W: ?Sized + std::io::Write>(&mut self, writer: &mut W, value: f64) -> std::io::Result<()> {
+        writer.write_all(fold_number(value).as_bytes())
+    }
+}
+
+/// `sha256:` and 32 hex digits of the record's canonical JSON, its keys sorted (a tree keeps them so): the same however a
+/// forwarder rewrites it.
 pub(super) fn of_content(raw: &Value) -> String {
-    let digest = Sha256::digest(raw.to_string().as_bytes());
+    let mut canonical = Vec::new();
+    // A tree has text for keys, and writing into memory does not fail.
+    let _ = raw.serialize(&mut Serializer::with_formatter(&mut canonical, Canonical));
+    let digest = Sha256::digest(&canonical);
     digest[..16].iter().fold(String::from("sha256:"), |mut id, byte| {
         // Writing into a string cannot fail.
         let _ = write!(id, "{byte:02x}");
         id
     })
+}
+
+/// Whether `id` is a GUID or longer, and of nothing but hexadecimal digits and what joins them.
+fn is_of_digits(id: &str) -> bool {
+    id.len() >= "00000000-0000-0000-0000-000000000000".len()
+        && id.bytes().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b'-' | b'_'))
 }
 
 impl Record {
@@ -65,7 +86,8 @@ impl Record {
         let moment = event.then(moment);
         let activity = self.activity.as_deref().or(self.operation.as_deref()).filter(|_| event);
         // Resource Manager's ids are paths whose case means nothing: services write `resourceGroups` and `resourcegroups`.
-        let id = if azure_activity::is_managed(&self.id) {
+        // Neither does that of a GUID, alone or behind a number.
+        let id = if azure_activity::is_managed(&self.id) || is_of_digits(&self.id) {
             self.id.to_ascii_lowercase().into()
         } else {
             Cow::from(&self.id)

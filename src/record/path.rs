@@ -4,9 +4,9 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Number, Value};
 
-use super::fold::fold_key;
+use super::fold::{fold_key, fold_number};
 
 /// How many strings that hold JSON are opened on one way.
 const MOST_OPENED: u8 = 3;
@@ -87,9 +87,16 @@ pub fn text(value: Cow<'_, Value>) -> Option<Cow<'_, str>> {
         Cow::Owned(Value::String(text)) => present(&text).is_some().then_some(Cow::Owned(text)),
         other => match other.as_ref() {
             Value::Null => None,
+            Value::Number(number) => Some(Cow::Owned(number_text(number))),
             value => Some(Cow::Owned(value.to_string())),
         },
     }
+}
+
+/// A number's text, see [`fold_number`]; whole ones stay as they are, however long.
+pub(super) fn number_text(number: &Number) -> String {
+    let decimals = number.as_f64().filter(|_| number.is_f64());
+    decimals.map_or_else(|| number.to_string(), fold_number)
 }
 
 /// Whether a name was meant to choose an element of a list: `0`, `targetResources[0]`, `targetResources[*]`.

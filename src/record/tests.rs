@@ -12,6 +12,7 @@ mod entities;
 mod forms;
 mod identity;
 mod ours;
+mod people;
 mod quick;
 mod revisions;
 mod schemas;

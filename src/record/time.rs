@@ -8,7 +8,7 @@ use crate::clock::Timestamp;
 pub(super) fn of(value: &Value) -> Option<Timestamp> {
     match value {
         Value::String(text) => parse(text),
-        Value::Number(number) => number.as_i64().and_then(epoch),
+        Value::Number(number) => number.as_i64().and_then(epoch).or_else(|| parse(&number.to_string())),
         _ => None,
     }
 }
@@ -24,19 +24,23 @@ pub(super) fn revision(parts: impl IntoIterator<Item = Option<String>>) -> Strin
 }
 
 /// Reads ISO 8601 (`T` or a space, one-digit hours, any number of decimals, `Z`, an offset or none), the American form
-/// of risk logs (`8/22/2022 6:11:52 PM`, with or without AM/PM and offset), and digits alone as time since the epoch.
+/// of risk logs (`8/22/2022 6:11:52 PM`, with or without AM/PM and offset), and digits alone as time since the epoch, also
+/// with decimals, or as .NET writes it (`/Date(1769105702387)/`).
 /// No zone means UTC: every producer that leaves it out writes UTC.
 pub fn parse(text: &str) -> Option<Timestamp> {
-    let mut scan = Scan(text.trim());
-    if scan.0.len() >= 9 && scan.0.bytes().all(|byte| byte.is_ascii_digit()) {
-        return epoch(scan.0.parse().ok()?);
+    let text = text.trim();
+    let text = text.strip_prefix("/Date(").and_then(|inside| inside.strip_suffix(")/")).unwrap_or(text);
+    let mut scan = Scan(text);
+    if text.len() >= 9 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.') {
+        return since_epoch(text);
     }
     let date = scan.date()?;
     let (hour, minute, second, milli) = scan.time()?;
     let hour = scan.meridiem(hour)?;
     let offset = scan.offset()?;
-    // .NET's `DateTime.MinValue` stands for "no value" in Defender and Sentinel records.
-    if date.0 == 1 || !scan.0.is_empty() {
+    // .NET's `DateTime.MinValue` stands for "no value" in Defender and Sentinel records, and so does the year that the file
+    // times of Windows count from.
+    if [1, 1601].contains(&date.0) || !scan.0.is_empty() {
         return None;
     }
     // A leap second has no millisecond of its own here.
@@ -46,13 +50,29 @@ pub fn parse(text: &str) -> Option<Timestamp> {
     Some(Timestamp::from_millis(utc + milli - offset))
 }
 
-/// Seconds have 9 or 10 digits from 1973 to 2286, and each finer unit three more.
+/// Digits, perhaps with decimals, of which only those of seconds can tell more than milliseconds.
+fn since_epoch(text: &str) -> Option<Timestamp> {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, ""));
+    if !decimals.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let number: i64 = whole.parse().ok()?;
+    let at = epoch(number)?;
+    let of_seconds = if SECONDS.contains(&number) { format!("{decimals:0<3.3}").parse().ok()? } else { 0 };
+    Some(Timestamp::from_millis(at.as_millis() + of_seconds))
+}
+
+/// From 1973 to 2286 seconds have 9 or 10 digits.
+const SECONDS: std::ops::RangeInclusive<i64> = 100_000_000..=9_999_999_999;
+
+/// Each finer unit has three digits more. What lies between is none of them: `20260122181502` is a date, and no moment of
+/// 1970.
 fn epoch(number: i64) -> Option<Timestamp> {
     let millis = match number {
-        100_000_000..=9_999_999_999 => number * 1_000,
-        10_000_000_000..=9_999_999_999_999 => number,
-        10_000_000_000_000..=9_999_999_999_999_999 => number / 1_000,
-        10_000_000_000_000_000..=i64::MAX => number / 1_000_000,
+        _ if SECONDS.contains(&number) => number * 1_000,
+        100_000_000_000..=9_999_999_999_999 => number,
+        100_000_000_000_000..=9_999_999_999_999_999 => number / 1_000,
+        100_000_000_000_000_000..=i64::MAX => number / 1_000_000,
         _ => return None,
     };
     Some(Timestamp::from_millis(millis))
@@ -126,6 +146,7 @@ impl Scan<'_> {
 
     /// Milliseconds east of UTC.
     fn offset(&mut self) -> Option<i64> {
+        self.0 = self.0.strip_suffix("UTC").unwrap_or(self.0).trim_end();
         let sign = match self.eat(&['Z', 'z', '+', '-']) {
             Some('+') => 1,
             Some('-') => -1,
@@ -172,6 +193,13 @@ mod tests {
             ("1769105702387", "2026-01-22T18:15:02.387Z"),
             ("1769105702387999", "2026-01-22T18:15:02.387Z"),
             ("1769105702387999999", "2026-01-22T18:15:02.387Z"),
+            // With decimals, as scripts write it, and as .NET once did.
+            ("1769105702.3879", "2026-01-22T18:15:02.387Z"),
+            ("1769105702.3", "2026-01-22T18:15:02.300Z"),
+            ("1769105702387.9", "2026-01-22T18:15:02.387Z"),
+            ("/Date(1769105702387)/", "2026-01-22T18:15:02.387Z"),
+            // The zone as a word.
+            ("2026-01-22 18:15:02.387 UTC", "2026-01-22T18:15:02.387Z"),
             // A leap second, space around.
             (" 2016-12-31T23:59:60Z ", "2016-12-31T23:59:59.000Z"),
         ] {
@@ -191,6 +219,10 @@ mod tests {
             "13/13/2024 1:00:00 PM",
             "1/1/2024 13:00:00 PM",
             "0001-01-01T00:00:00Z",
+            "1601-01-01T00:00:00Z",
+            "20260122181502",
+            "1769105702.387.1",
+            "2026-01-22 18:15:02 CET",
             "2026-01-01T00:00:00Z trailing",
             "2026-01-01T00:00:61Z",
             "12345",

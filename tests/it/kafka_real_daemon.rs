@@ -149,6 +149,7 @@ const FIXTURES: &[(&str, &[(&str, &str)])] = &[
     ("activity-log.json", &[]),
     ("activity-rest.ndjson", &[]),
     ("defender-alert-in-activity-log.json", &[]),
+    ("defender-endpoint.json", &[]),
     ("defender-export.ndjson", &[]),
     ("defender-people.ndjson", &[]),
     ("defender-resources.ndjson", &[]),

@@ -1,8 +1,8 @@
 //! Owns `defender.alert`: alerts and incidents, in every form they come in. As Defender for Cloud exports them (one bare
 //! object), as rows of Log Analytics (`SecurityAlert`), as records of the Activity log, as resources of Resource Manager,
-//! and as Graph's `alert` (v2 and legacy) and `incident`.
+//! as Graph's `alert` (v2 and legacy) and `incident`, and as Defender for Endpoint's own interface gives them.
 //! Reference: learn.microsoft.com/azure/defender-for-cloud/alerts-schemas, learn.microsoft.com/graph/api/resources/security-alert,
-//! learn.microsoft.com/rest/api/defenderforcloud-composite/alerts/get
+//! learn.microsoft.com/rest/api/defenderforcloud-composite/alerts/get, learn.microsoft.com/defender-endpoint/api/alerts
 
 mod entities;
 mod inside;
@@ -56,12 +56,13 @@ pub(in crate::record) fn read<'a>(
     (record.operation, record.activity) = names(outer, properties);
     record.activity = record.activity.take().filter(|activity| Some(activity) != record.operation.as_ref());
     let either = |names: &[&str]| outer.first_text(names).or_else(|| properties.first_text(names));
-    record.service = either(&["ProductName", "ProviderName", "serviceSource"]);
+    record.service = either(&["ProductName", "ProviderName", "serviceSource", "detectionSource"]);
     record.category = outer.text("category").or_else(|| outer.object("category").text("value"));
     record.correlation_id = outer.first_text(&["correlationId", "CorrelationKey"]);
     record.state =
         outer.first_text(&["status", "resultType", "state"]).or_else(|| outer.object("status").text("value"));
-    let end = outer.first_text(&["EndTimeUtc", "EndTime", "lastUpdateDateTime", "lastModifiedDateTime"]);
+    let end =
+        outer.first_text(&["EndTimeUtc", "EndTime", "lastUpdateDateTime", "lastModifiedDateTime", "lastUpdateTime"]);
     record.revision = time::revision([record.state.clone(), end, acted(outer)]);
     record.read_severity(either(&["Severity", "AlertSeverity", "ReportedSeverity"]));
     read_place(record, outer, properties, kept);
@@ -129,7 +130,9 @@ fn moment(outer: Fields<'_>) -> Moment {
         "StartTime",
         "detectedTimeUtc",
         "firstActivityDateTime",
+        "firstEventTime",
         "eventDateTime",
+        "alertCreationTime",
         "createdDateTime",
         "eventTimestamp",
         "time",

@@ -4,7 +4,7 @@
 
 use serde_json::Value;
 
-use super::tenant;
+use super::{principal, tenant};
 use crate::record::field::{self, Fields, decoded, opened};
 use crate::record::words::known_result;
 use crate::record::{Actor, Change, EntityKind, Moment, Problem, ProblemCode, Record, Target};
@@ -63,7 +63,9 @@ fn actor(record: &mut Record, outer: Fields<'_>, inner: Fields<'_>) -> Option<Ac
     let (user, app) = (initiated.object("user"), initiated.object("app"));
     let identity = outer.text("identity");
     let app_name = app.first_text(&["displayName", "servicePrincipalName"]);
-    if !user.is_empty() {
+    // Some exports write both, one of them without a name.
+    let named = user.first_text(&["id", "userPrincipalName", "displayName"]).is_some();
+    if named || !user.is_empty() && app.is_empty() {
         let (id, upn) = (user.text("id"), user.text("userPrincipalName"));
         // Services of Microsoft appear as users with nothing but a name.
         let kind = if id.is_none() && upn.is_none() { EntityKind::System } else { EntityKind::User };
@@ -104,14 +106,11 @@ fn read_targets(record: &mut Record, inner: Fields<'_>) {
         record.targets.extend(preview_target(inner));
         return;
     };
-    for (index, value) in list.as_array().into_iter().flatten().enumerate() {
+    for (index, value) in field::elements(&list).iter().enumerate() {
         let fields = Fields::of(value);
-        let target = Target {
-            kind: kind(fields),
-            id: fields.text("id"),
-            upn: fields.text("userPrincipalName"),
-            name: fields.text("displayName"),
-        };
+        let (id, name) = (fields.text("id"), fields.text("displayName"));
+        let upn = principal(fields.text("userPrincipalName"), id.as_deref());
+        let target = Target { kind: kind(fields), id, upn, name };
         if target.kind == EntityKind::User && target.id.is_none() && target.upn.is_none() {
             let field = format!("targets[{index}]");
             record.problems.push(Problem::at(ProblemCode::TargetWithoutIdentity, field, ""));
@@ -141,7 +140,7 @@ fn kind(target: Fields<'_>) -> EntityKind {
 
 fn read_changes(record: &mut Record, target: usize, fields: Fields<'_>) {
     let Some(list) = fields.get("modifiedProperties").map(opened) else { return };
-    for property in list.as_array().into_iter().flatten().map(Fields::of) {
+    for property in field::elements(&list).iter().map(Fields::of) {
         let name = property.text("displayName").unwrap_or_default();
         let [old, new] = ["oldValue", "newValue"].map(|side| {
             decoded(property.get(side).unwrap_or(&Value::Null)).unwrap_or_else(|text| {

@@ -8,6 +8,14 @@ use serde_json::Value;
 
 use super::field::Fields;
 
+/// A principal name. Whoever was deleted has theirs behind the digits of the object id, so that another may have it.
+fn principal(upn: Option<String>, id: Option<&str>) -> Option<String> {
+    let (upn, digits) = (upn?, id.unwrap_or_default().replace('-', ""));
+    let is_own = |start: &str| digits.len() == 32 && start.eq_ignore_ascii_case(&digits);
+    let behind = upn.get(..digits.len()).filter(|start| is_own(start)).and_then(|_| upn.get(digits.len()..));
+    Some(behind.filter(|name| !name.is_empty()).map_or_else(|| upn.clone(), str::to_owned))
+}
+
 /// The log's tenant, in lower case. In Log Analytics, known by its `Type`, `TenantId` is the workspace's, and the
 /// directory's has a column of its own.
 pub(super) fn tenant(outer: Fields<'_>, inner: Fields<'_>) -> Option<String> {

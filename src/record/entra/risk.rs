@@ -1,7 +1,7 @@
 //! Owns `entra.risk`: detections of Identity Protection, and the state of risky users and service principals.
 //! Reference: learn.microsoft.com/graph/api/resources/riskdetection and …/riskyuser
 
-use super::tenant;
+use super::{principal, tenant};
 use crate::record::field::{Fields, opened};
 use crate::record::{EntityKind, Moment, Record, Target, time};
 
@@ -74,6 +74,7 @@ fn read_details(record: &mut Record, inner: Fields<'_>) {
 fn target(inner: Fields<'_>) -> Option<Target> {
     let upn = inner.text("userPrincipalName");
     let user = inner.text("userId").or_else(|| inner.text("id").filter(|_| upn.is_some()));
+    let upn = principal(upn, user.as_deref());
     if user.is_some() || upn.is_some() {
         return Some(Target { kind: EntityKind::User, id: user, upn, name: inner.text("userDisplayName") });
     }

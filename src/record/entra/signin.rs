@@ -31,7 +31,7 @@ pub(in crate::record) const TABLES: &[&str] = &[
 /// "Interrupted". Sorted. Reference: learn.microsoft.com/entra/identity-platform/reference-error-codes
 const INTERRUPTS: &[u32] = &[
     16_000, 16_001, 16_003, 50_055, 50_058, 50_059, 50_072, 50_074, 50_076, 50_078, 50_079, 50_097, 50_125, 50_127,
-    50_129, 50_140, 50_143, 50_144, 50_158, 51_006, 65_001, 81_010,
+    50_129, 50_140, 50_143, 50_144, 50_158, 50_199, 51_006, 65_001, 81_010,
 ];
 
 /// What a rule may want to look at, under the producer's own name.
@@ -129,6 +129,10 @@ fn read_details(record: &mut Record, inner: Fields<'_>) {
     }
 }
 
+/// Of these the one who signs in is a person, be it one without a name: Entra does not tell a name that it does not know.
+const OF_PEOPLE: &[&str] =
+    &["SignInLogs", "NonInteractiveUserSignInLogs", "ADFSSignInLogs", "AADNonInteractiveUserSignInLogs"];
+
 /// Who signed in: a person, or an application by itself.
 fn actor(outer: Fields<'_>, inner: Fields<'_>) -> Option<Actor> {
     let ip = inner.text("ipAddress").or_else(|| outer.text("callerIpAddress"));
@@ -137,6 +141,11 @@ fn actor(outer: Fields<'_>, inner: Fields<'_>) -> Option<Actor> {
         let name = inner.text("userDisplayName").or_else(|| outer.text("identity"));
         return Some(Actor { kind: EntityKind::User, id, upn, name, ip, app: inner.text("appDisplayName") });
     }
+    let category = outer.first_text(&["category", "Type"]).unwrap_or_default();
+    let application = inner.first_text(&["servicePrincipalId", "servicePrincipalName"]).is_some();
+    if !application && OF_PEOPLE.iter().any(|known| known.eq_ignore_ascii_case(&category)) {
+        return Some(Actor { kind: EntityKind::User, ip, app: inner.text("appDisplayName"), ..Actor::default() });
+    }
     let id = inner.first_text(&["servicePrincipalId", "appId"]);
     let name = inner.first_text(&["servicePrincipalName", "appDisplayName"]).or_else(|| outer.text("identity"));
     (id.is_some() || name.is_some()).then(|| Actor { kind: EntityKind::App, id, name, ip, ..Actor::default() })
@@ -144,7 +153,8 @@ fn actor(outer: Fields<'_>, inner: Fields<'_>) -> Option<Actor> {
 
 /// The person first, so that `to = ["target"]` is always the one concerned; then what was signed in to.
 fn targets(actor: Option<&Actor>, inner: Fields<'_>) -> Vec<Target> {
-    let person = actor.filter(|actor| actor.kind == EntityKind::User).map(|actor| Target {
+    let known = |actor: &&Actor| actor.kind == EntityKind::User && (actor.id.is_some() || actor.upn.is_some());
+    let person = actor.filter(known).map(|actor| Target {
         kind: EntityKind::User,
         id: actor.id.clone(),
         upn: actor.upn.clone(),

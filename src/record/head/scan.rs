@@ -35,7 +35,7 @@ pub(super) struct Known<'a> {
     pub(super) parties: bool,
     /// `auditEventCategory`, of the 2018 preview.
     pub(super) preview: bool,
-    /// `records`, whatever it holds.
+    /// `records` or `value`, whatever it holds.
     pub(super) records: bool,
     /// Any field that only records have.
     pub(super) record: bool,
@@ -66,7 +66,7 @@ enum Key {
     Whose(Dialect),
     /// `@odata.type`.
     Graph,
-    /// An envelope's list.
+    /// Where an envelope has its list.
     Records,
     /// What a document of Elasticsearch may be wrapped in, as others wrap other things.
     Wrapped,
@@ -75,11 +75,12 @@ enum Key {
 
 /// Names are compared without regard to case: products write `operationName`, `OperationName` and `operationname`. The
 /// shorter ones first, see [`STARTS`]. Web URLs, `providerAlertId` and `vendorInformation` are of Graph's alerts, of two
-/// generations, and of its incidents; `conditionalAccessStatus`, `detectionTimingType` and `riskLastUpdatedDateTime` of its
+/// generations, and of its incidents, `alertCreationTime` of Defender for Endpoint's; `conditionalAccessStatus`, `detectionTimingType` and `riskLastUpdatedDateTime` of its
 /// sign-ins and risks; names with an underscore are those in which pipelines wrap a document of Elasticsearch.
-static KEYS: [(&str, Key); 34] = [
+static KEYS: [(&str, Key); 36] = [
     ("time", Key::Record),
     ("type", Key::Kind),
+    ("value", Key::Records),
     ("fields", Key::Wrapped),
     ("_index", Key::Whose(Dialect::ElasticAlert)),
     ("kibana", Key::Whose(Dialect::ElasticAlert)),
@@ -105,6 +106,7 @@ static KEYS: [(&str, Key); 34] = [
     ("CreatedDateTime", Key::Record),
     ("providerAlertId", Key::Whose(Dialect::DefenderAlert)),
     ("AlertDisplayName", Key::Title),
+    ("alertCreationTime", Key::Whose(Dialect::DefenderAlert)),
     ("vendorInformation", Key::Whose(Dialect::DefenderAlert)),
     ("OperationNameValue", Key::Code),
     ("auditEventCategory", Key::Preview),

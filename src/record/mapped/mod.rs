@@ -111,6 +111,8 @@ struct Check {
 enum Wants {
     Exists(bool),
     Equal(Vec<Box<str>>),
+    /// None of these; also where there is nothing.
+    Not(Vec<Box<str>>),
     StartsWith(Vec<Box<str>>),
     Contains(Vec<Box<str>>),
 }
@@ -233,6 +235,7 @@ impl Check {
                 values.iter().any(says) == *wanted
             }
             Wants::Equal(texts) => any(texts, |value, text| value == text),
+            Wants::Not(texts) => !any(texts, |value, text| value == text),
             Wants::StartsWith(texts) => any(texts, |value, text| value.starts_with(text)),
             Wants::Contains(texts) => any(texts, |value, text| value.contains(text)),
         }

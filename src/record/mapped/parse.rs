@@ -320,7 +320,7 @@ impl Reader<'_> {
         checks
     }
 
-    /// `true` it is there, `false` it is not, texts it is any of them, `{ starts_with = … }`.
+    /// `true` it is there, `false` it is not, texts it is any of them, `{ not = … }`, `{ starts_with = … }`.
     fn wants(&mut self, key: &str, value: &Item<'_>) -> Option<Wants> {
         let folded = |words: Vec<(_, &str)>| words.into_iter().map(|(_, text)| fold(text).into()).collect();
         match value.get_ref() {
@@ -329,10 +329,11 @@ impl Reader<'_> {
             DeValue::Table(table) if table.len() == 1 => {
                 let (word, value) = table.iter().next()?;
                 let wants = match word.get_ref().as_ref() {
+                    "not" => Wants::Not,
                     "starts_with" => Wants::StartsWith,
                     "contains" => Wants::Contains,
                     _ => {
-                        let message = "must be starts_with or contains; a path with dots stands in quotes";
+                        let message = "must be not, starts_with or contains; a path with dots stands in quotes";
                         self.fault(&word.span(), &below(key, word.get_ref()), message);
                         return None;
                     }
@@ -340,8 +341,8 @@ impl Reader<'_> {
                 Some(wants(folded(self.words(&below(key, word.get_ref()), value))))
             }
             _ => {
-                let message = "must be true (it is there), false, a text, a list of texts, { starts_with = \"…\" } or \
-                               { contains = \"…\" }";
+                let message = "must be true (it is there), false, a text, a list of texts, { not = \"…\" }, \
+                               { starts_with = \"…\" } or { contains = \"…\" }";
                 self.fault(&value.span(), key, message);
                 None
             }

@@ -49,6 +49,10 @@ fn records_that_differ_in_what_counts_have_different_identities() {
     }
     let timeless = |name: &str| read(&json!({"id": "1", "type": "Microsoft.Security/x", "name": name})).identity();
     assert_ne!(timeless("a"), timeless("b"), "without a time the content stands in for it");
+    let written = |text: &str| Record::read(text, position(), None).id;
+    let (one, other) = (written(r#"{"a":[5.0,{"b":-0.0,"c":2.50}]}"#), written(r#"{"a":[5,{"c":2.5,"b":0}]}"#));
+    assert_eq!(one, other, "a script on the way writes numbers in its own way");
+    assert_ne!(one, written(r#"{"a":["5",{"b":0,"c":2.5}]}"#), "a text is no number");
     let assessment = |code: &str, since: &str, affected: u64| {
         let properties =
             json!({"status": {"code": code, "statusChangeDate": since}, "additionalData": {"n": affected}});
@@ -72,6 +76,8 @@ fn an_id_of_resource_manager_is_one_in_any_case() {
     assert_eq!((one.identity(), one.identity_apart()), (other.identity(), other.identity_apart()));
     assert_ne!(one.identity(), assessment("/subscriptions/5AB/resourceGroups/rh").identity());
     assert_ne!(assessment("a1").identity(), assessment("A1").identity(), "the case of other ids is theirs");
+    let alert = "2517184898549829577_7A4c1b3e-0d5f-4c1a-9b1e-0123456789ab";
+    assert_eq!(assessment(alert).identity(), assessment(&alert.to_uppercase()).identity(), "a GUID has none");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use toml::de::{DeTable, DeValue};
 
 use crate::nearest::nearest;
 use crate::network::Network;
+use crate::record::fold::fold_number;
 use crate::record::{Dialect, Severity};
 use crate::rules::operator::severity;
 use crate::rules::{Check, Condition, Op, Order, Side, Subject, Test, Wanted, Window, fold};
@@ -380,7 +381,7 @@ fn scalar(value: &DeValue<'_>) -> Option<String> {
     match value {
         DeValue::String(text) => Some(text.to_string()),
         DeValue::Integer(number) => Some(i64::from_str_radix(number.as_str(), number.radix()).ok()?.to_string()),
-        DeValue::Float(number) => Some(number.as_str().to_owned()),
+        DeValue::Float(number) => Some(fold_number(number.as_str().parse().ok()?)),
         DeValue::Boolean(boolean) => Some(boolean.to_string()),
         DeValue::Datetime(_) | DeValue::Array(_) | DeValue::Table(_) => None,
     }

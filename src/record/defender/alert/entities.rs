@@ -12,8 +12,6 @@ use crate::record::{EntityKind, Problem, ProblemCode, Record, Target};
 
 /// Incidents repeat the entities of all their alerts; nobody reads more.
 const MOST: usize = 200;
-/// An object id that stands for none.
-const NO_ID: &str = "00000000-0000-0000-0000-000000000000";
 /// The beginnings of the SIDs that people have: of a domain, and of the directory. The others are services and groups.
 const SIDS_OF_PEOPLE: [&str; 2] = ["s-1-5-21-", "s-1-12-1-"];
 /// The domain, in lower case, of the accounts that a machine takes from the directory itself.
@@ -46,6 +44,7 @@ pub(super) fn read(record: &mut Record, outer: Fields<'_>, properties: Fields<'_
             targets.extend(evidence.iter().map(Fields::of).flat_map(|entity| of(entity, graph(entity))));
         }
     }
+    targets.extend(endpoint(outer));
     let concerned = inside.concerned.iter();
     let concerned =
         concerned.flat_map(|(place, entity)| of(*entity, defender(*entity, Some(place)).into_iter().collect()));
@@ -195,10 +194,12 @@ fn defender(entity: Fields<'_>, place: Option<&str>) -> Option<Target> {
     }
 }
 
-/// `Name@UPNSuffix`, or a name that is a principal name by itself. A local or a domain account has neither.
+/// `Name@UPNSuffix`, or a name that is a principal name by itself, beside which some write the suffix too. A local or a domain
+/// account has neither.
 fn account(entity: Fields<'_>) -> Target {
     let name = entity.text("Name");
-    let joined = name.as_deref().zip(entity.text("UPNSuffix")).map(|(name, suffix)| format!("{name}@{suffix}"));
+    let alone = name.as_deref().filter(|name| !name.contains('@'));
+    let joined = alone.zip(entity.text("UPNSuffix")).map(|(name, suffix)| format!("{name}@{suffix}"));
     let upn =
         joined.or_else(|| entity.text("UserPrincipalName")).or_else(|| name.clone().filter(|name| is_principal(name)));
     let domain = domain_account(entity.text("NTDomain"), name.as_deref());
@@ -206,7 +207,18 @@ fn account(entity: Fields<'_>) -> Target {
     user(id, upn, entity.text("DisplayName").or(domain).or(name))
 }
 
-/// A piece of Graph's evidence, or one of its legacy user states; and who was logged on to a machine.
+/// An alert of Defender for Endpoint's own interface names its machine, who was logged on there, and one it is related to,
+/// outside of its evidence.
+fn endpoint(outer: Fields<'_>) -> Vec<Target> {
+    let machine = outer.get("computerDnsName").map(|_| graph(outer)).unwrap_or_default();
+    let related = outer.object("relatedUser");
+    let related = domain_account(related.text("domainName"), related.text("userName").as_deref());
+    let related = related.filter(|account| is_domain_account(account));
+    machine.into_iter().chain(related.map(|account| user(Some(account.clone()), None, Some(account)))).collect()
+}
+
+/// A piece of Graph's or of Defender for Endpoint's evidence, or one of Graph's legacy user states; and who was logged on to a
+/// machine.
 fn graph(entity: Fields<'_>) -> Vec<Target> {
     let logged_on = entity.get("loggedOnUsers").and_then(Value::as_array);
     let logged_on = logged_on.into_iter().flatten().filter_map(|of| {
@@ -219,23 +231,21 @@ fn graph(entity: Fields<'_>) -> Vec<Target> {
 }
 
 fn piece(entity: Fields<'_>) -> Option<Target> {
-    let person = entity.object("userAccount");
-    if !person.is_empty() {
-        let upn = person.text("userPrincipalName");
-        let domain = domain_account(person.text("domainName"), person.text("accountName").as_deref());
-        let id = person
-            .text("azureAdUserId")
-            .or_else(|| local(person.text("userSid"), domain.as_ref()).filter(|_| upn.is_none()));
+    // The account stands in an object of its own, or its fields among those of the piece.
+    let inside = Some(entity.object("userAccount")).filter(|account| !account.is_empty());
+    let person = inside.unwrap_or(entity);
+    let upn = person.text("userPrincipalName");
+    let domain = domain_account(person.text("domainName"), person.text("accountName").as_deref());
+    let by_account = local(person.text("userSid"), domain.as_ref());
+    if inside.is_some() || upn.is_some() || by_account.is_some() {
+        let id = person.first_text(&["azureAdUserId", "aadUserId"]).or(by_account.filter(|_| upn.is_none()));
         return Some(user(id, upn, person.first_text(&["displayName", "accountName"])));
     }
-    if let Some(upn) = entity.text("userPrincipalName") {
-        return Some(user(entity.text("aadUserId"), Some(upn), entity.text("accountName")));
-    }
     let (kind, name) = [
-        (EntityKind::Host, entity.first_text(&["deviceDnsName", "hostName"])),
+        (EntityKind::Host, entity.first_text(&["deviceDnsName", "hostName", "computerDnsName"])),
         (EntityKind::Ip, entity.text("ipAddress")),
         (EntityKind::Process, entity.text("processCommandLine")),
-        (EntityKind::File, entity.object("fileDetails").text("fileName")),
+        (EntityKind::File, entity.object("fileDetails").text("fileName").or_else(|| entity.text("fileName"))),
         (EntityKind::Url, entity.text("url")),
         (EntityKind::Mailbox, entity.first_text(&["primaryAddress", "recipientEmailAddress"])),
         (EntityKind::App, entity.text("displayName").filter(|_| entity.get("appId").is_some())),
@@ -243,12 +253,12 @@ fn piece(entity: Fields<'_>) -> Option<Target> {
     .into_iter()
     .find_map(|(kind, name)| Some((kind, name?)))?;
     let upn = (kind == EntityKind::Mailbox).then(|| name.clone());
-    let id = entity.first_text(&["azureAdDeviceId", "appId"]).filter(|id| id != NO_ID);
+    let id = entity.first_text(&["azureAdDeviceId", "appId"]);
     Some(Target { kind, id, upn, name: Some(name) })
 }
 
 fn user(id: Option<String>, upn: Option<String>, name: Option<String>) -> Target {
-    Target { kind: EntityKind::User, id: id.filter(|id| id != NO_ID), upn, name }
+    Target { kind: EntityKind::User, id, upn, name }
 }
 
 /// What somebody without a principal name and an object id is known by, as the people file may have it.
