@@ -204,8 +204,8 @@ fn fate(record: &Record, one: &Match<'_>, recipient: Option<&Recipient>, channel
     let (rule, now) = (one.rule, context.known.now);
     let Context { broker_time, rules_seen, .. } = *context;
     // A time ahead of ours would otherwise keep a message alive for as long as the producer's clock is wrong.
-    let happened = record.own_time().or(broker_time).unwrap_or(now).min(now);
-    let expires_at = happened.plus(rule.max_age);
+    let news = record.news().or(broker_time).unwrap_or(now).min(now);
+    let expires_at = news.plus(rule.max_age);
     if now >= expires_at {
         return Fate::Ends { verdict: Verdict::Expired, reason: "too-old" };
     }

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use proptest::prelude::*;
 
 use super::*;
-use crate::record::{Actor, EntityKind, Target};
+use crate::record::{Actor, Dialect, EntityKind, Target};
 use crate::rules::parse::tests::lookups;
 use crate::rules::tests::{record, rule};
 use crate::rules::{Rule, To};
@@ -270,6 +270,11 @@ fn what_is_not_sent_says_why() {
             "send",
         ),
     ];
+    let raw =
+        serde_json::json!({"StartTimeUtc": happened.to_string(), "EndTimeUtc": happened.plus(hours(99)).to_string()});
+    let alert = Record { dialect: Dialect::DefenderAlert, raw, ..record() };
+    let closed = decide_at(&alert, &[rule("")], happened.plus(hours(100)), &never, &canonical);
+    assert_eq!(told(&closed), [format!("user:{ALICE} send")], "an alert is as old as what was last done to it");
     for (what, text, now, seen, expected) in cases {
         let intents = decide_at(&record(), &[rule(text)], now, &seen, &canonical);
         assert_eq!(told(&intents), [format!("user:{ALICE} {expected}")], "{what}");

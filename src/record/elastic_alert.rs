@@ -83,7 +83,7 @@ pub(super) fn read(record: &mut Record, tree: &Value) -> (Option<String>, Moment
 }
 
 /// The first value at `path`, whichever of its dots are part of a name and which lead into an object.
-fn value<'a>(document: &'a Value, path: &str) -> Option<&'a Value> {
+pub(super) fn value<'a>(document: &'a Value, path: &str) -> Option<&'a Value> {
     all(document, path).into_iter().next()
 }
 

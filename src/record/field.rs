@@ -11,7 +11,7 @@ use super::path::number_text;
 const MAX_NESTED: usize = 3;
 
 /// What producers write for "nothing": empty, words, .NET's `Guid.Empty`, and where a name that was typed in is not told
-/// (Entra, of somebody it does not know; CloudTrail).
+/// (Entra, of somebody it does not know; AWS).
 const PLACEHOLDERS: [&str; 7] = [
     "",
     "<null>",

@@ -48,6 +48,7 @@ mod head;
 mod identity;
 pub mod mapped;
 mod mend;
+mod news;
 mod other;
 pub mod own;
 mod part;

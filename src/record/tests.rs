@@ -11,6 +11,7 @@ mod elastic;
 mod entities;
 mod forms;
 mod identity;
+mod news;
 mod ours;
 mod people;
 mod quick;
