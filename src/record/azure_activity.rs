@@ -154,7 +154,6 @@ fn actor(outer: Fields<'_>, inner: Fields<'_>, token: Token<'_>, ip: Option<Stri
     let Token { identity, claims, evidence } = token;
     let allowed = allowed(evidence);
     let address = |text: &String| text.contains('@') && !text.contains(char::is_whitespace);
-    let principal = |text: &String| address(text) && elsewhere(text).is_none();
     // PIM for Azure resources writes its own user, and who asked beside it.
     let asked = inner.get("CallerInfo").map(opened);
     let asked = asked.as_deref().map_or(Fields::default(), Fields::of);
@@ -163,6 +162,10 @@ fn actor(outer: Fields<'_>, inner: Fields<'_>, token: Token<'_>, ip: Option<Stri
     let named = || outer.text("identity").filter(|_| identity.is_empty());
     let caller = outer.text("caller").or_else(named);
     let said: Vec<String> = UPN.iter().filter_map(|name| claims.text(name)).chain(caller.clone()).collect();
+    // Such a token has the address alone in another claim.
+    let foreign = said.iter().find_map(|text| elsewhere(text));
+    let of_foreign = |text: &str| foreign.is_some_and(|mail| mail.eq_ignore_ascii_case(text));
+    let principal = |text: &String| address(text) && elsewhere(text).is_none() && !of_foreign(text);
     let upn = by_pim.or_else(|| said.iter().find(|text| principal(text)).cloned());
     let id = asked
         .first_text(&["ObjectId", "CallerObjectId", "Id"])
@@ -173,7 +176,7 @@ fn actor(outer: Fields<'_>, inner: Fields<'_>, token: Token<'_>, ip: Option<Stri
     if upn.is_some() {
         return Some(Actor { kind: EntityKind::User, id, upn, name, ip, app });
     }
-    if let Some(mail) = said.iter().find_map(|text| elsewhere(text)) {
+    if let Some(mail) = foreign {
         let name = name.filter(|name| elsewhere(name).is_none()).or_else(|| Some(mail.to_owned()));
         return Some(Actor { kind: EntityKind::User, id, upn: None, name, ip, app });
     }

@@ -62,9 +62,9 @@ static COMPOSER: LazyLock<Composer> = LazyLock::new(|| {
 fn records(fixture: &str) -> Vec<Record> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/records").join(fixture);
     let envelope: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-    // AWS writes it with a capital.
-    let records = envelope.get("records").unwrap_or_else(|| &envelope["Records"]);
-    records.as_array().unwrap().iter().map(read).collect()
+    // AWS writes it with a capital, and an interface gives pages.
+    let records = ["records", "Records", "value"].iter().find_map(|name| envelope.get(name));
+    records.unwrap().as_array().unwrap().iter().map(read).collect()
 }
 
 fn read(raw: &Value) -> Record {

@@ -180,7 +180,11 @@ fn an_account_of_another_provider_has_no_principal_name_here() {
     };
     let guest = "dana_example.net#EXT#@example.onmicrosoft.com";
     let personal = "live.com#dana@example.com";
+    let mut with_address = claims(personal);
+    with_address["identity"]["claims"]["http://schemas.xmlsoap.org/ws/2005/05/identity/claims/emailaddress"] =
+        json!("Dana@example.com");
     holds([
+        ("nor is it where it stands alone beside that name", with_address, "/actor/upn", Value::Null),
         ("a personal account's address may be of any domain", claims(personal), "/actor/upn", Value::Null),
         ("it is a person's all the same", claims(personal), "/actor/type", json!("user")),
         ("known by the object id", claims(personal), "/actor/id", json!("d-1")),
