@@ -150,7 +150,10 @@ fn tenant(outer: Fields<'_>) -> Option<String> {
 
 /// Names of tactics, however they are packed: a list, JSON in a string, or words between commas.
 fn tactics(outer: Fields<'_>, properties: Fields<'_>) -> Vec<String> {
+    // Graph's second version and Defender for Endpoint have the tactic for a category.
+    let by_category = ["providerAlertId", "alertCreationTime"].iter().any(|name| outer.get(name).is_some());
     let value = ["Intent", "Tactics"].iter().find_map(|name| outer.get(name).or_else(|| properties.get(name)));
+    let value = value.or_else(|| outer.get("category").filter(|_| by_category));
     let mut tactics: Vec<String> = match value.map(opened).as_deref() {
         Some(Value::Array(list)) => list.iter().filter_map(field::text).collect(),
         Some(Value::String(text)) => text.split(',').map(|word| word.trim().to_owned()).collect(),

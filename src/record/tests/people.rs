@@ -211,6 +211,7 @@ fn an_alert_of_defender_for_endpoints_interface_names_its_people_and_its_machine
         ("when it happened", alert.clone(), "/time", json!("2026-01-22T18:15:02.956Z")),
         ("how it stands", alert.clone(), "/revision", json!("New 2026-01-22T18:18:00.000Z")),
         ("who says so", alert.clone(), "/service", json!("WindowsDefenderAtp")),
+        ("what it is of", alert.clone(), "/tactics", json!(["Execution"])),
         ("the directory's tenant", alert.clone(), "/tenant", json!("t")),
     ]);
     let before = read(&alert);
