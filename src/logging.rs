@@ -14,9 +14,11 @@ fn directives(level: &str) -> String {
     if level.contains(['=', ',']) { format!("warn,{level}") } else { format!("warn,auditbell={level}") }
 }
 
-/// The filter of `[log] level`; an error where that is none.
+/// The filter of `[log] level`; an error where that is none, with what it may be.
 pub fn filter(log: &Log) -> anyhow::Result<EnvFilter> {
-    Ok(EnvFilter::try_new(directives(&log.level))?)
+    // The library's error says what it says a second time as its own cause.
+    let remedy = "must be error, warn, info, debug, trace, or a filter such as \"info,auditbell::source=debug\"";
+    EnvFilter::try_new(directives(&log.level)).map_err(|error| anyhow::anyhow!("{remedy}: {error}"))
 }
 
 /// Puts another filter into the log that runs.

@@ -140,6 +140,13 @@ fn describe_all() {
     }
 }
 
+/// The first 48 bits of a configuration's hash, as `config_hash` shows them.
+#[expect(clippy::cast_precision_loss, reason = "48 bits fit in an f64 exactly")]
+#[must_use]
+pub fn shortened(hash: [u8; 32]) -> f64 {
+    hash[..6].iter().fold(0_u64, |all, byte| all << 8 | u64::from(*byte)) as f64
+}
+
 /// Makes `sent` and `failed` of every (rule, channel) exist at zero, so that an alert can tell "none" from "unknown".
 pub fn start_at_zero(pairs: impl IntoIterator<Item = (Arc<str>, Arc<str>)>) {
     for (rule, channel) in pairs {

@@ -48,7 +48,7 @@ pub fn build(config: &Config, before: &[Kept], logins: &Logins) -> Result<Parts,
         }
     }
     if let Err(error) = logging::filter(&config.log) {
-        faults.push(config.fault("log.level", format!("{error:#}: write e.g. \"info\"")));
+        faults.push(config.fault("log.level", format!("{error:#}")));
     }
     let mut opened = Vec::new();
     for channel in &config.channels {

@@ -63,8 +63,11 @@ impl App {
         }
         let outcome = Outcome { began: began.as_millis(), revision, faults };
         let note = serde_json::to_vec(&outcome).unwrap_or_default();
-        if let Err(error) = self.store.note(NOTE, note).await {
-            tracing::warn!(%error, "what came of the reload could not be noted; who asked for it waits in vain");
+        let in_vain = "what came of the reload could not be noted; who asked for it waits in vain";
+        match timeout(LIMIT, self.store.note(NOTE, note)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "{in_vain}"),
+            Err(_) => tracing::warn!("{in_vain}: the store does not answer"),
         }
     }
 

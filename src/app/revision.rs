@@ -75,7 +75,7 @@ impl Revision {
 
     /// What an operator should see at once in the log, and the metrics that exist from the start. `before`: what ran until
     /// now; the metrics of its rules are already there and newer.
-    #[expect(clippy::cast_precision_loss, reason = "48 bits and milliseconds fit in an f64")]
+    #[expect(clippy::cast_precision_loss, reason = "milliseconds fit in an f64")]
     pub fn announce(&self, now: Timestamp, before: Option<&Self>) {
         let Self { config, .. } = self;
         let redirects =
@@ -86,8 +86,7 @@ impl Revision {
                 "redirect_to is set: every mail goes to that address instead of its recipient, who stands in the subject"
             );
         }
-        let hash = config.hash[..6].iter().fold(0_u64, |hash, byte| hash << 8 | u64::from(*byte));
-        metrics::config_hash().set(hash as f64);
+        metrics::config_hash().set(metrics::shortened(config.hash));
         metrics::config_last_reload_successful().set(1.0);
         metrics::config_last_reload_success().set(now.as_millis() as f64 / 1_000.0);
         let ran = |id: &str| before.is_some_and(|before| before.config.rules.get(id).is_some());

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Options, Output, exit};
+use super::{Options, Output, exit, out};
 use crate::app::parts;
 use crate::channels::{
     self,
@@ -30,7 +30,7 @@ pub(crate) struct Args {
     /// Warnings count as faults
     #[arg(long)]
     strict: bool,
-    /// Try the brokers and the relay as well; 1 if one cannot be used
+    /// Try the brokers, relays, Graph and webhooks as well, without sending anything; 1 if one cannot be used
     #[arg(long)]
     connect: bool,
 }
@@ -67,7 +67,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
     found.ok = !wrong && found.unreachable.is_empty();
     match args.options.output {
         Output::Text => print(&found),
-        Output::Json => outln!("{}", serde_json::json!(found)),
+        Output::Json => out::json(&found),
     }
     match (wrong, found.ok) {
         (true, _) => ExitCode::from(exit::CONFIG),

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 
 use base64::Engine as _;
 
-use super::store::{configured, print_json, who, with};
-use super::{Options, Output, exit};
+use super::store::{who, with};
+use super::{Options, Output, exit, out};
 use crate::clock::Clock;
 use crate::store::operate::DeadLetterRow;
 
@@ -31,7 +31,7 @@ enum Command {
         #[arg(long, default_value_t = 50)]
         limit: u32,
     },
-    /// Show one with its bytes
+    /// Show one with its bytes, as text; -o json has them exactly, in base64
     Show {
         /// From the list
         number: i64,
@@ -69,9 +69,9 @@ pub(crate) fn run(args: Args) -> ExitCode {
 }
 
 fn list(options: &Options, before: Option<i64>, limit: u32) -> Result<ExitCode, ExitCode> {
-    for letter in with(&configured(options)?, |store| async move { store.dead_letters(before, limit).await })? {
+    for letter in with(&options.file.load()?, |store| async move { store.dead_letters(before, limit).await })? {
         match options.output {
-            Output::Json => print_json(&letter),
+            Output::Json => out::json(&letter),
             Output::Text => print(&letter),
         }
     }
@@ -86,7 +86,7 @@ fn print(letter: &DeadLetterRow) {
 }
 
 fn show(options: &Options, number: i64) -> Result<ExitCode, ExitCode> {
-    let Some((letter, body)) = with(&configured(options)?, |store| async move { store.dead_letter(number).await })?
+    let Some((letter, body)) = with(&options.file.load()?, |store| async move { store.dead_letter(number).await })?
     else {
         eprintln!("{number}: no such dead letter");
         return Ok(ExitCode::from(exit::FAILED));
@@ -95,12 +95,12 @@ fn show(options: &Options, number: i64) -> Result<ExitCode, ExitCode> {
         Output::Json => {
             let mut value = serde_json::json!(letter);
             value["body_base64"] = body.map(|body| base64::engine::general_purpose::STANDARD.encode(body)).into();
-            print_json(&value);
+            out::json(&value);
         }
         Output::Text => {
             print(&letter);
             match body {
-                Some(body) => outln!("{}", body.escape_ascii()),
+                Some(body) => String::from_utf8_lossy(&body).lines().for_each(|line| outln!("  {line}")),
                 None => outln!("(its bytes are past [store] content)"),
             }
         }
@@ -111,9 +111,9 @@ fn show(options: &Options, number: i64) -> Result<ExitCode, ExitCode> {
 fn discard(options: &Options, numbers: Option<Vec<i64>>) -> Result<ExitCode, ExitCode> {
     let wanted = numbers.as_ref().map(Vec::len);
     let now = Clock::system().now();
-    let discarded = with(&configured(options)?, |store| async move { store.discard(numbers, &who(), now).await })?;
+    let discarded = with(&options.file.load()?, |store| async move { store.discard(numbers, &who(), now).await })?;
     match options.output {
-        Output::Json => print_json(&serde_json::json!({ "discarded": discarded })),
+        Output::Json => out::json(&serde_json::json!({ "discarded": discarded })),
         Output::Text => outln!("discarded: {discarded}"),
     }
     let all = wanted.is_none_or(|wanted| wanted == discarded);

@@ -8,11 +8,10 @@ use std::time::Duration;
 
 use super::input::{Input, Output};
 use super::messages::key;
-use super::store::{Opened, configured_with};
-use super::{Options, Output as Form, exit};
+use super::store::{Opened, missing};
+use super::{Options, Output as Form, at_fault};
 use crate::clock::{Clock, Timestamp, parse_duration};
-use crate::config::Config;
-use crate::people::People;
+use crate::config::{self, Config};
 use crate::record::Record;
 use crate::record::envelope::Item;
 
@@ -96,25 +95,22 @@ pub(crate) fn run(args: Args) -> ExitCode {
 
 fn explain(args: Args) -> Result<ExitCode, ExitCode> {
     let Args { options, input, id, person, since, most, within, rules, now, resolve, redact } = args;
-    let config = configured_with(&options, rules.as_deref())?;
-    let people = People::load(config.people.clone()).map_err(|error| {
-        eprintln!("auditbell: {error:#}");
-        ExitCode::from(exit::CONFIG)
-    })?;
+    let config = match &rules {
+        None => options.file.load()?,
+        Some(rules) => config::load_with_rules(&options.file.config, rules).map_err(at_fault)?,
+    };
+    let people = super::people(&config)?;
     let clock = Clock::system();
     let asked = id.is_some() || person.is_some();
     // Only what did happen needs a store; a file, and what the topics hold, is explained without one.
     let path = &config.store.path;
     let store = if path.exists() { Some(Opened::new(&config, false)?) } else { None };
     if asked && store.is_none() {
-        let path = path.display();
         let what = match since {
             Some(_) => "only the topics are searched",
             None => "nothing is known; with --since WHEN the topics are searched",
         };
-        eprintln!(
-            "{path}: there is no store: {what}. `auditbell run` makes it; is this the daemon's configuration and directory?"
-        );
+        eprintln!("{}\n{what}", missing(path));
     }
     let explainer = Explainer {
         rules: config.rules.clone(),

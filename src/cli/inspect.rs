@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use super::exit;
+use super::at_fault;
 use super::input::Input;
 use crate::config;
 use crate::record::Dialects;
@@ -28,12 +28,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
     let dialects = match args.config.map(|path| config::load(&path)) {
         None => Dialects::shipped(),
         Some(Ok(config)) => config.dialects,
-        Some(Err(faults)) => {
-            for fault in faults {
-                eprintln!("{fault}");
-            }
-            return ExitCode::from(exit::CONFIG);
-        }
+        Some(Err(faults)) => return at_fault(faults),
     };
     args.input.each(&mut |position, item, output| match item {
         Item::Record(raw) => {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use clap::ArgGroup;
 
-use super::store::{configured, print_json, who, with};
-use super::{Options, Output, exit};
+use super::store::{who, with};
+use super::{Options, Output, exit, out};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::plan::NotificationId;
@@ -133,7 +133,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
 }
 
 fn list(options: &Options, state: Option<Listed>, mut filter: Filter) -> Result<ExitCode, ExitCode> {
-    let config = configured(options)?;
+    let config = options.file.load()?;
     match state {
         Some(Listed::In(state)) => filter.state = Some(state),
         Some(Listed::Orphaned) => filter.orphans_of = Some(channels(&config)),
@@ -142,7 +142,7 @@ fn list(options: &Options, state: Option<Listed>, mut filter: Filter) -> Result<
     let messages = with(&config, |store| async move { store.messages(filter).await })?;
     for message in &messages {
         match options.output {
-            Output::Json => print_json(message),
+            Output::Json => out::json(message),
             Output::Text => print(message),
         }
     }
@@ -201,7 +201,7 @@ fn relocate(
     to: &str,
     dry_run: bool,
 ) -> Result<ExitCode, ExitCode> {
-    let config = configured(options)?;
+    let config = options.file.load()?;
     let Some(target) = config.channels.iter().find(|channel| &*channel.name == to) else {
         let known = channels(&config).join(", ");
         eprintln!("--to {to}: there is no such channel in the configuration; there are: {known}");
@@ -220,7 +220,7 @@ fn relocate(
 
 fn held(options: &Options, verb: &'static str, action: Action, choice: Choice) -> Result<ExitCode, ExitCode> {
     let Choice { keys, rule, channel, all, dry_run } = choice;
-    let config = configured(options)?;
+    let config = options.file.load()?;
     if !all && keys.is_empty() && rule.is_none() && channel.is_none() {
         print_held(options, &config)?;
         eprintln!("nothing was done: name messages by their keys, by --rule, by --channel, or --all");
@@ -271,7 +271,7 @@ fn refuse_orphans(
 fn print_held(options: &Options, config: &Config) -> Result<(), ExitCode> {
     for held in with(config, |store| async move { store.held().await })? {
         match options.output {
-            Output::Json => print_json(&held),
+            Output::Json => out::json(&held),
             Output::Text => outln!(
                 "held: rule={} channel={} messages={} oldest={}",
                 held.rule,
@@ -285,7 +285,7 @@ fn print_held(options: &Options, config: &Config) -> Result<(), ExitCode> {
 }
 
 fn change(options: &Options, request: &Request) -> Result<ExitCode, ExitCode> {
-    let config = configured(options)?;
+    let config = options.file.load()?;
     let (now, who) = (Clock::system().now(), who());
     let Request { action, verb, said, chosen, dry_run } = request;
     let (keys, changes) = with(&config, |store| async move {
@@ -322,7 +322,7 @@ fn outcome(changes: &[Change]) -> ExitCode {
 fn answer(options: &Options, verb: &str, key: NotificationId, change: Change) {
     match (change, options.output) {
         (Change::Done, Output::Text) => outln!("{key} {verb}: done"),
-        (Change::Done, Output::Json) => print_json(&serde_json::json!({"key": key.to_string(), "done": true})),
+        (Change::Done, Output::Json) => out::json(&serde_json::json!({"key": key.to_string(), "done": true})),
         (refused, _) => eprintln!("{key}: {}", why(refused)),
     }
 }
@@ -335,8 +335,8 @@ fn sum_up(options: &Options, Request { verb, dry_run, .. }: &Request, changes: &
     let done = sums.remove(&Change::Done).unwrap_or_default();
     let left = changes.len() - done;
     match (options.output, dry_run) {
-        (Output::Json, false) => print_json(&serde_json::json!({ "action": verb, "done": done, "left": left })),
-        (Output::Json, true) => print_json(&serde_json::json!({ "would": verb, "messages": done, "left": left })),
+        (Output::Json, false) => out::json(&serde_json::json!({ "action": verb, "done": done, "left": left })),
+        (Output::Json, true) => out::json(&serde_json::json!({ "would": verb, "messages": done, "left": left })),
         (Output::Text, false) => outln!("{verb}: {done}"),
         (Output::Text, true) => outln!("would {verb}: {done}"),
     }

@@ -5,6 +5,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::config::{self, Config, Fault};
+use crate::people::People;
+
 #[macro_use]
 mod out;
 
@@ -41,6 +44,27 @@ pub(crate) struct ConfigFile {
     /// Configuration file
     #[arg(short, long, global = true, value_name = "FILE", default_value = "/etc/auditbell/auditbell.toml")]
     pub config: PathBuf,
+}
+
+impl ConfigFile {
+    /// The configuration, or its faults on stderr and 78.
+    pub(crate) fn load(&self) -> Result<Config, ExitCode> {
+        config::load(&self.config).map_err(at_fault)
+    }
+}
+
+/// Says on stderr what is wrong with a configuration: 78.
+fn at_fault(faults: impl IntoIterator<Item = Fault>) -> ExitCode {
+    for fault in faults {
+        eprintln!("{fault}");
+    }
+    ExitCode::from(exit::CONFIG)
+}
+
+/// Who is who, or what is wrong with the people file.
+fn people(config: &Config) -> Result<People, ExitCode> {
+    let people = People::load(config.people.clone());
+    people.map_err(|error| at_fault([config.fault("people.csv", format!("{error:#}"))]))
 }
 
 /// For those of them that print for people or for programs, as asked.
@@ -94,7 +118,7 @@ enum Command {
     Positions(positions::Args),
     /// How things stand: positions and lag, holds, channels and queues, worker, configuration, store
     Status(status::Args),
-    /// The accountant
+    /// The accountant: do the books of the store balance?
     Store(store::Args),
     /// JSON Schemas
     Schema(schema::Args),

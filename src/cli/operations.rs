@@ -4,15 +4,15 @@ use std::process::ExitCode;
 
 use serde::Serialize;
 
-use super::{Output, exit};
+use super::{Output, exit, out};
 use crate::rules::catalogue::{self, Concerns, Operation};
 
 /// Arguments of `operations`.
 #[derive(clap::Args, Debug)]
 pub(crate) struct Args {
-    /// Words that name, service or meaning must hold; without any, everything that is known
-    #[arg(value_name = "QUERY")]
-    query: Vec<String>,
+    /// Words that dialect, service, name or meaning must hold, all of them; without any, everything that is known
+    #[arg(value_name = "WORD")]
+    words: Vec<String>,
     /// Form of the result
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -29,12 +29,12 @@ struct Found {
 /// Prints what is found; 1 if nothing is.
 #[expect(clippy::needless_pass_by_value, reason = "every command takes its arguments alike")]
 pub(crate) fn run(args: Args) -> ExitCode {
-    let query = args.query.join(" ");
+    let query = args.words.join(" ");
     let operations = catalogue::search(&query);
     let nearest = if operations.is_empty() { catalogue::nearest(&[], &query) } else { Vec::new() };
     let found = Found { operations, nearest };
     match args.output {
-        Output::Json => outln!("{}", serde_json::json!(found)),
+        Output::Json => out::json(&found),
         Output::Text => print(&found, &query),
     }
     if found.operations.is_empty() { ExitCode::from(exit::FAILED) } else { ExitCode::SUCCESS }
@@ -45,8 +45,10 @@ fn print(found: &Found, query: &str) {
     for operation in &found.operations {
         let heading = (operation.dialect, operation.service);
         if above != Some(heading) {
-            let gap = if above.is_some() { "\n" } else { "" };
-            outln!("{gap}{}, {}", heading.0.as_str(), heading.1);
+            if above.is_some() {
+                outln!("");
+            }
+            outln!("{}, {}", heading.0.as_str(), heading.1);
             above = Some(heading);
         }
         let concerns = operation.concerns.map_or("", Concerns::as_str);

@@ -1,22 +1,64 @@
-//! Owns the lines that commands print on stdout. A reader that has seen enough (`| head`) ends the printing and nothing else.
+//! Owns what commands print on stdout: lines for people, JSON for programs. A reader that has seen enough (`| head`) ends the
+//! printing and nothing else.
 
-use std::fmt;
-use std::io::{self, ErrorKind, Write};
+use std::fmt::{self, Write as _};
+use std::io::{self, ErrorKind, Write as _};
+
+use serde::Serialize;
 
 use super::exit;
 
-/// As `println!`, which panics where nobody reads on.
+/// One line for people: as `println!`, which panics where nobody reads on, and [`plain`].
 macro_rules! outln {
     ($($text:tt)*) => { $crate::cli::out::line(format_args!($($text)*)) };
 }
 
 /// See `outln!`. A result that cannot be written for another reason ends the command with 1.
 pub(crate) fn line(text: fmt::Arguments<'_>) {
-    match writeln!(io::stdout().lock(), "{text}") {
+    write(&plain(&text.to_string()));
+}
+
+/// One JSON value on a line of its own.
+pub(crate) fn json(value: &impl Serialize) {
+    write(&serde_json::json!(value).to_string());
+}
+
+/// Text of strangers as part of one line of ours: what would begin another one, command the terminal or turn the direction of
+/// what follows is shown as its number.
+pub(crate) fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() || is_direction(c) {
+            // Writing to a String cannot fail.
+            let _ = write!(plain, "{}", c.escape_unicode());
+        } else {
+            plain.push(c);
+        }
+    }
+    plain
+}
+
+/// Characters that turn the direction of what follows (Unicode TR 36, 2.10.2).
+fn is_direction(c: char) -> bool {
+    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}')
+}
+
+fn write(line: &str) {
+    match writeln!(io::stdout().lock(), "{line}") {
         Err(error) if error.kind() != ErrorKind::BrokenPipe => {
             eprintln!("stdout: {error}");
             std::process::exit(exit::FAILED.into());
         }
         Ok(()) | Err(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn what_a_stranger_wrote_stays_in_its_line_and_commands_no_terminal() {
+        assert_eq!(plain("a\u{1b}[2J\r\n\u{202e}\u{9b}ä b"), "a\\u{1b}[2J\\u{d}\\u{a}\\u{202e}\\u{9b}ä b");
     }
 }

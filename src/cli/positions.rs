@@ -4,8 +4,8 @@ mod set;
 
 use std::process::ExitCode;
 
-use super::store::{configured, print_json, with};
-use super::{Options, Output};
+use super::store::with;
+use super::{Options, Output, out};
 
 /// Arguments of `positions`.
 #[derive(clap::Args, Debug)]
@@ -34,7 +34,9 @@ pub(crate) fn run(args: Args) -> ExitCode {
 }
 
 fn list(options: &Options) -> ExitCode {
-    let positions = match configured(options)
+    let positions = match options
+        .file
+        .load()
         .and_then(|config| with(&config, |store| async move { store.all_positions().await }))
     {
         Ok(positions) => positions,
@@ -42,15 +44,15 @@ fn list(options: &Options) -> ExitCode {
     };
     for row in positions {
         match options.output {
-            Output::Json => print_json(&row),
+            Output::Json => out::json(&row),
             Output::Text => outln!(
-                "{} {}/{} next={} at={} bad={} cluster={}",
+                "{}:{}:{} next={} bad={} accepted_at={} cluster={}",
                 row.source,
                 row.topic,
                 row.partition,
                 row.next,
-                row.at,
                 row.bad,
+                row.at,
                 row.cluster
             ),
         }

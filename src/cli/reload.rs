@@ -6,10 +6,10 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::time::{Instant, sleep};
 
-use super::store::{print_json, who, with};
-use super::{Options, Output, check, exit};
+use super::store::{who, with};
+use super::{Options, Output, at_fault, check, exit, out};
 use crate::app::reload::{LIMIT, Outcome};
-use crate::clock::Clock;
+use crate::clock::{Clock, Timestamp};
 use crate::store::{self, Store, StoreError};
 
 /// Arguments of `reload`.
@@ -40,13 +40,10 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 fn order(options: &Options) -> Result<ExitCode, ExitCode> {
-    let config = super::store::configured(options)?;
+    let config = options.file.load()?;
     let faults = check::parts(&config);
     if !faults.is_empty() {
-        for fault in faults {
-            eprintln!("{fault}");
-        }
-        return Ok(ExitCode::from(exit::CONFIG));
+        return Err(at_fault(faults));
     }
     let path = config.store.path.display().to_string();
     let config = &config;
@@ -110,7 +107,11 @@ async fn signal(
 
 fn print(options: &Options, outcome: &Outcome) -> ExitCode {
     match options.output {
-        Output::Json => print_json(outcome),
+        Output::Json => out::json(&serde_json::json!({
+            "began": Timestamp::from_millis(outcome.began),
+            "revision": outcome.revision,
+            "faults": outcome.faults,
+        })),
         Output::Text => {
             for fault in &outcome.faults {
                 outln!("{fault}");

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::store::{configured, print_json, with};
-use super::{Options, Output};
+use super::store::with;
+use super::{Options, Output, out};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Listed;
 
@@ -75,7 +75,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 fn rules(options: &Options) -> Result<ExitCode, ExitCode> {
-    let config = configured(options)?;
+    let config = options.file.load()?;
     // Before the first `run` there is nothing that could have matched.
     let matched: HashMap<Arc<str>, Timestamp> = if config.store.path.exists() {
         with(&config, |store| async move { store.last_matches().await })?.into_iter().collect()
@@ -101,7 +101,7 @@ fn rules(options: &Options) -> Result<ExitCode, ExitCode> {
         })
         .collect();
     match options.output {
-        Output::Json => rows.iter().for_each(print_json),
+        Output::Json => rows.iter().for_each(out::json),
         Output::Text => print(&rows),
     }
     Ok(ExitCode::SUCCESS)

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use super::{ConfigFile, exit};
 use crate::app::{self, App};
 use crate::clock::Clock;
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::logging;
 use crate::shutdown::{Shutdown, signals};
 
@@ -31,14 +31,9 @@ pub(crate) fn run(args: Args) -> ExitCode {
         eprintln!("{refusal}");
         return ExitCode::from(exit::TRY_AGAIN);
     }
-    let config = match config::load(&args.file.config) {
+    let config = match args.file.load() {
         Ok(config) => config,
-        Err(faults) => {
-            for fault in faults {
-                eprintln!("{fault}");
-            }
-            return ExitCode::from(exit::CONFIG);
-        }
+        Err(code) => return code,
     };
     if let Err(error) = logging::start(&config.log) {
         eprintln!("[log] level: {error:#}");

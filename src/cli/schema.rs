@@ -1,11 +1,9 @@
 //! `schema`: JSON Schemas for editors and programs.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::ValueEnum;
 
-use super::exit;
 use crate::record::view;
 
 /// Arguments of `schema`.
@@ -31,6 +29,8 @@ pub(crate) fn run(args: Args) -> ExitCode {
         Of::Record => view::schema(),
         Of::Explain => super::explain::schema(),
     };
-    let written = writeln!(std::io::stdout(), "{:#}", schema.as_value());
-    written.map_or_else(|_| ExitCode::from(exit::FAILED), |()| ExitCode::SUCCESS)
+    for line in format!("{:#}", schema.as_value()).lines() {
+        outln!("{line}");
+    }
+    ExitCode::SUCCESS
 }

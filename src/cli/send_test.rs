@@ -7,12 +7,12 @@ use anyhow::Context;
 use serde::Serialize;
 use tokio::sync::watch;
 
-use super::{Options, Output, exit};
+use super::{Options, Output, exit, out, people};
 use crate::channels::past::Past;
 use crate::channels::{self, Handover, Outgoing, Permission, Verdict};
 use crate::clock::{Clock, Timestamp};
 use crate::compose::{Composer, Draft, Kind};
-use crate::config::{self, ChannelSettings, Config};
+use crate::config::{ChannelSettings, Config};
 use crate::people::{People, Person, Resolution};
 use crate::plan::Recipient;
 use crate::record::Severity;
@@ -45,41 +45,49 @@ struct Outcome {
     reply: String,
 }
 
-/// Sends one message: 0 if the relay took it, 1 if not, 78 if the configuration does not load.
+/// Sends one message: 0 if the relay took it, 1 if not, 2 for a channel or a recipient that there is not, 78 if the
+/// configuration does not load.
 pub(crate) fn run(args: &Args) -> ExitCode {
-    let config = match config::load(&args.options.file.config) {
-        Ok(config) => config,
-        Err(faults) => {
-            for fault in faults {
-                eprintln!("{fault}");
-            }
-            return ExitCode::from(exit::CONFIG);
+    test(args).unwrap_or_else(|code| code)
+}
+
+fn test(args: &Args) -> Result<ExitCode, ExitCode> {
+    let Options { file, output } = &args.options;
+    let config = file.load()?;
+    let people = people(&config)?;
+    let said = |code: u8| {
+        move |error: anyhow::Error| {
+            eprintln!("{error:#}");
+            ExitCode::from(code)
         }
     };
-    match send(&config, args) {
-        Ok(outcome) => {
-            match args.options.output {
-                Output::Text => print(&outcome),
-                Output::Json => outln!("{}", serde_json::json!(outcome)),
-            }
-            if outcome.verdict == "sent" { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) }
-        }
-        Err(error) => {
-            eprintln!("{error:#}");
-            ExitCode::from(exit::FAILED)
-        }
+    let (settings, to) = way(&config, args).map_err(said(exit::USAGE))?;
+    let outcome = send(&config, settings, &people, to).map_err(said(exit::FAILED))?;
+    match output {
+        Output::Text => print(&outcome),
+        Output::Json => out::json(&outcome),
+    }
+    Ok(if outcome.verdict == "sent" { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) })
+}
+
+/// The channel that is meant, and `--to`, which a room does not have and people need.
+fn way<'a>(config: &'a Config, args: &'a Args) -> anyhow::Result<(&'a ChannelSettings, Option<&'a str>)> {
+    let name = &args.channel;
+    let settings = config.channels.iter().find(|channel| *channel.name == **name).with_context(|| {
+        let known: Vec<&str> = config.channels.iter().map(|channel| &*channel.name).collect();
+        format!("there is no [channel.{name}]; there is: {}", known.join(", "))
+    })?;
+    match (&settings.sender, args.to.as_deref()) {
+        (None, Some(_)) => anyhow::bail!("[channel.{name}] is a room: leave --to out"),
+        (Some(_), None) => anyhow::bail!("[channel.{name}] tells people: add --to ADDRESS"),
+        (_, to) => Ok((settings, to)),
     }
 }
 
-fn send(config: &Config, args: &Args) -> anyhow::Result<Outcome> {
-    let settings = config.channels.iter().find(|channel| *channel.name == *args.channel).with_context(|| {
-        let known: Vec<&str> = config.channels.iter().map(|channel| &*channel.name).collect();
-        format!("there is no [channel.{}]; there is: {}", args.channel, known.join(", "))
-    })?;
-    let people = People::load(config.people.clone())?;
-    let (recipient, person) = recipient(settings, &people, args.to.as_deref())?;
+fn send(config: &Config, settings: &ChannelSettings, people: &People, to: Option<&str>) -> anyhow::Result<Outcome> {
+    let (recipient, person) = recipient(settings, people, to)?;
     let now = Clock::system().now();
-    let outgoing = message(config, settings, &people, &recipient, person.as_ref(), now)?;
+    let outgoing = message(config, settings, people, &recipient, person.as_ref(), now)?;
     let channel = channels::open(&settings.name, &settings.settings, &Past::default())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let attempt = runtime.block_on(async {
@@ -109,18 +117,12 @@ fn recipient(
     people: &People,
     to: Option<&str>,
 ) -> anyhow::Result<(Recipient, Option<Person>)> {
-    match (&settings.sender, to) {
-        (None, None) => Ok((Recipient::Room(settings.name.clone()), None)),
-        (None, Some(_)) => anyhow::bail!("[channel.{}] is a room: leave --to out", settings.name),
-        (Some(_), None) => anyhow::bail!("[channel.{}] tells people: add --to ADDRESS", settings.name),
-        (Some(_), Some(to)) => {
-            let recipient = Recipient::Address(to.into());
-            match people.resolve(&recipient, &[]) {
-                Resolution::Found(person) => Ok((recipient, Some(person))),
-                Resolution::Refused(refusal) => anyhow::bail!("{to} may not be mailed: {}", refusal.as_str()),
-                Resolution::Unknown => anyhow::bail!("{to} is not known"),
-            }
-        }
+    let Some(to) = to else { return Ok((Recipient::Room(settings.name.clone()), None)) };
+    let recipient = Recipient::Address(to.into());
+    match people.resolve(&recipient, &[]) {
+        Resolution::Found(person) => Ok((recipient, Some(person))),
+        Resolution::Refused(refusal) => anyhow::bail!("{to} may not be mailed: {}", refusal.as_str()),
+        Resolution::Unknown => anyhow::bail!("{to} is not known"),
     }
 }
 

@@ -11,14 +11,14 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::store::{configured, print_json, with};
-use super::{Options, Output};
+use super::store::with;
+use super::{Options, Output, out};
 use crate::clock::{Clock, Timestamp};
 use crate::config::Config;
 use crate::source::{self, Extent};
 use crate::store;
 use crate::store::operate::{Queue, Revision, Standing};
-use live::{Live, Paused};
+use live::{Held, Live, Paused};
 
 /// How long the brokers of one source may take.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -36,8 +36,8 @@ struct Status {
     daemon: Daemon,
     config: Configuration,
     partitions: Vec<Followed>,
-    /// Sources that are held, with the reason; null: the daemon did not tell.
-    held: Option<Vec<(String, String)>>,
+    /// Sources that are held; null: the daemon did not tell.
+    held: Option<Vec<Held>>,
     channels: Vec<ChannelStanding>,
     dead_letters: i64,
     store: Space,
@@ -101,7 +101,7 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 fn status(options: &Options) -> Result<ExitCode, ExitCode> {
-    let config = configured(options)?;
+    let config = options.file.load()?;
     let hash = config.hash;
     let standing = with(&config, |store| async move { store.standing(hash).await })?;
     let process = store::holder(&config.store).unwrap_or_else(|error| {
@@ -114,7 +114,7 @@ fn status(options: &Options) -> Result<ExitCode, ExitCode> {
     };
     let status = Status::new(&config, standing, process, live);
     match options.output {
-        Output::Json => print_json(&status),
+        Output::Json => out::json(&status),
         Output::Text => status.print(),
     }
     Ok(ExitCode::SUCCESS)
@@ -169,14 +169,18 @@ impl Status {
             let lag = lag.map_or_else(|| "unknown".to_owned(), |lag| lag.to_string());
             outln!("{source}:{topic}:{partition} next={next} lag={lag} bad={bad} accepted_at={accepted_at}");
         }
-        for (source, reason) in self.held.iter().flatten() {
+        for Held { source, reason } in self.held.iter().flatten() {
             outln!("held: source {source}: {reason}");
         }
         for ChannelStanding { channel, configured, open, paused, queues } in &self.channels {
             let gone = if *configured { "" } else { " (not in the configuration: `messages move`)" };
-            let open = open.as_ref().map(|why| format!(" does not work: {why}")).unwrap_or_default();
-            let paused = paused.as_ref().map(|Paused { until, reason }| format!(" pauses until {until}: {reason}"));
-            outln!("channel {channel}{gone}{open}{}", paused.unwrap_or_default());
+            outln!("channel {channel}{gone}");
+            if let Some(why) = open {
+                outln!("  does not work: {why}");
+            }
+            if let Some(Paused { until, reason }) = paused {
+                outln!("  pauses until {until}: {reason}");
+            }
             for Queue { state, messages, oldest, .. } in queues {
                 let oldest = oldest.map_or_else(|| "-".to_owned(), |oldest| oldest.to_string());
                 outln!("  {state}: {messages}, oldest {oldest}");

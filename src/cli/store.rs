@@ -3,11 +3,10 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use serde::Serialize;
 use tokio::runtime::Runtime;
 
-use super::{Options, Output, exit};
-use crate::config::{self, Config};
+use super::{Options, Output, exit, out};
+use crate::config::Config;
 use crate::store::check::{self, Report};
 use crate::store::{Store, StoreError};
 
@@ -29,13 +28,12 @@ enum Command {
 /// Runs the command; 1 when something is not accounted for.
 pub(crate) fn run(args: Args) -> ExitCode {
     let Args { options, command: Command::Check } = args;
-    let report = match configured(&options).and_then(|config| check::check(&config.store.path).map_err(|e| failed(&e)))
-    {
+    let report = match options.file.load().and_then(|config| check::check(&config.store.path).map_err(|e| failed(&e))) {
         Ok(report) => report,
         Err(code) => return code,
     };
     match options.output {
-        Output::Json => print_json(&report),
+        Output::Json => out::json(&report),
         Output::Text => print(&report),
     }
     if report.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(exit::FAILED) }
@@ -53,28 +51,6 @@ fn print(report: &Report) {
         outln!("WRONG: {}: {}", finding.what, finding.rows);
     }
     outln!("{}", if report.findings.is_empty() { "everything is accounted for" } else { "the books do not balance" });
-}
-
-/// One JSON value on a line of its own.
-pub(super) fn print_json(value: &impl Serialize) {
-    outln!("{}", serde_json::json!(value));
-}
-
-/// The configuration, or its faults on stderr and 78.
-pub(super) fn configured(options: &Options) -> Result<Config, ExitCode> {
-    configured_with(options, None)
-}
-
-/// As [`configured`], with the rules of this directory in place of its own.
-pub(super) fn configured_with(options: &Options, rules: Option<&Path>) -> Result<Config, ExitCode> {
-    let file = &options.file.config;
-    let loaded = rules.map_or_else(|| config::load(file), |rules| config::load_with_rules(file, rules));
-    loaded.map_err(|faults| {
-        for fault in faults {
-            eprintln!("{fault}");
-        }
-        ExitCode::from(exit::CONFIG)
-    })
 }
 
 /// Opens the configured store beside a daemon, and runs `work` on it.
@@ -114,7 +90,7 @@ impl Opened {
     pub(super) fn new(config: &Config, alone: bool) -> Result<Self, ExitCode> {
         let settings = &config.store;
         if !settings.path.exists() {
-            eprintln!("{}: there is no store; `auditbell run` makes it", settings.path.display());
+            eprintln!("{}", missing(&settings.path));
             return Err(ExitCode::from(exit::CONFIG));
         }
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build();
@@ -130,6 +106,15 @@ impl Opened {
     {
         self.runtime.block_on(question(self.store.clone())).map_err(|error| failed(&error))
     }
+}
+
+/// A path that begins at $STATE_DIRECTORY is another one for the daemon than here, where systemd sets that for the daemon alone.
+pub(super) fn missing(path: &Path) -> String {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    format!(
+        "{}: there is no store; `auditbell run` makes it. Is this the daemon's configuration, directory and STATE_DIRECTORY?",
+        path.display()
+    )
 }
 
 /// Says what is wrong with the store; its exit code.

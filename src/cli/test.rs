@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::store::{configured, print_json};
-use super::{Options, Output, exit};
+use super::{Options, Output, at_fault, exit, out};
 use crate::config::{Config, Listed, RuleTest};
 use world::World;
 
@@ -24,7 +23,7 @@ pub(crate) struct Args {
     /// Only the tests in these files of the configuration, or below these directories
     #[arg(value_name = "DIR|FILE")]
     files: Vec<PathBuf>,
-    /// Write the results as `JUnit` XML, too
+    /// Write the results as JUnit XML, too
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
 }
@@ -57,21 +56,16 @@ pub(crate) fn run(args: &Args) -> ExitCode {
 }
 
 fn test(args: &Args) -> Result<ExitCode, ExitCode> {
-    let config = configured(&args.options)?;
+    let config = args.options.file.load()?;
     let wanted = chosen(&config, &args.files)?;
-    let world = World::new(&config).map_err(|faults| {
-        for fault in faults {
-            eprintln!("{fault}");
-        }
-        ExitCode::from(exit::CONFIG)
-    })?;
+    let world = World::new(&config).map_err(at_fault)?;
     let runs: Vec<Run> = wanted
         .into_iter()
         .flat_map(|listed| listed.tests.iter().map(move |test| (listed, test)))
         .map(|(listed, test)| one(&world, listed, test))
         .collect();
     match args.options.output {
-        Output::Json => runs.iter().for_each(print_json),
+        Output::Json => runs.iter().for_each(out::json),
         Output::Text => print(&runs),
     }
     if let Some(path) = &args.junit {
@@ -139,10 +133,8 @@ fn print(runs: &[Run]) {
             let line = run.line.map_or_else(String::new, |line| format!(":{line}"));
             outln!("        {}{line}", run.file);
         }
-        // What a stranger wrote commands no terminal.
-        let plain = |c: char| if c.is_control() && c != '\n' { '\u{fffd}' } else { c };
         for line in run.differences.iter().flat_map(|difference| difference.lines()) {
-            outln!("        {}", line.chars().map(plain).collect::<String>());
+            outln!("        {line}");
         }
     }
     let count = |outcome| runs.iter().filter(|run| run.outcome == outcome).count();

@@ -13,6 +13,7 @@ const COMMANDS: &[(&[&str], bool, bool)] = &[
     (&["run"], true, false),
     (&["demo"], false, false),
     (&["init"], false, false),
+    (&["reload"], true, true),
     (&["check"], true, true),
     (&["inspect"], true, false),
     (&["explain"], true, true),

@@ -160,6 +160,34 @@ async fn messages_of_a_removed_channel_are_orphaned_until_they_are_moved() {
     bench.books_balance();
 }
 
+/// A record's author writes no line of the operator's, and commands no terminal.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_stranger_wrote_stays_in_its_line_of_what_is_shown() {
+    let mut bench = Bench::new().await;
+    bench.start().await;
+    let mut hostile = reset("hostile", ALICE);
+    hostile["operationName"] = "Reset user password\r\n9 forged line \u{1b}[2J\u{202e}".into();
+    bench.publish(envelope(&[hostile])).await;
+    bench.publish("{ not json \u{1b}]0;title\u{7} \"q\" ä\n9 forged line").await;
+    bench.relay.wait_for(1).await;
+    bench.accepted_to(2).await;
+    bench.metric_at_least("auditbell_notifications_total", &["verdict=\"sent\""], 1).await;
+    let sent = keys(&bench, "sent").remove(0);
+    let letter = letters(&bench)[0].to_string();
+    for (arguments, part) in [
+        (&["messages", "show", &sent][..], "Reset user password\\u{d}\\u{a}9 forged line \\u{1b}[2J\\u{202e}\n"),
+        (&["messages", "show", &sent, "--raw"], "\"Reset user password"),
+        (&["dead-letters", "show", &letter], "\n  { not json \\u{1b}]0;title\\u{7} \"q\" ä\n  9 forged line\n"),
+    ] {
+        let (code, text, _) = run(&bench, arguments);
+        assert!(code == 0 && text.contains(part), "{arguments:?}: {text}");
+        assert!(!text.lines().any(|line| line.starts_with("9 forged")), "{arguments:?}: {text}");
+        let commands = |c: char| c != '\n' && (c.is_control() || c == '\u{202e}');
+        assert!(!text.contains(commands), "{arguments:?}: {text:?}");
+    }
+    assert!(bench.stop().await.success());
+}
+
 /// The numbers of the dead letters, oldest first.
 fn letters(bench: &Bench) -> Vec<i64> {
     let mut listed = ask(bench, &["dead-letters", "list"]);
@@ -249,6 +277,8 @@ async fn a_position_is_set_only_with_apply_and_only_while_no_daemon_runs() {
     }
     bench.metric_at_least("auditbell_notifications_total", &["verdict=\"sent\""], 5).await;
     let place = "entra:insights-logs-auditlogs:0";
+    let listed = run(&bench, &["positions", "list"]).1;
+    assert!(listed.starts_with(&format!("{place} next=5 bad=0 accepted_at=20")), "as `set` takes it: {listed}");
     let set = |to: &'static str| ["positions", "set", place, to];
     let (code, said, why) = run(&bench, &set("earliest"));
     assert_eq!(code, 0, "{why}");
@@ -326,7 +356,7 @@ async fn the_status_tells_how_things_stand_with_a_daemon_and_without_one() {
     assert_eq!((&status["config"]["revision"], &status["config"]["runs"]), (&1.into(), &true.into()));
     let partition = &status["partitions"][0];
     assert_eq!((&partition["source"], &partition["lag"], &partition["bad"]), (&"entra".into(), &0.into(), &200.into()));
-    assert_eq!(status["held"], serde_json::json!([["entra", "bad-messages"]]));
+    assert_eq!(status["held"], serde_json::json!([{ "source": "entra", "reason": "bad-messages" }]));
     let channel = &status["channels"][0];
     assert_eq!((&channel["channel"], &channel["configured"]), (&"email".into(), &true.into()));
     let queues: Vec<_> = channel["queues"]
@@ -376,7 +406,7 @@ async fn the_status_names_a_channel_that_does_not_work_and_why() {
     assert_eq!(status["channels"][0]["open"], "greeting", "{status}");
     assert_eq!(status["channels"][0]["paused"]["reason"], "greeting", "{status}");
     let (_, text, _) = run(&bench, &["status"]);
-    assert!(text.contains("channel email does not work: greeting pauses until 20"), "{text}");
+    assert!(text.contains("channel email\n  does not work: greeting\n  pauses until 20"), "{text}");
     assert!(bench.stop().await.success());
 }
 
@@ -416,7 +446,7 @@ async fn a_used_up_rate_is_logged_once_counted_and_shown_with_its_end() {
     let channel = &status["channels"][0];
     assert_eq!((&channel["paused"]["reason"], &channel["open"]), (&"rate".into(), &Value::Null), "{status}");
     let (_, text, _) = run(&bench, &["status"]);
-    let line = text.lines().find(|line| line.starts_with("channel email pauses until ")).unwrap();
+    let line = text.lines().find(|line| line.starts_with("  pauses until ")).unwrap();
     assert!(line.ends_with(": rate"), "{line}");
     let now = u64::try_from(Clock::system().now().as_millis()).unwrap() / 1_000;
     assert!((now + 3_500..=now + 3_700).contains(&until), "an hour and a sixtieth: {now} {until}");

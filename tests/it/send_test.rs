@@ -76,14 +76,15 @@ async fn a_test_message_goes_where_try_out_mail_goes() {
 async fn every_refusal_is_an_exit_code_and_a_reason() {
     let relay = Relay::start().await;
     relay.on_recipient("gone@example.com", Said::Rcpt, Reply("550 5.1.1 no such user"));
-    let cases: [(&[&str], &str); 3] = [
-        (&["--channel", "email", "--to", "gone@example.com"], "never (mailbox-refused)"),
-        (&["--channel", "email", "--to", "eve@elsewhere.test"], "may not be mailed: foreign-domain"),
-        (&["--channel", "pager", "--to", "alice@example.com"], "there is no [channel.pager]; there is: email"),
+    let cases: [(&[&str], i32, &str); 4] = [
+        (&["--channel", "email", "--to", "gone@example.com"], 1, "never (mailbox-refused)"),
+        (&["--channel", "email", "--to", "eve@elsewhere.test"], 1, "may not be mailed: foreign-domain"),
+        (&["--channel", "pager", "--to", "alice@example.com"], 2, "there is no [channel.pager]; there is: email"),
+        (&["--channel", "email"], 2, "[channel.email] tells people: add --to ADDRESS"),
     ];
-    for (arguments, told) in cases {
+    for (arguments, code, told) in cases {
         let output = send_test(&relay, "", arguments).await;
-        assert_eq!(output.status.code(), Some(1), "{}", text(&output));
+        assert_eq!(output.status.code(), Some(code), "{}", text(&output));
         assert!(text(&output).contains(told), "{}", text(&output));
     }
     assert!(relay.accepted().is_empty());

@@ -419,7 +419,7 @@ async fn a_test_message_goes_to_a_room_and_past_the_environments_proxy() {
 
     let mut command = bench.command(&["send-test", "--channel", "hook", "--to", "alice@example.com"]);
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
-    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("is a room: leave --to out"));
     assert_eq!(server.asked().len(), 1);
 }

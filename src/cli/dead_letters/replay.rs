@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::app;
-use crate::cli::store::{configured, print_json, who, with};
-use crate::cli::{Options, Output, exit};
+use crate::cli::store::{who, with};
+use crate::cli::{Options, Output, exit, out, people};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::intake::{self, Basis};
@@ -46,11 +46,8 @@ struct Became {
 
 /// Replays the letters `numbers` (`None`: all); 1 if one is a dead letter still.
 pub(super) fn run(options: &Options, numbers: Option<Vec<i64>>) -> Result<ExitCode, ExitCode> {
-    let config = configured(options)?;
-    let people = People::load(config.people.clone()).map_err(|error| {
-        eprintln!("{}", config.fault("people.csv", format!("{error:#}")));
-        ExitCode::from(exit::CONFIG)
-    })?;
+    let config = options.file.load()?;
+    let people = people(&config)?;
     let config = &config;
     let mut all_read = true;
     let tell = |became: &Became| {
@@ -144,7 +141,7 @@ fn failed(error: AcceptError) -> StoreError {
 fn print(options: &Options, became: &Became) {
     let Became { number, records, too_old, new, held, duplicates, ended, dead_letters, .. } = became;
     match (options.output, became.error) {
-        (Output::Json, _) => print_json(became),
+        (Output::Json, _) => out::json(became),
         (Output::Text, Some(error)) => outln!("{number} not read: {error}"),
         (Output::Text, None) => outln!(
             "{number} read: records={records} new={new} held={held} duplicates={duplicates} ended={ended} \

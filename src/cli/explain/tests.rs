@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::intake::{self, Basis};
+use crate::people::People;
 use crate::plan::{Fate, Intent};
 use crate::store::Planned;
 use crate::store::operate::{DeadLetterRow, Reread};

@@ -1,9 +1,9 @@
 //! The answer for people: what the record is, whom it tells and why, and of the rules that do not match every reason why not.
-//! What a stranger wrote cannot command a terminal.
 
 use std::fmt::Write as _;
 
 use super::answer::{Considered, Explanation, Named, Notification, Outcome, Step, Subject};
+use crate::cli::out::plain;
 use crate::record::Record;
 use crate::rules::{FailedLeaf, Op};
 use crate::store::operate::Event;
@@ -56,10 +56,7 @@ struct Text(String);
 impl Text {
     fn line(&mut self, level: usize, text: &str) {
         self.0.extend(std::iter::repeat_n("  ", level));
-        // A line of ours stays one line, and no sequence of the terminal comes through.
-        for c in text.chars() {
-            if c.is_control() || is_direction(c) { self.0.extend(c.escape_unicode()) } else { self.0.push(c) }
-        }
+        self.0.push_str(&plain(text));
         self.0.push('\n');
     }
 
@@ -176,23 +173,6 @@ fn word(member: &impl serde::Serialize) -> String {
     serde_json::to_value(member).ok().and_then(|word| word.as_str().map(str::to_owned)).unwrap_or_default()
 }
 
-/// Characters that turn the direction of what follows (Unicode TR 36, 2.10.2).
-fn is_direction(c: char) -> bool {
-    matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' | '\u{61c}')
-}
-
 fn first<const N: usize>(names: [&Option<String>; N]) -> &str {
     names.into_iter().flatten().next().map_or("(no name)", |name| name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_stranger_wrote_stays_in_its_line_and_commands_no_terminal() {
-        let mut text = Text(String::new());
-        text.line(1, "a\u{1b}[2J\r\n\u{202e}b");
-        assert_eq!(text.0, "  a\\u{1b}[2J\\u{d}\\u{a}\\u{202e}b\n");
-    }
 }

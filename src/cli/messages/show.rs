@@ -5,8 +5,8 @@ use std::process::ExitCode;
 use serde_json::{Value, json};
 
 use super::print;
-use crate::cli::store::{configured, print_json, with};
-use crate::cli::{Options, Output, exit};
+use crate::cli::store::with;
+use crate::cli::{Options, Output, exit, out};
 use crate::plan::NotificationId;
 use crate::record::Dialects;
 use crate::record::view::View;
@@ -14,7 +14,7 @@ use crate::store::operate::{Detail, Kept, Relative};
 
 /// Shows the message of `key`; 1 if there is none.
 pub(super) fn run(options: &Options, key: NotificationId, raw: bool) -> Result<ExitCode, ExitCode> {
-    let config = configured(options)?;
+    let config = options.file.load()?;
     let Some(detail) = with(&config, |store| async move { store.message(key).await })? else {
         eprintln!("{key}: no such message");
         return Ok(ExitCode::from(exit::FAILED));
@@ -23,7 +23,7 @@ pub(super) fn run(options: &Options, key: NotificationId, raw: bool) -> Result<E
         Output::Json => {
             let mut value = json!(detail);
             value["records"] = detail.records.iter().map(|kept| view(&config.dialects, kept, raw)).collect();
-            print_json(&value);
+            out::json(&value);
         }
         Output::Text => {
             print_detail(&detail);

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::cli::store::{alone, configured, print_json, who, with};
-use crate::cli::{Options, Output, exit};
+use crate::cli::store::{alone, who, with};
+use crate::cli::{Options, Output, exit, out};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::source::{self, Extent, Settings, Start};
@@ -83,7 +83,7 @@ struct Move<'a> {
 /// Prints the move, and makes it with `--apply`. 1: no such position, or no such offset; 75: a daemon runs, or the brokers
 /// do not answer and are needed.
 pub(super) fn run(options: &Options, args: &Args) -> Result<ExitCode, ExitCode> {
-    let config = configured(options)?;
+    let config = options.file.load()?;
     let place = &args.place;
     let row = position(&config, place)?;
     let settings = config.sources.iter().find(|source| *source.name == *place.source);
@@ -185,7 +185,7 @@ fn apply(config: &Config, row: PositionRow, to: i64) -> Result<(), ExitCode> {
 fn print(options: &Options, plan: &Move<'_>) {
     let Move { source, topic, partition, from, to, skipped, again, low, high, applied } = plan;
     if options.output == Output::Json {
-        print_json(plan);
+        out::json(plan);
         return;
     }
     outln!("{source}:{topic}:{partition} from {from} to {to}");

@@ -8,6 +8,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::clock::Timestamp;
+use crate::metrics;
 
 /// For each step of the request.
 const LIMIT: Duration = Duration::from_secs(5);
@@ -17,14 +18,21 @@ const MOST: u64 = 16 << 20;
 /// What the daemon tells.
 #[derive(Debug, Default, PartialEq)]
 pub(super) struct Live {
-    /// (source, reason) of what is held.
-    pub held: Vec<(String, String)>,
+    /// Sources that are held.
+    pub held: Vec<Held>,
     /// Channels that do not work, with the reason.
     pub open: BTreeMap<String, String>,
     /// Channels that begin nothing, until when and why.
     pub paused: BTreeMap<String, Paused>,
     /// First 48 bits of the configuration's hash.
     config: Option<f64>,
+}
+
+/// Reading stands still.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Held {
+    pub source: String,
+    pub reason: String,
 }
 
 /// Nothing is begun.
@@ -36,10 +44,8 @@ pub(super) struct Paused {
 
 impl Live {
     /// Is the configuration with this hash the one that runs?
-    #[expect(clippy::cast_precision_loss, reason = "48 bits fit in an f64 exactly")]
     pub(super) fn runs(&self, hash: [u8; 32]) -> bool {
-        let first = hash[..6].iter().fold(0_u64, |all, byte| all << 8 | u64::from(*byte));
-        self.config == Some(first as f64)
+        self.config == Some(metrics::shortened(hash))
     }
 }
 
@@ -56,7 +62,7 @@ pub(super) fn ask(listen: SocketAddr) -> Result<Live, String> {
     };
     let answer = fetch(SocketAddr::new(here, listen.port())).map_err(|error| format!("[http] {listen}: {error}"))?;
     match answer.strip_prefix("HTTP/1.1 200") {
-        Some(metrics) => Ok(read(metrics)),
+        Some(text) => Ok(read(text)),
         None => Err(format!("[http] {listen}: {}", answer.lines().next().unwrap_or("no answer"))),
     }
 }
@@ -72,9 +78,9 @@ fn fetch(address: SocketAddr) -> std::io::Result<String> {
 }
 
 /// Prometheus text: `name{label="value",…} number`, one a line. Our labels hold no quotes and no backslashes.
-fn read(metrics: &str) -> Live {
+fn read(text: &str) -> Live {
     let mut live = Live::default();
-    for line in metrics.lines() {
+    for line in text.lines() {
         let Some((series, value)) = line.rsplit_once(' ') else { continue };
         let (name, labels) = series.split_once('{').unwrap_or((series, ""));
         let label = |wanted: &str| {
@@ -85,7 +91,10 @@ fn read(metrics: &str) -> Live {
         };
         match (name, value) {
             ("auditbell_config_hash", value) => live.config = value.parse().ok(),
-            ("auditbell_source_held", "1") => live.held.extend(label("source").zip(label("reason"))),
+            ("auditbell_source_held", "1") => {
+                let held = |(source, reason)| Held { source, reason };
+                live.held.extend(label("source").zip(label("reason")).map(held));
+            }
             ("auditbell_channel_paused_until_timestamp_seconds", value) if value != "0" => {
                 let paused = |(channel, reason)| Some((channel, Paused { until: moment(value)?, reason }));
                 live.paused.extend(label("channel").zip(label("reason")).and_then(paused));
@@ -122,7 +131,7 @@ mod tests {
         );
         let paused = Paused { until: Timestamp::from_millis(1_769_105_702_387), reason: "rate".to_owned() };
         assert_eq!(live.paused, BTreeMap::from([("chat".to_owned(), paused)]));
-        assert_eq!(live.held, [("entra".to_owned(), "disk-low".to_owned())]);
+        assert_eq!(live.held, [Held { source: "entra".to_owned(), reason: "disk-low".to_owned() }]);
         assert_eq!(live.open, BTreeMap::from([("email".to_owned(), "auth".to_owned())]));
         let mut hash = [0; 32];
         hash[..6].copy_from_slice(&[1, 2, 3, 4, 5, 6]);

@@ -1,4 +1,4 @@
-//! Owns the results as `JUnit` XML, the form that build servers read: a suite for each file, a case for each test.
+//! Owns the results as JUnit XML, the form that build servers read: a suite for each file, a case for each test.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
