@@ -108,7 +108,7 @@ impl Opened {
     }
 }
 
-/// A path that begins at $STATE_DIRECTORY is another one for the daemon than here, where systemd sets that for the daemon alone.
+/// A path that begins at `$STATE_DIRECTORY` is another one for the daemon than here, where systemd sets that for the daemon alone.
 pub(super) fn missing(path: &Path) -> String {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     format!(

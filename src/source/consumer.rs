@@ -1,8 +1,9 @@
 //! Owns the Kafka thread: poll, hand over, hold, rebalance, and leave. It never waits for intake longer than a moment,
-//! since callbacks and group membership live in `poll`.
+//! since callbacks and group membership live in `poll`. What becomes of the partitions is in `assignment`.
+
+mod assignment;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -10,15 +11,15 @@ use metrics::Gauge;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::message::{BorrowedMessage, Message};
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::topic_partition_list::TopicPartitionList;
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot};
 
-use super::context::{Context, Fault, Rebalance};
+use super::context::{Context, Fault};
 use super::growth::Growth;
 use super::hand::{Given, Hand};
 use super::offsets::{Key, list, store_offset};
-use super::place::{Answer, Finder, StartPosition};
+use super::place::Finder;
 use super::watch::{Partition, Watch, gauge};
 use super::{BATCH_BYTES, BATCH_MESSAGES, Command, Envelope, Event, Link, Settings, client};
 use crate::clock::{Clock, Timestamp};
@@ -27,9 +28,6 @@ use crate::{crash, metrics as meters};
 
 /// Longest wait for a message; commands are heard after it.
 const POLL: Duration = Duration::from_millis(100);
-/// Between two tries to place partitions, and how long to go on.
-const RETRY: Duration = Duration::from_secs(1);
-const GIVE_UP: Duration = Duration::from_mins(2);
 /// The reason of a hold that is ours: intake is slower than Kafka.
 const FULL: &str = "intake";
 
@@ -156,15 +154,6 @@ impl Reader {
         None
     }
 
-    fn given_up(&self, error: &anyhow::Error) -> End {
-        let message = format!(
-            "[source.{}]: where to read from could not be found out in {} s: {error:#}; try again when the store and all brokers answer",
-            self.settings.name,
-            GIVE_UP.as_secs()
-        );
-        End::Fatal { exit: 75, message }
-    }
-
     /// Everything intake said since the last call.
     fn commands(&mut self) -> Option<End> {
         loop {
@@ -186,36 +175,6 @@ impl Reader {
             tracing::debug!(source = %self.settings.name, topic = %key.0, partition = key.1, %error, "offset not stored");
         }
         crash::at("after_store_offset");
-    }
-
-    /// Gives partitions back to librdkafka and places them anew. A seek would do, but not on a partition that has
-    /// reported an offset out of range: librdkafka has stopped fetching it.
-    fn move_away(&mut self, keys: Vec<Key>) {
-        let keys: Vec<Key> = keys.into_iter().filter(|key| self.assigned.contains_key(key)).collect();
-        if keys.is_empty() {
-            return;
-        }
-        self.unassign(&keys);
-        self.wanted.extend(keys);
-        self.next_try = Instant::now();
-    }
-
-    fn unassign(&mut self, keys: &[Key]) {
-        if let Err(error) = self.consumer.incremental_unassign(&list(keys)) {
-            tracing::debug!(source = %self.settings.name, %error, "unassign");
-        }
-        for key in keys {
-            if let Some(partition) = self.assigned.remove(key) {
-                partition.gone();
-            }
-        }
-        self.hand.forget(keys);
-        self.count();
-    }
-
-    fn count(&self) {
-        #[expect(clippy::cast_precision_loss, reason = "a number of partitions")]
-        meters::kafka_assigned_partitions(self.settings.name.clone()).set(self.assigned.len() as f64);
     }
 
     fn hold(&mut self, reason: &'static str) {
@@ -249,63 +208,6 @@ impl Reader {
         if let Err(error) = self.consumer.pause(&list(&keys)) {
             self.consumer.context().fault(Fault::Other, &format!("pause: {error}"));
         }
-    }
-
-    /// Places what is ours and has no place, and tells intake. Waits between tries, without stopping to poll.
-    fn place(&mut self) -> Option<End> {
-        let idle = self.wanted.is_empty() && !self.answer_due;
-        if idle || Instant::now() < self.next_try {
-            return None;
-        }
-        let places = if self.wanted.is_empty() {
-            Vec::new()
-        } else {
-            match self.finder.places(&self.consumer, &self.wanted) {
-                Ok(Answer::Found(places)) => places,
-                Ok(Answer::Refused(message)) => return Some(End::Fatal { exit: 78, message }),
-                Err(error) => return self.not_yet(&error),
-            }
-        };
-        let mut offsets = TopicPartitionList::with_capacity(places.len());
-        let mut assigned = Ok(());
-        for StartPosition { key, next, .. } in &places {
-            assigned = assigned.and_then(|()| offsets.add_partition_offset(&key.0, key.1, Offset::Offset(*next)));
-        }
-        if let Err(error) = assigned.and_then(|()| self.consumer.incremental_assign(&offsets)) {
-            return self.not_yet(&error.into());
-        }
-        drop(offsets);
-        self.answer_due = false;
-        self.trying_since = None;
-        self.consumer.context().well();
-        self.wanted.clear();
-        let new: Vec<Key> = places.iter().map(|place| place.key.clone()).collect();
-        for StartPosition { key, next, bad } in places {
-            tracing::debug!(source = %self.settings.name, topic = %key.0, partition = key.1, next, "reading");
-            self.hand.push(Event::Assigned { topic: key.0.clone(), partition: key.1, next, bad });
-            let partition = Partition::new(&self.settings.name, &key, next);
-            self.assigned.insert(key, partition);
-        }
-        // librdkafka keeps a partition paused while it is not assigned, and the hold may have ended meanwhile. Only these:
-        // resuming one that is read would fetch it again.
-        if self.held.is_empty() {
-            self.unpause(&new);
-        } else {
-            self.pause();
-        }
-        self.count();
-        self.watch.soon();
-        None
-    }
-
-    fn not_yet(&mut self, error: &anyhow::Error) -> Option<End> {
-        let now = Instant::now();
-        self.next_try = now + RETRY;
-        if now - *self.trying_since.get_or_insert(now) >= GIVE_UP {
-            return Some(self.given_up(error));
-        }
-        self.consumer.context().fault(Fault::Position, &format!("{error:#}"));
-        None
     }
 
     /// Gives intake what is in hand. `Ok(true)`: poll on; `Ok(false)`: try again before polling.
@@ -399,32 +301,6 @@ impl Reader {
         }
     }
 
-    /// Answers what the group's coordinator decided.
-    fn rebalance(&mut self) {
-        for rebalance in self.consumer.context().rebalances() {
-            meters::kafka_rebalances(self.settings.name.clone()).increment(1);
-            match rebalance {
-                Rebalance::Assign(partitions) => {
-                    self.wanted.extend(keys(&partitions));
-                    self.answer_due = true;
-                    self.next_try = Instant::now();
-                }
-                Rebalance::Revoke(partitions) => self.revoke(&keys(&partitions)),
-            }
-        }
-    }
-
-    /// What was accepted is committed by librdkafka before the partitions are given up; what is in hand is dropped.
-    fn revoke(&mut self, keys: &[Key]) {
-        let read: Vec<Key> = keys.iter().filter(|key| self.assigned.contains_key(*key)).cloned().collect();
-        self.wanted.retain(|key| !keys.contains(key));
-        // Even an empty list: librdkafka waits for the answer.
-        self.unassign(&read);
-        for (topic, partition) in keys {
-            self.hand.push(Event::Revoked { topic: topic.clone(), partition: *partition });
-        }
-    }
-
     /// Leaves the group. librdkafka commits what was stored on the way; nothing else is waited for.
     fn close(mut self) {
         while let Ok(command) = self.commands.try_recv() {
@@ -448,9 +324,4 @@ impl Reader {
         drop(consumer);
         drop(waiting);
     }
-}
-
-/// With the topic's name shared.
-fn keys(partitions: &[(String, i32)]) -> Vec<Key> {
-    partitions.iter().map(|(topic, partition)| (Arc::from(topic.as_str()), *partition)).collect()
 }

@@ -1,7 +1,7 @@
 //! The source against librdkafka's mock cluster: positions, fences, holds, outages. What the mock cannot do (times, TLS,
 //! topics that change, several members) is in `kafka_real.rs`. Each test has a cluster of its own.
 
-use auditbell::source::{Command, Event, OnLostStore, Settings};
+use auditbell::source::{Command, Envelope, Event, OnLostStore, Settings};
 use auditbell::store::{AcceptError, Batch, Fence};
 use rdkafka::topic_partition_list::Offset;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
@@ -112,15 +112,20 @@ async fn a_hold_stops_reading_until_its_last_reason_is_gone() {
     reader.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_reseek_reads_again_from_the_stores_position() {
-    let kafka = Kafka::new(1);
-    let store = store(kafka.folder.path());
+/// A reader with three records in hand, `a` to `c`, of which none is accepted.
+async fn three_in_hand(kafka: &Kafka) -> (Reader, Vec<Envelope>) {
     kafka.write(&["a", "b", "c"]);
-    let mut reader = Reader::start(kafka.settings(), &store);
+    let mut reader = Reader::start(kafka.settings(), &store(kafka.folder.path()));
     reader.assigned(1).await;
     let batch = reader.batch().await;
     assert_eq!(batch.len(), 3);
+    (reader, batch)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reseek_reads_again_from_the_stores_position() {
+    let kafka = Kafka::new(1);
+    let (mut reader, batch) = three_in_hand(&kafka).await;
     reader.accept(&batch[..1]).await.unwrap();
     let (topic, partition) = (batch[0].topic.clone(), 0);
     reader.tell(Command::Reseek { topic, partition }).await;
@@ -134,14 +139,10 @@ async fn a_reseek_reads_again_from_the_stores_position() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_loses_the_race_for_a_position_goes_where_the_winner_is() {
     let kafka = Kafka::new(1);
-    let store = store(kafka.folder.path());
-    kafka.write(&["a", "b", "c"]);
-    let mut reader = Reader::start(kafka.settings(), &store);
-    reader.assigned(1).await;
-    let batch = reader.batch().await;
+    let (mut reader, batch) = three_in_hand(&kafka).await;
     let (topic, source) = (batch[0].topic.clone(), kafka.settings().name);
     // Somebody else, through a handle of his own, accepts two records first.
-    let other = crate::kafka_reader::store(kafka.folder.path());
+    let other = store(kafka.folder.path());
     let fence = Fence { source, topic: topic.clone(), partition: 0, from: 0, to: 2, bad: 0 };
     let now = auditbell::clock::Clock::system().now();
     other.accept(Batch { fences: vec![fence], ..Batch::default() }, now).await.unwrap();

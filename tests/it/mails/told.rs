@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use auditbell::clock::Timestamp;
-use auditbell::compose::{Brand, Composer, Draft, Kind, Sender};
+use auditbell::compose::{Brand, Composer, Kind, Sender};
 use auditbell::lookup::Lookups;
 use auditbell::people::{People, Resolution, Settings};
 use auditbell::record::Severity;
 
 use super::{
-    COMPOSER, KEY, about, all_mails, brand, draft, header_block, html, mail, mail_in_place, parse, people, person,
+    COMPOSER, about, all_mails, brand, draft, header_block, html, mail, mail_in_place, parse, people, person,
     recipient, records, sender, shown, skeleton, text,
 };
 
@@ -93,22 +92,7 @@ fn a_redirected_mail_goes_to_the_try_out_address_and_names_the_real_one() {
     let records = about("alice@example.com", records("password-changed-by-self.json"));
     let recipient = recipient(&people, "alice@example.com", &records);
     let person = person("alice@example.com");
-    let draft = Draft {
-        key: KEY,
-        template: "password-changed",
-        fallback: false,
-        kind: Kind::Normal,
-        rule: "r",
-        title: "t",
-        severity: Severity::Low,
-        created_at: Timestamp::from_millis(0),
-        late: false,
-        recipient: &recipient,
-        person: Some(&person),
-        people: &people,
-        about: None,
-        records: &records,
-    };
+    let draft = draft("password-changed", &recipient, &person, &people, &records);
     let sender = Sender { redirect_to: Some("tester@example.org".into()), ..sender() };
     let mail = COMPOSER.compose(&sender, &draft).unwrap();
     assert_eq!(&*mail.to, "tester@example.org");
@@ -159,22 +143,7 @@ fn a_logo_travels_in_the_mail() {
     let records = about("alice@example.com", records("password-changed-by-self.json"));
     let recipient = recipient(&people, "alice@example.com", &records);
     let person = person("alice@example.com");
-    let draft = Draft {
-        key: KEY,
-        template: "password-changed",
-        fallback: false,
-        kind: Kind::Normal,
-        rule: "r",
-        title: "t",
-        severity: Severity::Low,
-        created_at: Timestamp::from_millis(0),
-        late: false,
-        recipient: &recipient,
-        person: Some(&person),
-        people: &people,
-        about: None,
-        records: &records,
-    };
+    let draft = draft("password-changed", &recipient, &person, &people, &records);
     let mail = composer.compose(&sender(), &draft).unwrap();
     let parsed = parse(&mail);
     assert!(html(&mail).contains("src=\"cid:logo@auditbell\""));
@@ -216,22 +185,7 @@ fn an_address_outside_ascii_stands_in_the_header_as_it_is_and_a_domain_in_its_as
     let recipient = recipient(&people, "alice@example.com", &records);
     for (address, ascii) in [("j\u{f6}rg@example.com", false), ("user@xn--bcher-kva.example", true)] {
         let person = person(address);
-        let draft = Draft {
-            key: KEY,
-            template: "password-changed",
-            fallback: false,
-            kind: Kind::Normal,
-            rule: "r",
-            title: "t",
-            severity: Severity::Low,
-            created_at: Timestamp::from_millis(0),
-            late: false,
-            recipient: &recipient,
-            person: Some(&person),
-            people: &people,
-            about: None,
-            records: &records,
-        };
+        let draft = draft("password-changed", &recipient, &person, &people, &records);
         let mail = COMPOSER.compose(&sender(), &draft).unwrap();
         assert_eq!(mail.bytes.is_ascii(), ascii, "{address}");
         let parsed = parse(&mail);
