@@ -14,7 +14,6 @@ pub mod reload;
 mod revision;
 mod start;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -51,7 +50,6 @@ pub struct App {
     store: Store,
     clock: Clock,
     worker: i64,
-    http: SocketAddr,
     /// Which logins were refused lately, whatever channel comes or goes.
     logins: Logins,
     /// What a reload replaces.
@@ -96,16 +94,6 @@ impl App {
         self.rest.spawn(worker::maintenance(lanes));
         let (current, clock, done) = (self.current.clone(), self.clock.clone(), self.rest_done.clone());
         self.rest.spawn(credentials::watch(move || current.load_full(), clock, done));
-    }
-
-    /// Where the ops listener is bound.
-    pub fn http(&self) -> SocketAddr {
-        self.http
-    }
-
-    /// The store, to look into it.
-    pub fn store(&self) -> Store {
-        self.store.clone()
     }
 
     /// Reloads when wanted, until the order to stop or a loop that dies; then stops everything in order. The exit code.

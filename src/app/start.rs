@@ -76,7 +76,7 @@ impl App {
 
         let (rest, rest_done) = (JoinSet::new(), CancellationToken::new());
         let (http, loops) = (ops.address(), JoinSet::new());
-        let mut app = Self { store, clock, worker, http, logins, current, wanted, loops, rest, rest_done, shutdown };
+        let mut app = Self { store, clock, worker, logins, current, wanted, loops, rest, rest_done, shutdown };
         app.spawn_lanes(&revision.lanes);
         for (intake, handle) in intakes {
             let run = intake.run(handle);

@@ -16,8 +16,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 
 /// The embedded broker and its producer.
 pub(super) struct Feed {
-    // Dropped after the producer: it ends with its broker.
     producer: FutureProducer,
+    // Dropped after the producer, which ends with its broker.
     cluster: MockCluster<'static, DefaultProducerContext>,
 }
 

@@ -123,7 +123,7 @@ impl Lane {
         if plain.bytes.len() >= ready.bytes.len() {
             return None;
         }
-        tracing::warn!(message = %message.key, bytes = ready.bytes.len(), "too big: the plain form is tried");
+        tracing::warn!(key = %message.key, bytes = ready.bytes.len(), "too big: the plain form is tried");
         Some(plain)
     }
 
@@ -183,7 +183,7 @@ impl Lane {
     /// message waits as for a broken template, and its neighbours go.
     fn composed(&self, message: &Loaded, form: Form) -> Result<Ready, Event> {
         catch_unwind(AssertUnwindSafe(|| self.compose(message, form))).unwrap_or_else(|_| {
-            tracing::error!(message = %message.key, template = %message.template, "composing panicked");
+            tracing::error!(key = %message.key, template = %message.template, "composing panicked");
             metrics::template_errors(message.template.clone()).increment(1);
             Err(Event::TemplateFailed)
         })
@@ -203,7 +203,7 @@ impl Lane {
         let shown = records.into_iter().zip(stored).map(|(record, stored)| stored.extent.shown(record, reader));
         let shown: Vec<Record> = shown.collect();
         self.render(message, &key, form, person.as_ref(), &shown).map_err(|error| {
-            tracing::error!(message = %message.key, template = %message.template, "the template does not render: {error:#}");
+            tracing::error!(key = %message.key, template = %message.template, "the template does not render: {error:#}");
             metrics::template_errors(message.template.clone()).increment(1);
             Event::TemplateFailed
         })
@@ -300,7 +300,7 @@ impl Lane {
             metrics::channel_hold(self.name.clone(), reason).increment(1);
         }
         tracing::info!(
-            message = outgoing.key.as_ref(),
+            key = outgoing.key.as_ref(),
             channel = self.name.as_ref(),
             rule = message.rule.as_ref(),
             attempt = message.claim.attempt,
@@ -350,13 +350,13 @@ impl Lane {
             match self.parts.store.settle(settle.clone()).await {
                 Ok(true) => return self.count(message, &settle),
                 Ok(false) => {
-                    tracing::warn!(message = %message.key, "the claim was no longer ours; nothing was written");
+                    tracing::warn!(key = %message.key, "the claim was no longer ours; nothing was written");
                     return;
                 }
                 Err(error) => self.store_failed("settle", &error).await,
             }
             if self.parts.shutdown.hard().is_cancelled() {
-                tracing::error!(message = %message.key, "the outcome could not be recorded before the stop");
+                tracing::error!(key = %message.key, "the outcome could not be recorded before the stop");
                 self.parts.unrecorded.store(true, Ordering::Relaxed);
                 return;
             }
@@ -380,7 +380,7 @@ impl Lane {
                 metrics::end_to_end(channel.clone()).record(settle.at.since(record.at).as_secs_f64());
             }
         } else {
-            tracing::warn!(message = %message.key, %channel, rule = %message.rule, verdict, reason, "given up");
+            tracing::warn!(key = %message.key, %channel, rule = %message.rule, verdict, reason, "given up");
             self.wake.notify_one();
         }
     }

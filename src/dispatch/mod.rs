@@ -289,7 +289,7 @@ impl Lane {
         if tokio::spawn(self.clone().deliver(message, place)).await.is_ok() {
             return;
         }
-        tracing::error!(message = %key, "a delivery panicked; its message is suspect, and tried again alone");
+        tracing::error!(key = %key, "a delivery panicked; its message is suspect, and tried again alone");
         while let Err(error) = self.parts.store.blame(claim.clone(), self.parts.clock.now()).await {
             self.store_failed("blame", &error).await;
             if self.parts.shutdown.hard().is_cancelled() {

@@ -201,7 +201,7 @@ impl Session {
         }
         if let Some(end) = first.as_ref().filter(|end| end.is_our_bug()) {
             let (said, announced) = (transcript(&steps, end), self.capabilities.to_string());
-            tracing::error!(message = mail.outgoing.key.as_ref(), channel = %self.route.name, said, announced, "the relay does not understand us; please report it");
+            tracing::error!(key = mail.outgoing.key.as_ref(), channel = %self.route.name, said, announced, "the relay does not understand us; please report it");
         }
         match first {
             None if self.wire.has_surplus() => Err(End { phase: Phase::Data, event: Event::Surplus }),
