@@ -77,12 +77,6 @@ impl Handover {
         self.leave_for(WITHDRAWN) == WITHDRAWN
     }
 
-    /// May the other side have it?
-    #[must_use]
-    pub fn has_begun(&self) -> bool {
-        self.0.load(Ordering::Acquire) == BEGUN
-    }
-
     /// The state that it is in then.
     fn leave_for(&self, state: u8) -> u8 {
         self.0.compare_exchange(WAITING, state, Ordering::AcqRel, Ordering::Acquire).map_or_else(|is| is, |_| state)

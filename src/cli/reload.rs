@@ -51,7 +51,7 @@ fn order(options: &Options) -> Result<ExitCode, ExitCode> {
         let Some(pid) = store::holder(&config.store)?.and_then(Pid::from_raw) else { return Ok(Answer::NoDaemon) };
         let answer = signal(&store, pid, || store::holder(&config.store)).await?;
         let Answer::Came(outcome) = answer else { return Ok(answer) };
-        let ours = store.standing(config.hash).await?.revision.map(|ours| ours.revision);
+        let ours = store.revision(config.hash).await?.map(|ours| ours.revision);
         let is_ours = !outcome.faults.is_empty() || ours == Some(outcome.revision);
         Ok(if is_ours { Answer::Came(outcome) } else { Answer::Another(outcome) })
     })?;

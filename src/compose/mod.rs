@@ -194,9 +194,6 @@ pub enum ComposeError {
     /// `from`, `reply_to`, `redirect_to` or the person's address is none.
     #[error("an address of the message is not one")]
     Address,
-    /// The message could not be put together.
-    #[error("the message cannot be built")]
-    Build,
 }
 
 /// Something wrong with a template, `[brand]` or the logo.

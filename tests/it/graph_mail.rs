@@ -61,7 +61,7 @@ async fn a_mail_is_handed_over_as_our_own_bytes_in_base64() {
     assert_eq!(asked.header("content-type"), Some("text/plain"));
     assert_eq!(asked.header("content-length"), Some(asked.body.len().to_string().as_str()));
     assert_eq!(STANDARD.decode(&asked.body).unwrap(), MAIL);
-    assert!(outgoing.handover.has_begun());
+    assert!(!outgoing.handover.withdraw());
 }
 
 /// Every answer of Graph, in words and in what it does to the channel.
@@ -154,7 +154,7 @@ async fn without_a_token_nothing_is_asked_of_graph() {
         let attempt = channel.attempt(&outgoing, NOW).await;
         assert!(matches!(attempt.verdict, Verdict::Hold { why: told, .. } if told == why), "{attempt:?}");
         assert_eq!(clouds.graph.connections(), 0);
-        assert!(!outgoing.handover.has_begun());
+        assert!(outgoing.handover.withdraw());
     }
 }
 

@@ -126,7 +126,7 @@ async fn no_spelling_of_a_url_reaches_an_address_that_is_not_public() {
         assert!(!failure.detail.contains("hooks"), "{why}: {failure:?}");
     }
     assert_eq!(server.connections(), 0);
-    assert!(!outgoing.handover.has_begun());
+    assert!(outgoing.handover.withdraw());
 }
 
 /// T82. What a name means is checked whenever it is asked, and one bad address spoils the rest.
@@ -234,7 +234,7 @@ async fn a_failure_says_whether_the_request_had_been_written() {
         let failure = post(&client, &server.url(), &outgoing).await.unwrap_err();
         assert_eq!((failure.fault, failure.written), (fault, true), "{why}: {failure:?}");
         assert_eq!(failure.judge().0, Outcome::Ambiguous, "{why}");
-        assert!(outgoing.handover.has_begun(), "{why}");
+        assert!(!outgoing.handover.withdraw(), "{why}");
     }
     let (outgoing, _go) = outgoing(b"{}");
     let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
@@ -250,7 +250,7 @@ async fn a_failure_says_whether_the_request_had_been_written() {
     let nameless = Client::with_resolver(&loopback(), SHORT, 1, dns.resolver()).unwrap();
     let failure = post(&nameless, "http://nobody.example.test/", &outgoing).await.unwrap_err();
     assert_eq!((failure.fault, failure.written), (Fault::Resolve, false), "no such name: {failure:?}");
-    assert!(!outgoing.handover.has_begun(), "what was not written can be taken back");
+    assert!(outgoing.handover.withdraw(), "what was not written can be taken back");
 }
 
 #[tokio::test]
@@ -288,7 +288,7 @@ async fn a_request_does_not_leave_once_the_permission_is_gone() {
         let failure = post(&client, &server.url(), &outgoing).await.unwrap_err();
         assert_eq!((failure.fault, failure.written), (Fault::Withdrawn(permission), false), "{failure:?}");
         assert_eq!(failure.judge(), (Outcome::Hold(why), Standing::Untold));
-        assert!(!outgoing.handover.has_begun());
+        assert!(outgoing.handover.withdraw());
     }
     assert!(server.asked().is_empty());
 }

@@ -49,7 +49,7 @@ impl Templates {
             ComposeError::Css { name } => {
                 at(&name, "html", "has styles that cannot be inlined: correct them".to_owned())
             }
-            other @ (ComposeError::Address | ComposeError::Build) => at("layout", "body", other.to_string()),
+            ComposeError::Address => at("layout", "body", error.to_string()),
         }
     }
 

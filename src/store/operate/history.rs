@@ -45,8 +45,6 @@ pub struct Event {
 /// A record that the store keeps, with what became of it.
 #[derive(Clone, Debug)]
 pub struct Told {
-    /// Its row.
-    pub row: i64,
     /// What makes it that record.
     pub identity: Identity,
     /// As it is kept.
@@ -124,7 +122,7 @@ fn told(conn: &Connection, row: i64) -> Result<Option<Told>> {
     let Some(identity) = sql::first::<[u8; 32]>(conn, key, &[&row])? else { return Ok(None) };
     let Some(kept) = outbox::kept(conn, "id=$1", row)?.into_iter().next() else { return Ok(None) };
     let (identity, at) = (Identity(identity), kept.at);
-    Ok(Some(Told { row, identity, history: of_identity(conn, identity, Some(at), &[])?, kept }))
+    Ok(Some(Told { identity, history: of_identity(conn, identity, Some(at), &[])?, kept }))
 }
 
 /// An id begins with its record's day, or with 0 where the record does not tell it (`NotificationId`): two stretches of the

@@ -62,14 +62,22 @@ impl Store {
         let standing = self.read(move |conn| standing(conn, config)).await?;
         Ok(Standing { bytes, free_bytes, ..standing })
     }
+
+    /// The revision of the configuration with this hash, if any daemon has ever run it.
+    pub async fn revision(&self, config: [u8; 32]) -> Result<Option<Revision>, StoreError> {
+        self.read(move |conn| revision(conn, config)).await
+    }
+}
+
+fn revision(conn: &Connection, config: [u8; 32]) -> Result<Option<Revision>> {
+    let newest = "SELECT revision, at FROM config WHERE hash=$1 ORDER BY revision DESC LIMIT 1";
+    let rows = sql::rows(conn, newest, &[&config], |row| Ok(Revision { revision: row.get(0)?, at: row.get(1)? }))?;
+    Ok(rows.into_iter().next())
 }
 
 fn standing(conn: &Connection, config: [u8; 32]) -> Result<Standing> {
     // One transaction: every number is of the same moment.
     let moment = conn.unchecked_transaction()?;
-    let revision = "SELECT revision, at FROM config WHERE hash=$1 ORDER BY revision DESC LIMIT 1";
-    let revision =
-        sql::rows(&moment, revision, &[&config], |row| Ok(Revision { revision: row.get(0)?, at: row.get(1)? }))?;
     Ok(Standing {
         positions: position::all(&moment)?,
         queues: queues(&moment)?,
@@ -77,7 +85,7 @@ fn standing(conn: &Connection, config: [u8; 32]) -> Result<Standing> {
         workers: sql::rows(&moment, "SELECT name, seen_at FROM worker ORDER BY seen_at DESC", &[], |row| {
             Ok(Worker { name: row.get(0)?, seen_at: row.get(1)? })
         })?,
-        revision: revision.into_iter().next(),
+        revision: revision(&moment, config)?,
         bytes: 0,
         free_bytes: 0,
     })
