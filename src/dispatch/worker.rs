@@ -25,8 +25,9 @@ const PATIENCE: Duration = Duration::from_secs(4);
 const LATE: Duration = Duration::from_secs(15);
 /// Expired messages of shut and removed channels that one round ends.
 const EXPIRED: usize = 100;
-/// The people file is looked at every sixth round: 30 s, so a change is seen within the promised 60 s.
-const PEOPLE_ROUNDS: u32 = 6;
+/// The people file is looked at every third round: 15 s, and read at the second look that finds the same change, so within the
+/// promised 60 s.
+const PEOPLE_ROUNDS: u32 = 3;
 
 /// Beats until `done`, and keeps `permission` up to date: `Lost` while the last heartbeat on disk is older than 15 s,
 /// `Stopping` from the order to stop on.

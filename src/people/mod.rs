@@ -5,7 +5,7 @@ mod file;
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use anyhow::Context;
@@ -60,8 +60,16 @@ pub enum Resolution {
 pub struct People {
     settings: Settings,
     table: RwLock<Arc<Table>>,
-    /// Of the file that `table` was read from.
-    stamp: Mutex<Option<Stamp>>,
+    looks: Mutex<Looks>,
+}
+
+/// What was seen of the file.
+#[derive(Debug, Default)]
+struct Looks {
+    /// As `table` was read from it.
+    read: Option<Stamp>,
+    /// At the last look.
+    last: Option<Stamp>,
 }
 
 /// What changes when a file does.
@@ -74,8 +82,10 @@ impl People {
             *domain =
                 address::domain(domain).with_context(|| format!("people.allow_domains: `{domain}` is no domain"))?;
         }
-        let people = Self { settings, table: RwLock::default(), stamp: Mutex::default() };
-        people.refresh()?;
+        let people = Self { settings, table: RwLock::default(), looks: Mutex::default() };
+        if let Some(stamp) = people.stamp()? {
+            people.read(stamp, &mut people.looks())?;
+        }
         Ok(people)
     }
 
@@ -185,19 +195,36 @@ impl People {
         self.table().names(name).into_iter().chain([fold(name)]).collect()
     }
 
-    /// Re-reads the file if it changed; on a fault the old rows stay. Called by maintenance.
+    /// Re-reads the file if it changed and has not changed since the last call: whoever writes it in place may be in the middle,
+    /// and of half a file people would be mailed, and named, otherwise. On a fault the old rows stay. Called by maintenance.
     pub fn refresh(&self) -> anyhow::Result<bool> {
-        let Some(path) = &self.settings.csv else { return Ok(false) };
-        let metadata = std::fs::metadata(path).with_context(|| format!("people file {}", path.display()))?;
-        let now = Some((metadata.modified()?, metadata.len()));
-        let mut stamp = self.stamp.lock().unwrap_or_else(PoisonError::into_inner);
-        if *stamp == now {
+        let Some(now) = self.stamp()? else { return Ok(false) };
+        let mut looks = self.looks();
+        let is_still = looks.last.replace(now) == Some(now);
+        if looks.read == Some(now) || !is_still {
             return Ok(false);
         }
+        self.read(now, &mut looks)?;
+        Ok(true)
+    }
+
+    /// `None`: there is no file.
+    fn stamp(&self) -> anyhow::Result<Option<Stamp>> {
+        let Some(path) = &self.settings.csv else { return Ok(None) };
+        let metadata = std::fs::metadata(path).with_context(|| format!("people file {}", path.display()))?;
+        Ok(Some((metadata.modified()?, metadata.len())))
+    }
+
+    fn read(&self, stamp: Stamp, looks: &mut Looks) -> anyhow::Result<()> {
+        let Some(path) = &self.settings.csv else { return Ok(()) };
         let table = Arc::new(Table::read(path, self.settings.max_rows)?);
         *self.table.write().unwrap_or_else(PoisonError::into_inner) = table;
-        *stamp = now;
-        Ok(true)
+        looks.read = Some(stamp);
+        Ok(())
+    }
+
+    fn looks(&self) -> MutexGuard<'_, Looks> {
+        self.looks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn table(&self) -> Arc<Table> {

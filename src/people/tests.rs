@@ -152,13 +152,33 @@ fn a_changed_file_is_read_again_and_a_faulty_one_leaves_the_old_rows() {
     let (people, file) = with_file("id,upn,mail\n,alice@example.com,a@example.com\n");
     assert!(!people.refresh().unwrap(), "nothing changed");
     std::fs::write(file.path(), "id,upn,mail\n,alice@example.com,a.new@example.com\n").unwrap();
+    assert!(!people.refresh().unwrap(), "somebody may be writing it");
     assert!(people.refresh().unwrap());
+    assert!(!people.refresh().unwrap(), "once");
     assert_eq!(address(&people), "a.new@example.com");
     std::fs::write(file.path(), "id,upn,mail,nonsense\n").unwrap();
+    assert!(!people.refresh().unwrap());
     assert!(people.refresh().is_err());
+    assert!(people.refresh().is_err(), "and each time that it is looked at");
     assert_eq!(address(&people), "a.new@example.com");
     std::fs::remove_file(file.path()).unwrap();
     assert!(people.refresh().is_err());
+    assert_eq!(address(&people), "a.new@example.com");
+}
+
+/// Of half a file she would be mailed at her UPN.
+#[test]
+fn a_file_that_is_being_written_is_read_when_it_has_been_still() {
+    let (people, file) = with_file("id,upn,mail\n,alice@example.com,a@example.com\n");
+    for half in ["id,upn,mail\n", "id,upn,mail\n,bob@example.com,b@example.com\n"] {
+        std::fs::write(file.path(), half).unwrap();
+        assert!(!people.refresh().unwrap());
+        assert_eq!(address(&people), "a@example.com", "{half}");
+    }
+    std::fs::write(file.path(), "id,upn,mail\n,bob@example.com,b@example.com\n,alice@example.com,a.new@example.com\n")
+        .unwrap();
+    assert!(!people.refresh().unwrap());
+    assert!(people.refresh().unwrap());
     assert_eq!(address(&people), "a.new@example.com");
 }
 

@@ -195,6 +195,30 @@ async fn a_refusal_is_known_before_the_relay_has_answered_rset() {
     }
 }
 
+/// Else a relay that thinks for long about RSET would be asked on one connection after the other, by one message.
+#[tokio::test]
+async fn of_several_refused_connections_one_that_is_not_taken_back_speaks_for_all() {
+    let relay = Relay::start().await;
+    let client = Client::of(&relay);
+    relay.on(Command::Dot, Stall);
+    let stalled = async {
+        relay.wait_stalled(Command::Dot, 3).await;
+        relay.calm(Command::Dot);
+        relay.release();
+    };
+    let three = async || tokio::join!(client.send("m1"), client.send("m2"), client.send("m3"));
+    let (sent, ()) = tokio::join!(three(), stalled);
+    assert!(is_sent(&sent.0) && is_sent(&sent.1) && is_sent(&sent.2));
+    relay.on(Command::Rcpt, Reply("550 5.7.1 no"));
+    let refused = three().await;
+    assert!(matches!(refused.2.verdict, Verdict::Never { .. }), "{refused:?}");
+    assert_eq!((relay.count("EHLO"), relay.count("RSET")), (3, 0), "three connections are refused");
+    relay.calm(Command::Rcpt);
+    relay.on(Command::Rset, Close);
+    assert!(is_sent(&client.send("m4").await));
+    assert_eq!((relay.count("EHLO"), relay.count("RSET")), (4, 1));
+}
+
 #[tokio::test]
 async fn connections_are_reused_and_retired() {
     let relay = Relay::start().await;

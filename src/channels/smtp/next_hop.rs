@@ -151,8 +151,13 @@ impl NextHop {
     /// A session that is ready, and whether it has been used before.
     pub(super) async fn session(&self, pass: Pass, at: At<'_>) -> Result<(Session, bool), NoSession> {
         while let Some(mut session) = self.take() {
+            let must_reset = session.was_refused();
             if session.is_ready().await {
                 return Ok((session, true));
+            }
+            // A relay that does not take back what it refused would let each of them wait for the same answer.
+            if must_reset {
+                self.state().parked.retain(|parked| !parked.session.was_refused());
             }
         }
         Ok((self.open(pass, at).await?, false))

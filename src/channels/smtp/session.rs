@@ -102,6 +102,11 @@ impl Session {
         self.usable
     }
 
+    /// Whether the last transaction was refused, and is to be taken back.
+    pub(super) fn was_refused(&self) -> bool {
+        self.refused
+    }
+
     /// Whether a transaction may begin: the relay has said nothing since the last one (one that has is gone or confused), and
     /// has taken it back if it was refused.
     pub(super) async fn is_ready(&mut self) -> bool {
