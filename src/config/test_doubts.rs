@@ -107,7 +107,9 @@ fn leaves(condition: &Condition, before: &str, keys: &mut Vec<String>) {
     match condition {
         Condition::All(parts) | Condition::Any(parts) => parts.iter().for_each(|part| leaves(part, before, keys)),
         Condition::Not(part) => leaves(part, before, keys),
-        Condition::Test(test) => keys.push(format!("{before}{}", test.subject.name())),
+        Condition::Test(_) | Condition::Value(_) => {
+            keys.extend(condition.tests().iter().map(|test| format!("{before}{}", test.subject.name())));
+        }
         Condition::Elements { name, inner, .. } => {
             keys.push(format!("{before}{name}"));
             leaves(inner, &format!("{before}{name}."), keys);

@@ -5,6 +5,17 @@
 /// `Update application – Certificates and secrets management ` with an en dash and a final space.
 #[must_use]
 pub fn fold(text: &str) -> String {
+    let mut folded = fold_case(text);
+    if folded.ends_with('.') {
+        folded.pop();
+        folded.truncate(folded.trim_end().len());
+    }
+    folded
+}
+
+/// As [`fold`], and a final dot stays: what a part of a text is looked for in.
+#[must_use]
+pub fn fold_case(text: &str) -> String {
     let mut folded = String::with_capacity(text.len());
     // Nearly every name is ASCII, and one is folded for every record.
     if text.is_ascii() {
@@ -12,11 +23,16 @@ pub fn fold(text: &str) -> String {
     } else {
         plain(text, |c| folded.extend(c.to_lowercase()));
     }
-    if folded.ends_with('.') {
-        folded.pop();
-        folded.truncate(folded.trim_end().len());
-    }
     folded
+}
+
+/// A part of a text, in the form in which it is looked for: as [`fold_case`], and white space at either end is one space, for
+/// `"10."` is not `"10"`, and `"to "` is no beginning of `"top"`.
+#[must_use]
+pub fn fold_part(part: &str) -> String {
+    let blank = |is_there: bool| if is_there { " " } else { "" };
+    let (first, last) = (part.starts_with(char::is_whitespace), part.ends_with(char::is_whitespace));
+    format!("{}{}{}", blank(first), fold_case(part), blank(last))
 }
 
 /// A key of details or of a list of pairs in the form in which two are compared: folded, without dashes, underscores and
@@ -71,7 +87,7 @@ pub const fn is_dash(c: char) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{fold, fold_key, fold_number};
+    use super::{fold, fold_key, fold_number, fold_part};
 
     #[test]
     fn a_number_is_one_however_it_is_written() {
@@ -103,6 +119,15 @@ mod tests {
             assert_eq!(fold_key(key), fold_key("userAgent"), "{key}");
         }
         assert_ne!(fold_key("user.agent"), fold_key("userAgent"), "a dot joins other things than words");
+    }
+
+    #[test]
+    fn of_a_part_the_ends_count() {
+        for (part, folded) in
+            [("10.", "10."), (".", "."), ("\tTo  the ", " to the "), (" – ", " - "), ("Update User", "update user")]
+        {
+            assert_eq!(fold_part(part), folded, "{part}");
+        }
     }
 
     #[test]

@@ -206,7 +206,7 @@ mod tests {
             "kibana.alert.rule.name": "r", "kibana": {"other": 1}, "host.name": "h",
             "body": "{\"properties\":{\"principalId\":\"p\",\"deep\":\"[1,2]\"}}",
             "details": [{"key": "User-Agent", "value": "curl"}, {"key": "n", "value": null}, {"Name": "x", "Value": {"y": 7}}],
-            "count": 50053, "flag": true, "none": null, "empty": "", "word": "<null>", "text": "{not json",
+            "count": 50053, "score": 73.0, "part": 0.50, "flag": true, "none": null, "empty": "", "word": "<null>", "text": "{not json",
         });
         for (what, path, expected) in [
             ("names in any case", "PROPERTIES.targetresources.ID", vec!["a", "g"]),
@@ -221,6 +221,8 @@ mod tests {
             ("a pair's value is gone into", "details.x.y", vec!["7"]),
             ("a pair by its fields all the same", "details.key", vec!["User-Agent", "n"]),
             ("a number by its text", "count", vec!["50053"]),
+            ("a whole number without what follows its point", "score", vec!["73"]),
+            ("a fraction", "part", vec!["0.5"]),
             ("a boolean by its text", "flag", vec!["true"]),
             ("an object as JSON", "kibana", vec!["{\"other\":1}"]),
             ("null is absent", "none", vec![]),

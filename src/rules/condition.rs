@@ -3,15 +3,14 @@
 
 use std::borrow::Cow;
 
-use schemars::JsonSchema;
-use serde::Serialize;
 use serde_json::Value;
 
 use crate::record::{Record, Severity};
 
 use super::decision::Known;
+use super::failed::{FailedLeaf, Place};
 use super::field::Subject;
-use super::operator::{Op, Wanted};
+use super::operator::{Op, Wanted, address};
 use crate::record::fold::fold;
 use crate::record::path::{self, Path};
 
@@ -26,6 +25,8 @@ pub enum Condition {
     Not(Box<Self>),
     /// A test of one field.
     Test(Test),
+    /// Tests of one field, each [`Check::Any`]: one and the same value fulfils them all.
+    Value(Vec<Test>),
     /// The part holds of elements of a list; its fields are the element's.
     Elements {
         /// Of all, or of one.
@@ -63,7 +64,7 @@ pub enum List {
     Changes,
     /// Somewhere in the record as it came.
     Raw(Path),
-    /// Somewhere in the element that is looked at.
+    /// Somewhere in the element that is looked at: by a quantifier, else by `each`.
     Element(Path),
 }
 
@@ -90,7 +91,7 @@ impl List {
                 seen.record.changes.iter().filter_map(|change| owned(serde_json::to_value(change))).collect()
             }
             Self::Raw(path) => path.values(seen.raw),
-            Self::Element(path) => seen.element.map(|element| path.values(element)).unwrap_or_default(),
+            Self::Element(path) => seen.element.or(seen.each).map(|inner| path.values(inner)).unwrap_or_default(),
         }
     }
 }
@@ -168,13 +169,20 @@ impl Test {
         }
     }
 
+    /// Whether this one value of the field fulfils it.
+    fn takes(&self, value: &str) -> bool {
+        matches!(&self.check, Check::Any(wanted) if wanted.is_met_by(value))
+    }
+
     fn holds(&self, seen: Seen<'_>) -> bool {
         let any = |wanted: &Wanted| self.subject.values(seen).iter().any(|value| wanted.is_met_by(value));
         match &self.check {
             Check::Any(wanted) => any(wanted),
             Check::None(wanted) => !wanted.iter().any(any),
             Check::Exists(wanted) => self.subject.values(seen).iter().any(|value| exists(value)) == *wanted,
-            Check::SameAs(other) => self.shares(seen, other, |text| Some(fold(text))),
+            Check::SameAs(other) => self.shares(seen, other, |text| {
+                Some(address(text).map_or_else(|| fold(text), |address| address.to_string()))
+            }),
             Check::SameDomainAs(other) => self.shares(seen, other, |text| Some(fold(text.rsplit_once('@')?.1))),
             Check::Changed { property, from, to } => seen.record.changes.iter().any(|change| {
                 let met = |side: &Option<Side>, value: &Value| side.as_ref().is_none_or(|side| side.is_met_by(value));
@@ -256,6 +264,7 @@ impl Condition {
         match self {
             Self::All(parts) => parts.iter().find_map(|part| part.on(name)),
             Self::Test(test) if test.subject.name() == name && test.equal().is_some() => Some(test),
+            Self::Value(tests) => tests.iter().find(|test| test.subject.name() == name && test.equal().is_some()),
             _ => None,
         }
     }
@@ -273,6 +282,7 @@ impl Condition {
             Self::All(parts) | Self::Any(parts) => parts.iter().flat_map(Self::tests).collect(),
             Self::Not(part) | Self::Elements { inner: part, .. } => part.tests(),
             Self::Test(test) => vec![test],
+            Self::Value(tests) => tests.iter().collect(),
         }
     }
 
@@ -282,6 +292,7 @@ impl Condition {
         match self {
             Self::All(parts) => parts.iter().flat_map(Self::together).collect(),
             Self::Test(test) => vec![test],
+            Self::Value(tests) => tests.iter().collect(),
             _ => Vec::new(),
         }
     }
@@ -299,6 +310,10 @@ impl Condition {
             Self::Any(parts) => parts.iter().any(|part| part.is_met(seen)),
             Self::Not(part) => !part.is_met(seen),
             Self::Test(test) => test.holds(seen),
+            Self::Value(tests) => {
+                let values = tests.first().map(|test| test.subject.values(seen)).unwrap_or_default();
+                values.iter().any(|value| tests.iter().all(|test| test.takes(value)))
+            }
             Self::Elements { quantifier, list, inner, .. } => {
                 let elements = list.elements(seen);
                 let met = |element: &Cow<'_, Value>| inner.is_met(Seen { element: Some(element), ..seen });
@@ -342,6 +357,15 @@ impl Condition {
             }
             Self::Not(part) => part.explain(seen, !wanted, place, failed),
             Self::Test(test) => failed.push(test.leaf(place, negated, seen)),
+            Self::Value(tests) => {
+                let before = failed.len();
+                let to_blame = tests.iter().filter(|test| test.holds(seen) != wanted);
+                failed.extend(to_blame.map(|test| test.leaf(place, negated, seen)));
+                // Each has a value of its own, and none has them all.
+                if failed.len() == before {
+                    failed.extend(tests.iter().map(|test| test.leaf(place, negated, seen)));
+                }
+            }
             Self::Elements { name, list, inner, .. } => {
                 let elements = list.elements(seen);
                 let before = failed.len();
@@ -357,43 +381,4 @@ impl Condition {
             }
         }
     }
-}
-
-/// One reason why a rule does not match a record.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct FailedLeaf {
-    /// In which part of the rule.
-    #[serde(rename = "where")]
-    pub place: Place,
-    /// The field, as the rule names it; inside a quantifier with the list before it.
-    pub key: String,
-    /// How it was compared.
-    pub op: Op,
-    /// As the rule has it.
-    pub want: Vec<String>,
-    /// As the record has it; `[]` = absent.
-    pub got: Vec<String>,
-    /// Whether the comparison stands within a `not = { … }`: the rule asks for its opposite. `not = "VALUE"` is an `op` of its
-    /// own.
-    pub negated: bool,
-}
-
-impl FailedLeaf {
-    /// There should have been an element in this list, and there is none.
-    pub(super) fn no_element(place: Place, list: &str) -> Self {
-        let want = vec![true.to_string()];
-        Self { place, key: list.to_owned(), op: Op::Exists, want, got: Vec::new(), negated: false }
-    }
-}
-
-/// The part of a rule that a leaf stands in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum Place {
-    /// `when`: the test should have held.
-    When,
-    /// `unless`: the test should not have held.
-    Unless,
-    /// `each`: there should have been an element.
-    Each,
 }

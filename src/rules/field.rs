@@ -129,6 +129,16 @@ impl Subject {
         }
     }
 
+    /// Whether it never has more than one value.
+    #[must_use]
+    pub fn is_one(&self) -> bool {
+        match self {
+            Self::View(field) => GROUP_BY.contains(&field.name),
+            Self::Time | Self::Now => true,
+            _ => false,
+        }
+    }
+
     /// Whether its last name is one of those that producers give to addresses of the network: `callerIpAddress`, `clientIP`.
     #[must_use]
     pub fn holds_addresses(&self) -> bool {

@@ -1,7 +1,7 @@
 //! Owns what can be proved of two conditions without a record: that one holds wherever another does. What is not proved may
 //! be so all the same; what is proved is so.
 
-use super::{Check, Condition, GROUP_BY, Op, Rule, Subject, Tell, Test, Wanted};
+use super::{Check, Condition, Op, Rule, Subject, Tell, Test, Wanted};
 use crate::record::{Dialect, Severity};
 
 /// Why a rule matches nothing.
@@ -122,6 +122,9 @@ impl Condition {
             (Self::Any(parts), _) => parts.iter().all(|part| part.implies(other)),
             (_, Self::Not(part)) if self.contradicts(part) => true,
             (Self::Test(test), Self::Test(of_other)) => test.implies(of_other),
+            // The same text, as nothing less is proved.
+            (Self::Value(own), Self::Value(theirs)) => format!("{own:?}") == format!("{theirs:?}"),
+            (Self::Value(tests), Self::Test(of_other)) => tests.iter().any(|test| test.implies(of_other)),
             (
                 Self::Elements { quantifier, name, inner, .. },
                 Self::Elements { quantifier: of_other, name: other_name, inner: other_inner, .. },
@@ -152,6 +155,7 @@ impl Condition {
             Self::All(parts) => parts.iter().any(|part| part.is_foreign_to(dialect, seen)),
             Self::Any(parts) => parts.iter().all(|part| part.is_foreign_to(dialect, seen)),
             Self::Test(test) => test.is_foreign_to(dialect, seen),
+            Self::Value(tests) => tests.iter().any(|test| test.is_foreign_to(dialect, seen)),
             Self::Not(_) | Self::Elements { .. } => false,
         }
     }
@@ -198,7 +202,7 @@ impl Test {
     /// As [`Condition::contradicts`], one way round.
     fn contradicts(&self, other: &Self) -> bool {
         // Of several values one may fulfil this and another that.
-        let is_one = GROUP_BY.contains(&self.subject.name()) && matches!(self.subject, Subject::View(_));
+        let is_one = self.subject.is_one();
         match (self.check(), other.check()) {
             _ if self.subject != other.subject => false,
             (Check::Exists(here), Check::Exists(there)) => here != there,
@@ -206,7 +210,8 @@ impl Test {
                 some.iter().all(|text| none.iter().any(|wanted| wanted.is_met_by(text)))
             }
             (Check::Any(Wanted::Equal(some)), Check::Any(wanted)) if is_one && looks_at_folded(wanted) => {
-                !some.iter().any(|text| wanted.is_met_by(text))
+                // The value may have a final dot.
+                !some.iter().any(|text| wanted.is_met_by(text) || wanted.is_met_by(&format!("{text}.")))
             }
             _ => false,
         }

@@ -12,7 +12,7 @@ use super::Window;
 use crate::clock::Timestamp;
 use crate::network::Network;
 use crate::record::Severity;
-use crate::record::fold::{fold, fold_spaces, is_dash};
+use crate::record::fold::{fold, fold_case, fold_part, fold_spaces, is_dash};
 
 /// Bound of a compiled pattern; a rule file with hundreds of them stays below some megabytes.
 const PATTERN_BYTES: usize = 1 << 20;
@@ -47,13 +47,15 @@ pub enum Op {
 pub enum Wanted {
     /// Equal to any of these, folded.
     Equal(Vec<Box<str>>),
-    /// Has any of these inside, folded.
+    /// Equal to any of these, folded, or one of these addresses, however it is written.
+    EqualAddress(Vec<Box<str>>, Vec<IpAddr>),
+    /// Has any of these parts inside. A space at an end of a part also stands for that end of the value.
     Contains(Vec<Box<str>>),
-    /// Begins with any of these, folded.
+    /// Begins with any of these parts.
     StartsWith(Vec<Box<str>>),
-    /// Begins with any of these, folded; what ends in `/` is also met by the resource itself, whose id has none at its end.
+    /// Begins with any of these parts; what ends in `/` is also met by the resource itself, whose id has none at its end.
     Below(Vec<Box<str>>),
-    /// Ends with any of these, folded.
+    /// Ends with any of these parts, with its final dot or without.
     EndsWith(Vec<Box<str>>),
     /// Any of these patterns finds something.
     Matches(Vec<Regex>),
@@ -78,6 +80,20 @@ pub enum Order {
 }
 
 impl Wanted {
+    /// Equality with any of `texts`.
+    #[must_use]
+    pub fn equal(texts: &[Box<str>]) -> Self {
+        let addresses: Vec<IpAddr> = texts.iter().filter_map(|text| address(text)).collect();
+        let texts = texts.iter().map(|text| fold(text).into()).collect();
+        if addresses.is_empty() { Self::Equal(texts) } else { Self::EqualAddress(texts, addresses) }
+    }
+
+    /// `parts` of a value, as `how` makes a condition of them.
+    #[must_use]
+    pub fn part(parts: &[Box<str>], how: fn(Vec<Box<str>>) -> Self) -> Self {
+        how(parts.iter().map(|part| fold_part(part).into()).collect())
+    }
+
     /// Patterns, in any case unless they say `(?-i)`. Each sees text with plain dashes and single spaces, and as it came; a
     /// dash and a run of spaces in it stand for these too.
     pub fn patterns(texts: &[Box<str>]) -> Result<Self, String> {
@@ -108,24 +124,35 @@ impl Wanted {
     /// Whether `value` fulfils it.
     #[must_use]
     pub fn is_met_by(&self, value: &str) -> bool {
-        let any = |texts: &[Box<str>], how: fn(&str, &str) -> bool| {
-            let value = fold(value);
-            texts.iter().any(|text| how(&value, text))
+        // A space at an end of a part is one of the value, or that end of it.
+        let any = |parts: &[Box<str>], how: fn(&str, &str) -> bool| {
+            let value = format!(" {} ", fold_case(value));
+            parts.iter().any(|part| how(&value, part))
         };
         match self {
-            Self::Equal(texts) => any(texts, |value, text| value == text),
-            Self::Contains(texts) => any(texts, |value, text| value.contains(text)),
-            Self::StartsWith(texts) => any(texts, |value, text| value.starts_with(text)),
-            Self::Below(texts) => {
-                any(texts, |value, text| value.starts_with(text) || text.strip_suffix('/') == Some(value))
+            Self::Equal(texts) => {
+                let value = fold(value);
+                texts.iter().any(|text| **text == *value)
             }
-            Self::EndsWith(texts) => any(texts, |value, text| value.ends_with(text)),
+            Self::EqualAddress(texts, addresses) => {
+                let value = (fold(value), address(value));
+                texts.iter().any(|text| **text == *value.0) || value.1.is_some_and(|value| addresses.contains(&value))
+            }
+            Self::Contains(parts) => any(parts, |value, part| value.contains(part)),
+            Self::StartsWith(parts) => any(parts, |value, part| value[1..].starts_with(part.trim_start())),
+            Self::Below(parts) => any(parts, |value, part| {
+                value[1..].starts_with(part.trim_start()) || part.trim().strip_suffix('/') == Some(value.trim())
+            }),
+            Self::EndsWith(parts) => any(parts, |value, part| {
+                let (value, part) = (value.trim_end(), part.trim_end());
+                value.ends_with(part) || value.strip_suffix('.').is_some_and(|value| value.trim_end().ends_with(part))
+            }),
             Self::Matches(patterns) => {
                 // A pattern that was copied from a record has the record's own dashes and spaces.
                 let folded = fold_spaces(value);
                 patterns.iter().any(|pattern| pattern.is_match(&folded) || pattern.is_match(value))
             }
-            Self::Number(order, wanted) => value.trim().parse::<f64>().is_ok_and(|value| match order {
+            Self::Number(order, wanted) => number(value).is_some_and(|value| match order {
                 Order::Gt => value > *wanted,
                 Order::Gte => value >= *wanted,
                 Order::Lt => value < *wanted,
@@ -159,17 +186,24 @@ fn folded_pattern(text: &str) -> String {
     folded
 }
 
+/// The number in a text; words such as `nan` and `infinity` are none.
+#[must_use]
+pub fn number(text: &str) -> Option<f64> {
+    text.trim().parse().ok().filter(|number: &f64| number.is_finite())
+}
+
 /// The severity of this name.
 #[must_use]
 pub fn severity(text: &str) -> Option<Severity> {
     Severity::named(&fold(text))
 }
 
-/// The address in a text, a port and brackets left out: `192.0.2.7:443`, `[2001:db8::1]:443`, `[2001:db8::1]`.
-fn address(text: &str) -> Option<IpAddr> {
+/// The address in a text, a port, a zone and brackets left out: `192.0.2.7:443`, `[2001:db8::1]:443`, `fe80::1%eth0`.
+#[must_use]
+pub fn address(text: &str) -> Option<IpAddr> {
     let text = text.trim();
-    let inside = text.strip_prefix('[').and_then(|rest| rest.split_once(']')).map(|(inside, _)| inside);
-    let whole = inside.unwrap_or(text).parse().ok();
+    let inside = text.strip_prefix('[').and_then(|rest| rest.split_once(']')).map_or(text, |(inside, _)| inside);
+    let whole = inside.split_once('%').map_or(inside, |(address, _)| address).parse().ok();
     let without_port =
         || text.rsplit_once(':').and_then(|(host, port)| host.parse().ok().filter(|_| port.parse::<u16>().is_ok()));
     whole.or_else(without_port).map(|address: IpAddr| address.to_canonical())
@@ -189,6 +223,7 @@ mod tests {
             ("brackets alone", "2001:db8::/32", "[2001:db8::1]", true),
             ("a v6 address has no port of its own", "2001:db8::/32", "2001:db8::1", true),
             ("one family is not the other", "0.0.0.0/0", "2001:db8::1", false),
+            ("a zone is ignored", "fe80::/10", "fe80::1%eth0", true),
             ("a mapped address is a v4 address", "192.0.2.0/24", "::ffff:192.0.2.9", true),
             ("an address alone is a network of one", "192.0.2.7", "192.0.2.7", true),
             ("everything", "::/0", "2001:db8::1", true),

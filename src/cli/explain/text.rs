@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::answer::{Considered, Explanation, Named, Notification, Outcome, Step, Subject};
 use crate::cli::out::plain;
 use crate::record::Record;
-use crate::rules::{FailedLeaf, Op};
+use crate::rules::{FailedLeaf, Op, Place};
 use crate::store::operate::Event;
 
 /// Most characters of one value: a whole record is a value, too. JSON has all of it.
@@ -120,7 +120,9 @@ impl Text {
     /// most.
     fn misses(&mut self, rules: &[Considered]) {
         let misses = rules.iter().filter(|rule| !rule.matched);
-        let asks_another = |leaf: &FailedLeaf| leaf.key == "operation" && (leaf.op == Op::Not) == leaf.negated;
+        let asks_another = |leaf: &FailedLeaf| {
+            leaf.place == Place::When && leaf.key == "operation" && (leaf.op == Op::Not) == leaf.negated
+        };
         let (elsewhere, near): (Vec<_>, Vec<_>) = misses.partition(|rule| rule.failed.iter().any(asks_another));
         for rule in near {
             let element = rule.element.as_ref().map(|element| format!(" for {element}")).unwrap_or_default();

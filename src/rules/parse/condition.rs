@@ -22,6 +22,8 @@ const PREFIXES: [(&str, &str); 5] = [
     ("lookup", "lookup.NAME.COLUMN"),
 ];
 
+const NO_ELEMENT: &str = "there is no element: `element` and `element.PATH` go with each = \"raw.PATH\"";
+
 /// Words that join conditions or look at elements: no name of a field but in quotes.
 const BRANCHES: [&str; 4] = ["all", "any", "some", "every"];
 
@@ -153,14 +155,24 @@ impl Reader<'_, '_> {
             ("changes", _) if at.element.is_none() => return Some(List::Changes),
             ("raw", _) => Err("write the whole path in quotes, e.g. \"raw.properties.targetResources\""),
             (_, Some(path)) => Path::parse(path).map(List::Raw),
+            _ if first.eq_ignore_ascii_case(ELEMENT) && self.has_elements(at) => match name.split_once('.') {
+                Some((_, below)) => Path::parse(below).map(List::Element),
+                None => Err("is one element and no list; write the whole path in quotes, e.g. \"element.names\""),
+            },
             _ => match at.element {
                 Some(root) if is_open(root, first) => Path::parse(name).map(List::Element),
                 Some(Root::Change) => Err("is no list of a change; only what is below `old` and `new` may be"),
                 Some(_) => Err("is no list: a target has none; its names are type, id, upn and name"),
+                None if first.eq_ignore_ascii_case(ELEMENT) => Err(NO_ELEMENT),
                 None => Err("is no list: `targets`, `changes`, or a path in quotes that begins with raw."),
             },
         };
         path.map_err(|message| self.fault(span, &at.path, format!("`{}`: {message}", shown(name)))).ok()
+    }
+
+    /// Whether `element` means something: that of a quantifier over a list of any names, or of the rule's `each`.
+    fn has_elements(&self, at: &At) -> bool {
+        at.element.map_or(matches!(self.each, Some(List::Raw(_))), |root| root == Root::Quantified)
     }
 
     /// The tests below the key `name`: `actor = { upn = "…" }`, `actor.upn = "…"` and `"actor.upn" = "…"` are one.
@@ -259,8 +271,7 @@ impl Reader<'_, '_> {
         }
         let subject = Subject::named(name);
         if matches!(subject, Some(Subject::Path { root: Root::Each, .. })) && !matches!(self.each, Some(List::Raw(_))) {
-            let message = "there is no element: `element` and `element.PATH` go with each = \"raw.PATH\"";
-            self.fault(span, path, message.into());
+            self.fault(span, path, NO_ELEMENT.into());
             return None;
         }
         if let (None, Some((_, form))) = (&subject, PREFIXES.iter().find(|(word, _)| name.eq_ignore_ascii_case(word))) {

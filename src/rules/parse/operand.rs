@@ -8,7 +8,7 @@ use crate::nearest::nearest;
 use crate::network::Network;
 use crate::record::fold::fold_number;
 use crate::record::{Dialect, Severity};
-use crate::rules::operator::severity;
+use crate::rules::operator::{number, severity};
 use crate::rules::{Check, Condition, Op, Order, Side, Subject, Test, Wanted, Window, fold};
 
 use super::{Reader, Value, shown};
@@ -66,7 +66,7 @@ impl Reader<'_, '_> {
             for (word, value) in table {
                 parts.push(self.operator(path, subject, word.get_ref(), value)?);
             }
-            return Some(if parts.len() == 1 { parts.remove(0) } else { Condition::All(parts) });
+            return Some(joined(subject, parts));
         }
         if matches!(subject, Subject::Changes) {
             let message = "compares whole changes: changes = { changed = \"PROPERTY\", from = …, to = … }";
@@ -111,7 +111,7 @@ impl Reader<'_, '_> {
             }
             _ => {
                 let (op, want, wanted) = self.wanted(&path, word, value)?;
-                if let Wanted::Equal(texts) = &wanted {
+                if let Wanted::Equal(texts) | Wanted::EqualAddress(texts, _) = &wanted {
                     self.no_networks(&path, subject, value, texts)?;
                 }
                 let wanted = match wanted {
@@ -132,7 +132,7 @@ impl Reader<'_, '_> {
                 return None;
             }
             "during" => self.windows(&want).map(|windows| (Op::During, Wanted::During(windows))),
-            "in_list" => self.listed(&want).map(|values| (Op::InList, Wanted::Equal(folded(&values)))),
+            "in_list" => self.listed(&want).map(|values| (Op::InList, Wanted::equal(&values))),
             _ => match compared(word, &texts) {
                 // Of a list, which of its entries is wrong.
                 Some(Err(message)) if want != texts => {
@@ -252,8 +252,8 @@ impl Reader<'_, '_> {
     fn side(&mut self, path: &str, value: &Value<'_>) -> Option<(Vec<Box<str>>, Side)> {
         let DeValue::Table(table) = value.get_ref() else {
             let want = self.operands(path, value)?;
-            let texts = folded(&want);
-            return Some((want, Side::Any(Wanted::Equal(texts))));
+            let wanted = Wanted::equal(&want);
+            return Some((want, Side::Any(wanted)));
         };
         let mut operators = table.iter();
         match (operators.next(), operators.next()) {
@@ -289,8 +289,8 @@ impl Reader<'_, '_> {
             }
         }
         self.no_networks(path, subject, value, &want)?;
-        let texts = folded(&want);
-        Some((want, Wanted::Equal(texts)))
+        let wanted = Wanted::equal(&want);
+        Some((want, wanted))
     }
 
     /// The text of a scalar or of each of a list.
@@ -327,28 +327,40 @@ impl Reader<'_, '_> {
     }
 }
 
-fn folded(texts: &[Box<str>]) -> Vec<Box<str>> {
-    texts.iter().map(|text| fold(text).into()).collect()
+/// All operators of one table: of a field with several values one and the same must fulfil those that look at one value.
+fn joined(subject: &Subject, mut parts: Vec<Condition>) -> Condition {
+    let (mut of_one, mut others) = (Vec::new(), Vec::new());
+    for part in parts.drain(..) {
+        match part {
+            Condition::Test(test) if !subject.is_one() && matches!(test.check(), Check::Any(_)) => of_one.push(test),
+            part => others.push(part),
+        }
+    }
+    match of_one.len() {
+        0 | 1 => others.extend(of_one.into_iter().map(Condition::Test)),
+        _ => others.push(Condition::Value(of_one)),
+    }
+    if others.len() == 1 { others.remove(0) } else { Condition::All(others) }
 }
 
 /// What `word` makes of its operands, or what is wrong with them; `None` where it is no operator.
 fn compared(word: &str, texts: &[Box<str>]) -> Option<Result<(Op, Wanted), String>> {
-    let number = |op, order| {
+    let than = |op, order| {
         match texts {
-            [one] => one.parse().map(|number| (op, Wanted::Number(order, number))).ok(),
+            [one] => number(one).map(|number| (op, Wanted::Number(order, number))),
             _ => None,
         }
         .ok_or_else(|| "must be one number, e.g. gt = 5".to_owned())
     };
     Some(match word {
-        "contains" => Ok((Op::Contains, Wanted::Contains(folded(texts)))),
-        "starts_with" => Ok((Op::StartsWith, Wanted::StartsWith(folded(texts)))),
-        "ends_with" => Ok((Op::EndsWith, Wanted::EndsWith(folded(texts)))),
+        "contains" => Ok((Op::Contains, Wanted::part(texts, Wanted::Contains))),
+        "starts_with" => Ok((Op::StartsWith, Wanted::part(texts, Wanted::StartsWith))),
+        "ends_with" => Ok((Op::EndsWith, Wanted::part(texts, Wanted::EndsWith))),
         "matches" => Wanted::patterns(texts).map(|wanted| (Op::Matches, wanted)),
-        "gt" => number(Op::Gt, Order::Gt),
-        "gte" => number(Op::Gte, Order::Gte),
-        "lt" => number(Op::Lt, Order::Lt),
-        "lte" => number(Op::Lte, Order::Lte),
+        "gt" => than(Op::Gt, Order::Gt),
+        "gte" => than(Op::Gte, Order::Gte),
+        "lt" => than(Op::Lt, Order::Lt),
+        "lte" => than(Op::Lte, Order::Lte),
         "at_least" => match texts {
             [one] => severity(one).map(|least| (Op::AtLeast, Wanted::AtLeast(least))),
             _ => None,
@@ -369,7 +381,7 @@ fn compared(word: &str, texts: &[Box<str>]) -> Option<Result<(Op, Wanted), Strin
 /// Names in which `*` stands for any text.
 fn globs(names: &[Box<str>]) -> Result<Wanted, String> {
     if names.iter().all(|name| !name.contains('*')) {
-        return Ok(Wanted::Equal(folded(names)));
+        return Ok(Wanted::equal(names));
     }
     let escaped = |name: &str| name.split('*').map(regex::escape).collect::<Vec<_>>().join(".*");
     let patterns: Vec<Box<str>> = names.iter().map(|name| format!("^{}$", escaped(name)).into()).collect();

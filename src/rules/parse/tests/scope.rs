@@ -48,6 +48,8 @@ pub(super) fn scope() -> Scope {
             ("nets".into(), vec![always("192.0.2.0/24"), always("2001:db8::/32")]),
             ("lan".into(), vec![always("10.0.0.0/8")]),
             ("words".into(), vec![always("Reset"), always("@EXAMPLE.com"), always("by \u{201c}?admin")]),
+            ("dotted".into(), vec![always("10.")]),
+            ("hosts".into(), vec![always("198.51.100.9"), always("host-a")]),
             ("properties".into(), vec![always("Password*")]),
         ]),
         lookups: lookups(),
