@@ -34,7 +34,14 @@ pub fn context(draft: &Draft<'_>, brand: &Value, lookups: &Lookups) -> Value {
     let seen: Vec<Seen<'_>> = draft.records.iter().map(|record| Seen::new(record, reader, draft)).collect();
     let upn = seen.iter().find_map(|seen| seen.upn.clone());
     let records = told_once(in_order_of_weight(seen.iter().map(Seen::view).collect()));
-    let about = draft.about.map(|about| (upn_or_name(upn.clone(), about.recipient, draft), about.reason)).unzip();
+    // Null without one: `{{#if about}}` asks whether there is somebody.
+    let about = draft.about.map(|about| {
+        json!({
+            "recipient": upn_or_name(upn.clone(), about.recipient, draft),
+            "reason": about.reason,
+            "room": matches!(about.recipient, Recipient::Room(_)),
+        })
+    });
     let own = |value: fn(&Person) -> &Option<String>| {
         draft.person.and_then(|person| value(person).as_deref()).map(|value| text::clean_own(value, text::SHORT))
     };
@@ -60,11 +67,7 @@ pub fn context(draft: &Draft<'_>, brand: &Value, lookups: &Lookups) -> Value {
         "links": {},
         "lookup": rows(&seen, lookups),
         "previous": {},
-        "about": {
-            "recipient": about.0,
-            "reason": about.1,
-            "room": draft.about.map(|about| matches!(about.recipient, Recipient::Room(_))),
-        },
+        "about": about,
     })
 }
 

@@ -7,7 +7,7 @@ use crate::clock::Timestamp;
 use crate::nearest::{is_slip, nearest, nearly_equal};
 use crate::record::{Dialect, RESULTS};
 use crate::rules::{
-    Check, Condition, List, Never, Nothing, Op, Root, Rule, Subject, Tell, Test, To, Wanted, catalogue,
+    Check, Condition, List, Never, Nothing, Op, Root, Rule, Subject, Tell, Test, To, Wanted, catalogue, instead_of_last,
 };
 
 impl One<'_> {
@@ -104,7 +104,8 @@ impl One<'_> {
         let doubts = all.flat_map(|(route, key, condition)| {
             let messages = condition.tests().into_iter().flat_map(|test| {
                 let misspelt = results_misspelt(test).into_iter().chain(states_misspelt(&rule.on, test));
-                never_seen(&rule.on, test, lists).into_iter().chain(misspelt).collect::<Vec<_>>()
+                let said = never_seen(&rule.on, test, lists).into_iter().chain(misspelt);
+                said.chain(texts_misread(test, lists)).collect::<Vec<_>>()
             });
             messages.map(move |message| match route {
                 Some(place) => self.route_fault(place, Some(key), message),
@@ -120,14 +121,17 @@ impl One<'_> {
         let all = [("when", &rule.when), ("unless", &rule.unless)].into_iter().chain(of_routes);
         let doubts = all.flat_map(|(key, condition)| {
             let names = condition.tests().into_iter().filter_map(|test| match &test.subject {
-                Subject::Detail { name, .. } | Subject::Path { name, .. } => misspelt(name).map(|meant| (name, meant)),
+                Subject::Detail { name, .. } | Subject::Path { name, .. } => {
+                    let meant = misspelt(name).map(|meant| format!("did you mean the operator `{meant}`?"));
+                    Some((
+                        name,
+                        meant.or_else(|| instead_of_last(name).map(|here| format!("as an operator write {here}")))?,
+                    ))
+                }
                 _ => None,
             });
             names.map(move |(name, meant)| {
-                self.fault(
-                    key,
-                    format!("`{name}` is taken for the name of a field; did you mean the operator `{meant}`?"),
-                )
+                self.fault(key, format!("`{name}` is taken for the name of a field; {meant}"))
             })
         });
         doubts.collect()
@@ -203,6 +207,27 @@ fn never_seen(dialects: &[Dialect], test: &Test, lists: &Lists) -> Vec<String> {
         }
         _ => Vec::new(),
     }
+}
+
+/// Texts that are compared as they stand and were probably meant to say something else.
+fn texts_misread(test: &Test, lists: &Lists) -> Vec<String> {
+    let is_list = |text: &str| text.strip_prefix("list:").is_some_and(|name| lists.contains_key(name));
+    let is_field = |text: &str| text.contains('.') && matches!(Subject::named(text), Some(Subject::View(_)));
+    let has_blank = |text: &str| text.contains('*') && matches!(test.subject, Subject::View(_));
+    let is_between_slashes = |text: &str| text.starts_with("/^") || text.starts_with('/') && text.ends_with("$/");
+    let misread = |text: &str| {
+        let instead = match test.op {
+            Op::In | Op::Not if is_list(text) => "the entries of a list are { in_list = \"NAME\" }",
+            Op::In | Op::Not if is_field(text) => "the value of another field is { same_as = \"FIELD\" }",
+            Op::In | Op::Not if has_blank(text) => {
+                "`*` stands for nothing but itself: write { starts_with = … }, { contains = … } or { matches = … }"
+            }
+            Op::Matches if is_between_slashes(text) => "a pattern stands without slashes, and is of any case",
+            _ => return None,
+        };
+        Some(format!("`{text}` is compared as it stands; {instead}"))
+    };
+    test.want.iter().filter_map(|text| misread(text)).collect()
 }
 
 /// Words for a result that are a slip of one of those that every dialect's are read into.

@@ -212,9 +212,13 @@ fn matching(main: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
     };
     let inside = fs::canonicalize(base).map_err(|error| format!("cannot be resolved: {error}"))?;
     for path in &paths {
-        let real = fs::canonicalize(path).map_err(|error| format!("cannot be read: {error}; correct the path"))?;
+        let file = path.display();
+        let real = fs::canonicalize(path)
+            .map_err(|error| format!("finds {file}, which cannot be read: {error}; correct the path"))?;
         if !real.starts_with(&inside) {
-            return Err("leads out of the configuration's directory: move the file into it".into());
+            return Err(format!(
+                "finds {file}, which leads out of the configuration's directory: move the file into it"
+            ));
         }
     }
     Ok(paths)

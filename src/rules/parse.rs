@@ -15,9 +15,11 @@ use crate::record::Dialect;
 
 use super::{List, ListEntry, Policy, Rule, Window};
 
+mod compared;
 mod condition;
 mod each;
 mod expiry;
+pub mod foreign;
 mod operand;
 mod recipients;
 mod route;
@@ -139,6 +141,9 @@ impl<'a> Reader<'a, '_> {
         let word = shown(word);
         let remedy = match nearest(&word, known.iter().copied()) {
             Some(near) => format!("did you mean `{near}`?"),
+            None if ["operator", "field"].contains(&what) && foreign::instead_of(&word).is_some() => {
+                format!("write {}", foreign::instead_of(&word).unwrap_or_default())
+            }
             None if known.is_empty() => "there is none: add it".to_owned(),
             None => format!("known: {}", known.join(", ")),
         };

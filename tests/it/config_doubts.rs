@@ -61,6 +61,32 @@ fn a_rule_that_tells_nobody_or_not_as_meant_is_doubted() {
             "rule.r.when: `details.reason.startswith` is taken for the name of a field; did you mean the operator `starts_with`?",
         ),
         (
+            "an operator of another language",
+            "when = { raw.properties.score = { between = [1, 2] } }",
+            "rule.r.when: `raw.properties.score.between` is taken for the name of a field; as an operator write FIELD = { gte = …, \
+             lte = … }",
+        ),
+        (
+            "a list's name as a text",
+            "unless = { actor.upn = \"list:soc\" }\n[list]\nsoc = [\"soc@example.com\"]",
+            "rule.r.unless: `list:soc` is compared as it stands; the entries of a list are { in_list = \"NAME\" }",
+        ),
+        (
+            "a field's name as a text",
+            "when = { target.upn = { not = \"actor.upn\" } }",
+            "rule.r.when: `actor.upn` is compared as it stands; the value of another field is { same_as",
+        ),
+        (
+            "a blank card",
+            "when = { actor.upn = [\"gil@example.com\", \"adm-*\"] }",
+            "rule.r.when: `adm-*` is compared as it stands; `*` stands for nothing but itself: write { starts_with",
+        ),
+        (
+            "a pattern between slashes",
+            "when = { actor.upn = { matches = \"/^adm-/\" } }",
+            "rule.r.when: `/^adm-/` is compared as it stands; a pattern stands without slashes",
+        ),
+        (
             "a test of a record that is nowhere",
             "[[rule.test]]\nname = \"x\"\nrecord = \"nowhere.json\"\nexpect = []",
             "rule.r.test: names `",
@@ -200,6 +226,12 @@ fn a_rule_that_tells_nobody_or_not_as_meant_is_doubted() {
             "two columns, by each target",
             "each = \"targets\"\nwhen = { lookup.staff.role = \"admin\", lookup.staff.site = \"x\" }\n[lookup.staff]\n\
              key = \"upn\"\nby = \"target.upn\"\nrows = [{ upn = \"a\", role = \"admin\", site = \"y\" }]",
+        ),
+        ("a star that is one", "when = { raw.properties.actions = [\"*\", \"*/read\"] }"),
+        ("fields called so", "when = { raw.properties.like = \"x\", raw.has = 1 }"),
+        (
+            "texts that look like others",
+            "when = { service = \"list:none\", category = \"a.b\", raw.x = { matches = \"/a/\" } }",
         ),
         ("a detail whose name is near an operator's", "when = { details.container = \"x\", raw.from_name = \"x\" }"),
         ("a mute route with a condition", "[[rule.route]]\nwhen = { by_self = true }\nmute = true"),

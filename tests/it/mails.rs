@@ -255,6 +255,7 @@ pub fn all_mails() -> Vec<(&'static str, Mail)> {
             "strong-authentication-changed",
             of("strong-authentication-changed", alice, Severity::High, "update-user-strong-authentication.json", &[]),
         ),
+        ("notice", of("notice", alice, medium, "security-info-registered.json", &[])),
         ("account-enabled", of("account-enabled", bob, medium, "account-enabled.json", &[])),
         ("account-disabled", of("account-disabled", bob, medium, "account-disabled.json", &[])),
         (

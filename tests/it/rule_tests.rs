@@ -141,6 +141,12 @@ fn what_differs_is_told_with_what_was_wanted_and_what_came() {
             "message 1 of `expect`: wanted one to bob@example.com, got to alice@example.com",
         ),
         (
+            "a list that there is not",
+            &good,
+            r#"expect = [{ to = "list:sco" }]"#,
+            "message 1 of `expect`: there is no list `sco`: add it to [list], or to `lists` of the test",
+        ),
+        (
             "somebody more",
             &good,
             "expect = []",

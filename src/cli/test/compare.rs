@@ -43,6 +43,9 @@ fn take(config: &Config, test: &RuleTest, expected: &Expected, left: &mut Vec<&M
         (Some(to), None) => message.to.eq_ignore_ascii_case(to),
         (Some(_), Some(list)) => entries(config, test, list).iter().any(|entry| message.to.eq_ignore_ascii_case(entry)),
     };
+    if let Some(name) = list.filter(|name| !test.lists.contains_key(*name) && !config.lists.contains_key(*name)) {
+        return Some(format!("there is no list `{name}`: add it to [list], or to `lists` of the test"));
+    }
     let (meant, others): (Vec<&Message>, Vec<&Message>) = left.iter().partition(|message| is_meant(message));
     let to = expected.to.as_deref().unwrap_or("anybody");
     if meant.is_empty() {

@@ -41,6 +41,19 @@ fn poisoned(text: &str) -> Record {
     record
 }
 
+/// A property of a directory's extension has a name of sixty letters without a break.
+#[test]
+fn no_long_word_makes_a_mail_wider_than_its_page() {
+    let html = html(&mail("password-reset", "alice@example.com", Severity::Medium, &[poisoned(&"W".repeat(90))]));
+    let tags = skeleton(&html);
+    let breaks = |begin: &str| {
+        let mut found = tags.iter().filter(|tag| tag.starts_with(begin)).peekable();
+        assert!(found.peek().is_some(), "no {begin} in {html}");
+        found.all(|tag| tag.contains("overflow-wrap: anywhere"))
+    };
+    assert!(breaks("<th ") && breaks("<td class=\"main\"") && breaks("<td class=\"foot\""), "{tags:#?}");
+}
+
 fn hostile_text() -> impl Strategy<Value = String> {
     let known = prop_oneof![
         Just("<img src=x onerror=alert(1)>".to_owned()),

@@ -1,6 +1,6 @@
 //! What a template says out of a lookup: the rows that belong to the records of the message, and to this reader.
 
-use auditbell::compose::{Composer, Kind};
+use auditbell::compose::{About, Composer, Draft, Kind};
 use auditbell::lookup::{Lookup, Lookups, Settings, Table};
 use auditbell::plan::Recipient;
 
@@ -65,4 +65,18 @@ fn a_template_names_only_lookups_and_columns_that_there_are() {
         assert!(faults.iter().any(|fault| fault.starts_with(expected)), "{template}: {faults:?}");
     }
     assert!(composer("{{#each records}}{{@root.lookup.phones.phone}}{{/each}}x", &phones()).is_ok());
+}
+
+/// Editors of Windows put a byte order mark before UTF-8; in a mail it would be the first character.
+#[test]
+fn a_template_asks_whether_it_stands_in_a_persons_place_and_a_byte_order_mark_is_not_in_the_mail() {
+    let (people, lookups) = (people(), Lookups::default());
+    let composer = composer("\u{feff}{{#if about}}in a place{{else}}to you{{/if}}\n", &lookups).unwrap();
+    let (alice, two) = (person("alice@example.com"), records("two-users-in-one-record.json"));
+    let who = recipient(&people, "alice@example.com", &two);
+    let to_her = draft("password-reset", &who, &alice, &people, &two);
+    assert_eq!(text(&composer.compose(&sender(), &to_her).unwrap()).trim(), "to you");
+    let about = Some(About { recipient: &who, reason: "no-address" });
+    let in_place = Draft { about, ..to_her };
+    assert_eq!(text(&composer.compose(&sender(), &in_place).unwrap()).trim(), "in a place");
 }
