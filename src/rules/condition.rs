@@ -10,7 +10,7 @@ use crate::record::{Record, Severity};
 use super::decision::Known;
 use super::failed::{FailedLeaf, Place};
 use super::field::Subject;
-use super::operator::{Op, Wanted, address};
+use super::operator::{Op, Wanted, fold_value};
 use crate::record::fold::fold;
 use crate::record::path::{self, Path};
 
@@ -180,9 +180,7 @@ impl Test {
             Check::Any(wanted) => any(wanted),
             Check::None(wanted) => !wanted.iter().any(any),
             Check::Exists(wanted) => self.subject.values(seen).iter().any(|value| exists(value)) == *wanted,
-            Check::SameAs(other) => self.shares(seen, other, |text| {
-                Some(address(text).map_or_else(|| fold(text), |address| address.to_string()))
-            }),
+            Check::SameAs(other) => self.shares(seen, other, |text| Some(fold_value(text))),
             Check::SameDomainAs(other) => self.shares(seen, other, |text| Some(fold(text.rsplit_once('@')?.1))),
             Check::Changed { property, from, to } => seen.record.changes.iter().any(|change| {
                 let met = |side: &Option<Side>, value: &Value| side.as_ref().is_none_or(|side| side.is_met_by(value));

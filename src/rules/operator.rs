@@ -186,6 +186,12 @@ fn folded_pattern(text: &str) -> String {
     folded
 }
 
+/// `text` in the form in which two values are equal: folded, an address in its shortest form.
+#[must_use]
+pub fn fold_value(text: &str) -> String {
+    address(text).map_or_else(|| fold(text), |address| address.to_string())
+}
+
 /// The number in a text; words such as `nan` and `infinity` are none.
 #[must_use]
 pub fn number(text: &str) -> Option<f64> {
