@@ -9,7 +9,7 @@ use serde_json::ser::{Formatter, Serializer};
 use sha2::{Digest, Sha256};
 
 use super::fold::fold_number;
-use super::{ProblemCode, Record, azure_activity};
+use super::{Dialect, ProblemCode, Record, azure_activity};
 use crate::clock::Timestamp;
 
 /// What "told once" hashes: equal for two deliveries of one record, different for any two records.
@@ -82,7 +82,9 @@ impl Record {
 
     fn hashed(&self, revision: &str) -> Identity {
         let event = !self.dialect.is_of_things();
-        let moment = || self.own_time().map_or_else(|| of_content(&self.raw), |at| at.as_millis().to_string());
+        // Of what nobody here knows, the id may be that of a thing of which many records tell in one millisecond.
+        let time = || self.own_time().filter(|_| self.dialect != Dialect::Other);
+        let moment = || time().map_or_else(|| of_content(&self.raw), |at| at.as_millis().to_string());
         let moment = event.then(moment);
         let activity = self.activity.as_deref().or(self.operation.as_deref()).filter(|_| event);
         // Resource Manager's ids are paths whose case means nothing: services write `resourceGroups` and `resourcegroups`.

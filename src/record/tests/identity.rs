@@ -49,6 +49,13 @@ fn records_that_differ_in_what_counts_have_different_identities() {
     }
     let timeless = |name: &str| read(&json!({"id": "1", "type": "Microsoft.Security/x", "name": name})).identity();
     assert_ne!(timeless("a"), timeless("b"), "without a time the content stands in for it");
+    let vault = |by: &str| {
+        read(
+            &json!({"category": "AuditEvent", "operationName": "SecretGet", "time": "2026-01-22T18:15:02Z", "resourceId": "/SUBSCRIPTIONS/A", "properties": {"id": "https://v.example/secrets/x"}, "callerIpAddress": by}),
+        )
+    };
+    assert_eq!((vault("192.0.2.1").id, vault("192.0.2.1").dialect), (vault("192.0.2.2").id, Dialect::Other));
+    assert_ne!(vault("192.0.2.1").identity(), vault("192.0.2.2").identity(), "an id of what it tells of");
     let written = |text: &str| Record::read(text, position(), None).id;
     let (one, other) = (written(r#"{"a":[5.0,{"b":-0.0,"c":2.50}]}"#), written(r#"{"a":[5,{"c":2.5,"b":0}]}"#));
     assert_eq!(one, other, "a script on the way writes numbers in its own way");

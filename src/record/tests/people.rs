@@ -82,6 +82,22 @@ fn a_name_that_is_not_told_is_no_name_and_its_owner_no_application() {
 }
 
 #[test]
+fn what_somebody_does_with_the_own_account_of_aws_concerns_them() {
+    let event = |name: &str, response: Value| {
+        json!({
+            "eventVersion": "1.08", "eventTime": "2026-01-22T18:15:02Z", "eventSource": "iam.amazonaws.com", "eventName": name, "eventID": "e",
+            "userIdentity": {"type": "IAMUser", "accountId": "1", "userName": "alice"}, "requestParameters": null, "responseElements": response,
+        })
+    };
+    let key = json!({"accessKey": {"userName": "alice", "accessKeyId": "AKIA"}});
+    for (name, response) in [("CreateAccessKey", key), ("ChangePassword", Value::Null)] {
+        let record = event(name, response);
+        assert_eq!((targets(&record), read(&record).by_self), (vec!["user alice -".to_owned()], Some(true)), "{name}");
+    }
+    assert!(targets(&event("ListUsers", Value::Null)).is_empty());
+}
+
+#[test]
 fn by_a_role_that_a_group_has_nobody_is_known() {
     let with = |kind: &str| {
         json!({
