@@ -35,6 +35,44 @@ pub fn fold_part(part: &str) -> String {
     format!("{}{}{}", blank(first), fold_case(part), blank(last))
 }
 
+/// A text in which parts are looked for, each in the form of [`fold_part`]. A space at an end of a part is one of the text, or
+/// that end of it.
+#[derive(Debug)]
+pub struct Whole(String);
+
+impl Whole {
+    /// `text`, folded between two spaces.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        Self(format!(" {} ", fold_case(text)))
+    }
+
+    /// Whether `part` is in it.
+    #[must_use]
+    pub fn has(&self, part: &str) -> bool {
+        self.0.contains(part)
+    }
+
+    /// Whether it begins with `part`.
+    #[must_use]
+    pub fn begins_with(&self, part: &str) -> bool {
+        self.0.trim_start().starts_with(part.trim_start())
+    }
+
+    /// Whether it ends with `part`, with its own final dot or without.
+    #[must_use]
+    pub fn ends_with(&self, part: &str) -> bool {
+        let (text, part) = (self.0.trim_end(), part.trim_end());
+        text.ends_with(part) || text.strip_suffix('.').is_some_and(|text| text.trim_end().ends_with(part))
+    }
+
+    /// Whether it is `part`.
+    #[must_use]
+    pub fn is(&self, part: &str) -> bool {
+        self.0.trim() == part.trim()
+    }
+}
+
 /// A key of details or of a list of pairs in the form in which two are compared: folded, without dashes, underscores and
 /// spaces. One service writes `User-Agent`, another `userAgent`, a third `User agent`.
 #[must_use]

@@ -12,7 +12,7 @@ use super::Window;
 use crate::clock::Timestamp;
 use crate::network::Network;
 use crate::record::Severity;
-use crate::record::fold::{fold, fold_case, fold_part, fold_spaces, is_dash};
+use crate::record::fold::{Whole, fold, fold_part, fold_spaces, is_dash};
 
 /// Bound of a compiled pattern; a rule file with hundreds of them stays below some megabytes.
 const PATTERN_BYTES: usize = 1 << 20;
@@ -124,9 +124,8 @@ impl Wanted {
     /// Whether `value` fulfils it.
     #[must_use]
     pub fn is_met_by(&self, value: &str) -> bool {
-        // A space at an end of a part is one of the value, or that end of it.
-        let any = |parts: &[Box<str>], how: fn(&str, &str) -> bool| {
-            let value = format!(" {} ", fold_case(value));
+        let any = |parts: &[Box<str>], how: fn(&Whole, &str) -> bool| {
+            let value = Whole::of(value);
             parts.iter().any(|part| how(&value, part))
         };
         match self {
@@ -138,15 +137,12 @@ impl Wanted {
                 let value = (fold(value), address(value));
                 texts.iter().any(|text| **text == *value.0) || value.1.is_some_and(|value| addresses.contains(&value))
             }
-            Self::Contains(parts) => any(parts, |value, part| value.contains(part)),
-            Self::StartsWith(parts) => any(parts, |value, part| value[1..].starts_with(part.trim_start())),
+            Self::Contains(parts) => any(parts, Whole::has),
+            Self::StartsWith(parts) => any(parts, Whole::begins_with),
             Self::Below(parts) => any(parts, |value, part| {
-                value[1..].starts_with(part.trim_start()) || part.trim().strip_suffix('/') == Some(value.trim())
+                value.begins_with(part) || part.strip_suffix('/').is_some_and(|own| value.is(own))
             }),
-            Self::EndsWith(parts) => any(parts, |value, part| {
-                let (value, part) = (value.trim_end(), part.trim_end());
-                value.ends_with(part) || value.strip_suffix('.').is_some_and(|value| value.trim_end().ends_with(part))
-            }),
+            Self::EndsWith(parts) => any(parts, Whole::ends_with),
             Self::Matches(patterns) => {
                 // A pattern that was copied from a record has the record's own dashes and spaces.
                 let folded = fold_spaces(value);

@@ -15,7 +15,7 @@ use std::sync::{Arc, LazyLock};
 use serde_json::Value;
 use toml::de::DeTable;
 
-use super::fold::fold;
+use super::fold::{Whole, fold};
 use super::path::Path;
 use super::{Dialect, Flag, Head, Position, Record, field, head};
 use crate::clock::Timestamp;
@@ -224,9 +224,11 @@ impl Conditions {
 impl Check {
     fn holds(&self, value: &Value) -> bool {
         let values = self.path.values(value);
-        let any = |texts: &[Box<str>], how: fn(&str, &str) -> bool| {
-            let folded = values.iter().filter_map(|value| field::text(value)).map(|text| fold(&text));
-            folded.into_iter().any(|value| texts.iter().any(|text| how(&value, text)))
+        let found = || values.iter().filter_map(|value| field::text(value));
+        let is_any =
+            |texts: &[Box<str>]| found().map(|text| fold(&text)).any(|text| texts.iter().any(|own| **own == *text));
+        let any = |parts: &[Box<str>], how: fn(&Whole, &str) -> bool| {
+            found().map(|text| Whole::of(&text)).any(|text| parts.iter().any(|part| how(&text, part)))
         };
         match &self.wants {
             // An empty text is as good as none.
@@ -234,10 +236,10 @@ impl Check {
                 let says = |value: &Cow<'_, Value>| !value.is_string() || field::text(value).is_some();
                 values.iter().any(says) == *wanted
             }
-            Wants::Equal(texts) => any(texts, |value, text| value == text),
-            Wants::Not(texts) => !any(texts, |value, text| value == text),
-            Wants::StartsWith(texts) => any(texts, |value, text| value.starts_with(text)),
-            Wants::Contains(texts) => any(texts, |value, text| value.contains(text)),
+            Wants::Equal(texts) => is_any(texts),
+            Wants::Not(texts) => !is_any(texts),
+            Wants::StartsWith(parts) => any(parts, Whole::begins_with),
+            Wants::Contains(parts) => any(parts, Whole::has),
         }
     }
 }

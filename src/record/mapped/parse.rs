@@ -8,7 +8,7 @@ use toml::de::{DeTable, DeValue};
 use super::{Block, Check, Conditions, Dialect, EVERYTHING, Source, Table, Texts, Wants};
 use crate::nearest::nearest;
 use crate::record::dialect::Mapped;
-use crate::record::fold::fold;
+use crate::record::fold::{fold, fold_part};
 use crate::record::path::Path;
 use crate::record::{EntityKind, Flag, Severity};
 
@@ -322,23 +322,25 @@ impl Reader<'_> {
 
     /// `true` it is there, `false` it is not, texts it is any of them, `{ not = … }`, `{ starts_with = … }`.
     fn wants(&mut self, key: &str, value: &Item<'_>) -> Option<Wants> {
-        let folded = |words: Vec<(_, &str)>| words.into_iter().map(|(_, text)| fold(text).into()).collect();
+        let folded = |words: Vec<(_, &str)>, fold: fn(&str) -> String| {
+            words.into_iter().map(|(_, text)| fold(text).into()).collect()
+        };
         match value.get_ref() {
             DeValue::Boolean(there) => Some(Wants::Exists(*there)),
-            DeValue::String(_) | DeValue::Array(_) => Some(Wants::Equal(folded(self.words(key, value)))),
+            DeValue::String(_) | DeValue::Array(_) => Some(Wants::Equal(folded(self.words(key, value), fold))),
             DeValue::Table(table) if table.len() == 1 => {
                 let (word, value) = table.iter().next()?;
-                let wants = match word.get_ref().as_ref() {
-                    "not" => Wants::Not,
-                    "starts_with" => Wants::StartsWith,
-                    "contains" => Wants::Contains,
+                let key = below(key, word.get_ref());
+                match word.get_ref().as_ref() {
+                    "not" => Some(Wants::Not(folded(self.words(&key, value), fold))),
+                    "starts_with" => Some(Wants::StartsWith(folded(self.words(&key, value), fold_part))),
+                    "contains" => Some(Wants::Contains(folded(self.words(&key, value), fold_part))),
                     _ => {
                         let message = "must be not, starts_with or contains; a path with dots stands in quotes";
-                        self.fault(&word.span(), &below(key, word.get_ref()), message);
-                        return None;
+                        self.fault(&word.span(), &key, message);
+                        None
                     }
-                };
-                Some(wants(folded(self.words(&below(key, word.get_ref()), value))))
+                }
             }
             _ => {
                 let message = "must be true (it is there), false, a text, a list of texts, { not = \"…\" }, \

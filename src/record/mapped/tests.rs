@@ -121,6 +121,23 @@ fn a_record_is_recognised_by_all_checks_of_any_alternative() {
     }
 }
 
+/// As in rules: `door.` is no beginning of `doorbell`.
+#[test]
+fn of_a_part_of_a_text_the_ends_count() {
+    let text = "detect = { kind = { starts_with = [\"door.\", \"gate \"] }, note = { contains = \" lock \" } }\noperation = \"kind\"";
+    let ours = Dialects::new(vec![parse("acme.doors", text).unwrap()]);
+    for (kind, note, expected) in [
+        ("Door.open", "a lock", true),
+        ("doorbell", "a lock", false),
+        ("door.open", "a locker", false),
+        ("gate 7", "lock", true),
+        ("gateway", "lock", false),
+    ] {
+        let record = json!({"kind": kind, "note": note}).to_string();
+        assert_eq!(ours.head(&record).dialect.as_str() == "acme.doors", expected, "{kind}, {note}");
+    }
+}
+
 #[test]
 fn a_table_of_the_configuration_takes_the_place_of_a_shipped_one() {
     let text = "detect = { eventType = true }\noperation = \"eventType\"";
