@@ -70,7 +70,7 @@ fn decide(rules: &Rules, messages: &[String]) -> usize {
     let mut matches = 0;
     for item in messages.iter().flat_map(|message| decode(Some(message.as_bytes()))) {
         let Item::Record(raw) = item else { panic!("only records") };
-        if rules.wanted(&raw.head(&dialects)) {
+        if rules.may_want(&raw.glance(&dialects)) {
             matches += rules.matching(&raw.read(&dialects, position.clone(), None), known).len();
         }
     }

@@ -86,12 +86,6 @@ impl<'a> Raw<'a> {
         Self { json, problems, first: None }
     }
 
-    /// [`Dialects::head`].
-    #[must_use]
-    pub fn head(&self, dialects: &Dialects) -> Head<'_> {
-        head::refined(dialects, self.first(), &self.json)
-    }
-
     /// What is known of its head without a tree. Who wants the record after that had better read all of it.
     #[must_use]
     pub fn glance(&self, dialects: &Dialects) -> Glance<'_> {

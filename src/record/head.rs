@@ -4,7 +4,7 @@ mod scan;
 
 use std::borrow::Cow;
 
-use super::{Dialect, Dialects, Position, Record, azure_activity, defender, entra, field, mend, skim};
+use super::{Dialect, Dialects, azure_activity, defender, entra, field, mend, skim};
 pub(super) use scan::Outer;
 
 /// The first phase of reading: just enough to ask the rule index whether anybody wants this record.
@@ -37,24 +37,6 @@ impl Glance<'_> {
             Self::Head(head) => Some(head.dialect),
             Self::Dialect(dialect) => Some(*dialect),
             Self::Nothing => None,
-        }
-    }
-}
-
-/// Reads only what the index needs from `raw`, one JSON object, with a tree where there is no other way.
-pub(super) fn head<'a>(dialects: &Dialects, raw: &'a str) -> Head<'a> {
-    refined(dialects, first(raw), raw)
-}
-
-/// The head of `raw` that [`first`] began.
-pub(super) fn refined<'a>(dialects: &Dialects, head: Head<'a>, raw: &'a str) -> Head<'a> {
-    let position = || Position { source: "".into(), topic: None, partition: None, offset: None, index: 0 };
-    match glance(dialects, head.clone(), raw) {
-        Glance::Head(head) => head,
-        Glance::Dialect(_) | Glance::Nothing => {
-            let record = Record::read_with(dialects, raw, Some(head), position(), None);
-            let Record { dialect, operation, activity, .. } = record;
-            Head { dialect, operation: operation.map(Cow::Owned), activity: activity.map(Cow::Owned) }
         }
     }
 }

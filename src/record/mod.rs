@@ -2,7 +2,7 @@
 //!
 //! The view is the same object everywhere: what `inspect` prints, what rules match, what templates see.
 //!
-//! A message's bytes become items in [`envelope::decode`]; [`head()`] tells the rule index of each record just what it
+//! A message's bytes become items in [`envelope::decode`]; a [`Glance`] tells the rule index of each record just what it
 //! asks for; [`Record::read`] builds the tree and the view of those that somebody wants.
 
 use std::collections::BTreeMap;
@@ -83,12 +83,6 @@ pub struct Position {
     pub offset: Option<i64>,
     /// Which record of the envelope, from 0.
     pub index: u32,
-}
-
-/// [`Dialects::head`] with the mapping tables that we ship and no other.
-#[must_use]
-pub fn head(raw: &str) -> Head<'_> {
-    head::head(&Dialects::shipped(), raw)
 }
 
 /// Who did it.

@@ -27,6 +27,21 @@ fn read(record: &Value) -> Record {
     Record::read(&record.to_string(), position(), None)
 }
 
+/// What the rule index is told of a record before its tree is built.
+fn glance(raw: &str) -> Glance<'_> {
+    head::glance(&Dialects::shipped(), head::first(raw), raw)
+}
+
+/// Whether all that `glance` says of `record` is so.
+pub(super) fn agrees(glance: &Glance<'_>, record: &Record) -> bool {
+    let names = |head: &Head<'_>| {
+        (head.operation.as_deref(), head.activity.as_deref())
+            == (record.operation.as_deref(), record.activity.as_deref())
+    };
+    glance.dialect().is_none_or(|dialect| dialect == record.dialect)
+        && !matches!(glance, Glance::Head(head) if !names(head))
+}
+
 /// A reset as Core Directory writes it.
 fn reset() -> Value {
     json!({

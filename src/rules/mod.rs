@@ -133,17 +133,12 @@ impl Rules {
         self.iter().find(|rule| &*rule.id == id)
     }
 
-    /// Whether any rule could match a record with this head: asked of every record, before its tree is built.
-    #[must_use]
-    pub fn wanted(&self, head: &Head<'_>) -> bool {
-        self.0.index.wants(head)
-    }
-
-    /// As [`Self::wanted`], of what is known without a tree. Where that does not tell, a rule may.
+    /// Whether any rule could match the record: asked of every one, before its tree is built. Where what is known does not
+    /// tell, one may.
     #[must_use]
     pub fn may_want(&self, glance: &Glance<'_>) -> bool {
         match glance {
-            Glance::Head(head) => self.wanted(head),
+            Glance::Head(head) => self.0.index.wants(head),
             Glance::Dialect(dialect) => self.0.index.knows(*dialect),
             Glance::Nothing => true,
         }

@@ -17,7 +17,7 @@ use toml::de::DeTable;
 
 use super::fold::{Whole, fold};
 use super::path::Path;
-use super::{Dialect, Flag, Head, Position, Record, field, head};
+use super::{Dialect, Flag, Head, Position, Record, field};
 use crate::clock::Timestamp;
 pub(super) use fill::read;
 use sieve::Sieve;
@@ -138,13 +138,7 @@ impl Dialects {
         Self(Arc::new(Set { tables, sieve }))
     }
 
-    /// The first phase of reading: just enough of `raw`, one JSON object, to ask the rule index.
-    #[must_use]
-    pub fn head<'a>(&self, raw: &'a str) -> Head<'a> {
-        head::head(self, raw)
-    }
-
-    /// The second phase: the whole view of `raw`, one JSON object. Never fails: what cannot be read becomes a problem.
+    /// The whole view of `raw`, one JSON object. Never fails: what cannot be read becomes a problem.
     #[must_use]
     pub fn read(&self, raw: &str, position: Position, broker_time: Option<Timestamp>) -> Record {
         Record::read_with(self, raw, None, position, broker_time)

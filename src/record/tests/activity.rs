@@ -109,7 +109,7 @@ fn a_row_of_the_activity_log_is_known_by_its_code_and_by_its_localised_text() {
     let record = read(&row);
     assert_eq!((record.operation.as_deref(), record.activity.as_deref()), (Some(code), Some("Delete role assignment")));
     let text = row.to_string();
-    let head = head(&text);
+    let Glance::Head(head) = glance(&text) else { panic!("it tells its names") };
     assert_eq!((head.operation.as_deref(), head.activity.as_deref()), (Some(code), Some("Delete role assignment")));
     let mut only = row.clone();
     only.as_object_mut().unwrap().remove("OperationNameValue");

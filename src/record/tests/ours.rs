@@ -52,7 +52,7 @@ fn our_own_records_are_read_back_from_our_own_place_and_from_nowhere_else() {
         ] {
             assert_eq!(Record::read(text, place, None).dialect, Dialect::Other);
         }
-        assert_eq!(head(text).dialect, Dialect::Other);
+        assert_eq!(glance(text).dialect(), Some(Dialect::Other));
     }
     insta::assert_snapshot!(lines.join("\n"), @r#"
     Message given up: failure failed Message email high Some("User None Some(\"alice@example.com\")") {"attempts": "3", "channel": "email", "code": "550", "kind": "normal", "message": "00004f3e", "reason": "recipient-refused", "rule": "password-reset"}

@@ -64,8 +64,8 @@ proptest! {
             operation: record.operation.as_deref().map(Cow::Borrowed),
             activity: record.activity.as_deref().map(Cow::Borrowed),
         };
-        prop_assert!(scan.is_empty() || rules.wanted(&head));
+        prop_assert!(scan.is_empty() || rules.may_want(&Glance::Head(head.clone())));
         prop_assert!(scan.is_empty() || rules.may_want(&Glance::Dialect(record.dialect)));
-        prop_assert_eq!(rules.wanted(&head), !rules.candidates(&head).is_empty());
+        prop_assert_eq!(rules.may_want(&Glance::Head(head.clone())), !rules.candidates(&head).is_empty());
     }
 }
