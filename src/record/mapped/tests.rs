@@ -134,7 +134,7 @@ fn of_a_part_of_a_text_the_ends_count() {
         ("gateway", "lock", false),
     ] {
         let record = json!({"kind": kind, "note": note}).to_string();
-        assert_eq!(ours.head(&record).dialect.as_str() == "acme.doors", expected, "{kind}, {note}");
+        assert_eq!(ours.read(&record, position(), None).dialect.as_str() == "acme.doors", expected, "{kind}, {note}");
     }
 }
 
