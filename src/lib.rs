@@ -38,7 +38,7 @@
 //! that asks for the time, [`secret`] the only type for what must not be printed, [`certificate`] until when one is good, [`crash`] the steps at which the crash
 //! suite kills the process, [`nearest`] the "did you mean",
 //! [`network`] the addresses that a rule or a channel means, [`lookup`] the rows that rules and templates look
-//! things up in, [`packs`] the rules that are shipped, [`memory`] what is given back of it.
+//! things up in, [`packs`] the rules that are shipped, [`memory`] what is kept of it.
 
 pub mod app;
 pub mod certificate;

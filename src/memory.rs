@@ -1,15 +1,33 @@
-//! Owns what the process keeps of the memory that it has freed: now and then it gives that back to the system.
+//! Owns what the process keeps of the memory that it has freed: few heaps, and now and then what is free in them goes back to
+//! the system.
 //!
-//! glibc keeps a heap for every few threads, and of what was freed in one only the end: after a million records 80 MiB
-//! beside 19 in use.
+//! glibc gives every thread a heap of its own until there are eight for each processor, and of what was freed in one gives back
+//! only the end: after a million records that were 80 MiB beside 19 in use.
 
 use std::time::Duration;
 
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+/// Heaps for each processor. Eight, which is glibc's, keep more of a backlog and are no faster; with one, threads wait for each
+/// other (docs/performance.md).
+const HEAPS: usize = 2;
 /// How often. A round walks over the heaps: 2 to 10 ms of one thread for 100 MiB.
 const EVERY: Duration = Duration::from_secs(5);
+
+/// Bounds the heaps. Before there are threads: it takes none away.
+#[cfg(target_env = "gnu")]
+#[expect(unsafe_code, reason = "glibc's own call, and nobody has a safe one")]
+pub fn bound() {
+    let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let heaps = libc::c_int::try_from(processors.saturating_mul(HEAPS)).unwrap_or(libc::c_int::MAX);
+    // SAFETY: it takes two numbers and sets one (mallopt(3)); a number that it does not know it leaves alone.
+    let _whether_known = unsafe { libc::mallopt(libc::M_ARENA_MAX, heaps) };
+}
+
+/// Other C libraries have heaps of another kind.
+#[cfg(not(target_env = "gnu"))]
+pub fn bound() {}
 
 /// Gives back what is free, until `stop`.
 pub async fn upkeep(stop: CancellationToken) {

@@ -12,6 +12,7 @@ use crate::app::{self, App};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::logging;
+use crate::memory;
 use crate::shutdown::{Shutdown, signals};
 
 /// Arguments of `run`.
@@ -39,6 +40,7 @@ pub(crate) fn run(args: Args) -> ExitCode {
         eprintln!("[log] level: {error:#}");
         return ExitCode::from(exit::CONFIG);
     }
+    memory::bound();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
