@@ -1,4 +1,4 @@
-//! Any text as `Retry-After`, at any time: no panic, and never sooner than a second or later than an hour.
+//! Any text as `Retry-After`, at any time: no panic, and never sooner than five seconds or later than an hour.
 #![no_main]
 
 use auditbell::channels::web::retry_after::{self, LONGEST, SHORTEST};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::exit;
+use super::{exit, out};
 use crate::record::Position;
 use crate::record::envelope::{self, Item, MAX_MESSAGE};
 
@@ -44,7 +44,8 @@ impl Output {
 
     /// Writes one JSON object on a line of its own.
     pub(super) fn line(&mut self, line: &impl Serialize) -> io::Result<()> {
-        serde_json::to_writer(&mut self.0, line).map_err(io::Error::from)?;
+        let line = serde_json::to_string(line).map_err(io::Error::from)?;
+        self.0.write_all(out::escaped(&line).as_bytes())?;
         self.0.write_all(b"\n")
     }
 }

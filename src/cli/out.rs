@@ -18,9 +18,24 @@ pub(crate) fn line(text: fmt::Arguments<'_>) {
     write(&plain(&text.to_string()));
 }
 
-/// One JSON value on a line of its own.
+/// One JSON value on a line of its own, [`escaped`].
 pub(crate) fn json(value: &impl Serialize) {
-    write(&serde_json::json!(value).to_string());
+    write(&escaped(&serde_json::json!(value).to_string()));
+}
+
+/// JSON that commands no terminal either: what RFC 8259 section 7 lets stand as it is in a string, and [`plain`] does not, as
+/// `\uXXXX`. None of it can stand outside of a string, nor beyond U+FFFF.
+pub(super) fn escaped(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for c in json.chars() {
+        if c.is_control() || is_direction(c) {
+            // Writing to a String cannot fail.
+            let _ = write!(escaped, "\\u{:04x}", u32::from(c));
+        } else {
+            escaped.push(c);
+        }
+    }
+    escaped
 }
 
 /// Text of strangers as part of one line of ours: what would begin another one, command the terminal or turn the direction of
@@ -55,10 +70,20 @@ fn write(line: &str) {
 
 #[cfg(test)]
 mod tests {
-    use super::plain;
+    use super::{escaped, plain};
 
     #[test]
     fn what_a_stranger_wrote_stays_in_its_line_and_commands_no_terminal() {
         assert_eq!(plain("a\u{1b}[2J\r\n\u{202e}\u{9b}ä b"), "a\\u{1b}[2J\\u{d}\\u{a}\\u{202e}\\u{9b}ä b");
+    }
+
+    #[test]
+    fn json_commands_no_terminal_and_reads_as_before() {
+        let value =
+            serde_json::json!({"a\u{7f}": "\u{1b}[2J\r\n\u{202e}\u{9b}ä \\ b", "n": [1, null, "\u{61c}\u{1f600}"]});
+        let json = escaped(&value.to_string());
+        assert!([r"\u202e\u009bä", r"a\u007f", r"\u061c"].iter().all(|part| json.contains(part)), "{json}");
+        assert!(!json.chars().any(|c| c.is_control() || super::is_direction(c)), "{json}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap(), value);
     }
 }

@@ -48,10 +48,10 @@ struct Outcome {
 /// Sends one message: 0 if the relay took it, 1 if not, 2 for a channel or a recipient that there is not, 78 if the
 /// configuration does not load.
 pub(crate) fn run(args: &Args) -> ExitCode {
-    test(args).unwrap_or_else(|code| code)
+    send_test(args).unwrap_or_else(|code| code)
 }
 
-fn test(args: &Args) -> Result<ExitCode, ExitCode> {
+fn send_test(args: &Args) -> Result<ExitCode, ExitCode> {
     let Options { file, output } = &args.options;
     let config = file.load()?;
     let people = people(&config)?;

@@ -129,14 +129,16 @@ async fn a_stop_does_not_wait_for_a_disk_that_hangs() {
     run.is_whole("stopped with a hanging disk");
 }
 
-/// T47: killed inside the N-th write or sync of the store. Reloads write on when the story has come to its end before.
+/// T47: killed inside the N-th write or sync of the store. In the long form reloads write on when the story has come to its end
+/// before; in the short one a story that makes fewer fails its case.
 #[test]
 #[ignore = "needs strace"]
 fn a_kill_inside_any_write_to_the_store_loses_nothing() {
-    let calls: Vec<_> = match std::env::var(EVERY_WRITE) {
-        Ok(last) => (1..=last.parse().unwrap()).map(|n| (WRITES, n)).collect(),
+    let every = std::env::var(EVERY_WRITE).ok();
+    let calls: Vec<_> = match &every {
+        Some(last) => (1..=last.parse().unwrap()).map(|n| (WRITES, n)).collect(),
         // What it does makes at least so many of each, however many verdicts share a commit.
-        Err(_) => (0..16).map(|n| if n % 4 == 0 { (SYNCS, random(1, 15)) } else { (WRITES, random(1, 70)) }).collect(),
+        None => (0..16).map(|n| if n % 4 == 0 { (SYNCS, random(1, 15)) } else { (WRITES, random(1, 70)) }).collect(),
     };
     each(&calls, 4, async |(calls, n)| {
         let case = format!("killed in {calls} number {n}");
@@ -155,7 +157,7 @@ fn a_kill_inside_any_write_to_the_store_loses_nothing() {
         };
         let status = tokio::select! {
             status = run.bench.exited() => status,
-            () = reloads => unreachable!("it ends with the daemon"),
+            () = reloads, if every.is_some() => unreachable!("it ends with the daemon"),
         };
         drop(tracer);
         assert_eq!(status.signal(), Some(9), "{case}: {status}");

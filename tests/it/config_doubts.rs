@@ -77,7 +77,7 @@ fn a_rule_that_tells_nobody_or_not_as_meant_is_doubted() {
             "rule.r.when: `actor.upn` is compared as it stands; the value of another field is { same_as",
         ),
         (
-            "a blank card",
+            "a wildcard",
             "when = { actor.upn = [\"gil@example.com\", \"adm-*\"] }",
             "rule.r.when: `adm-*` is compared as it stands; `*` stands for nothing but itself: write { starts_with",
         ),

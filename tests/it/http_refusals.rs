@@ -8,7 +8,7 @@ use auditbell::clock::Timestamp;
 use crate::graph_mail::{Clouds, refusal};
 use crate::http_server::{Server, status};
 use crate::web::{NOW, outgoing};
-use crate::webhook::{channel, message, settings};
+use crate::webhook::{an_hour, channel, message, settings};
 
 fn is_held(verdict: &Verdict, why: &str) -> bool {
     matches!(verdict, Verdict::Hold { why: told, .. } if *told == why)
@@ -110,21 +110,7 @@ async fn one_message_that_is_always_forbidden_keeps_no_other_waiting_twice() {
 async fn a_receiver_that_forbids_everybody_is_asked_by_one_message_at_a_time() {
     let server = Server::start(status(403)).await;
     let channel = channel(&settings(&server, None));
-    let mut due = [NOW; 12];
-    for second in 0..3_600 {
-        let now = NOW.plus(Duration::from_secs(second));
-        for (n, due) in due.iter_mut().enumerate() {
-            if *due > now || matches!(channel.gate(true, now), Gate::Shut { .. }) {
-                continue;
-            }
-            let (outgoing, _go) = message(&n.to_string());
-            let Verdict::Hold { until, why: "auth" } = channel.attempt(&outgoing, now).await.verdict else {
-                panic!("{n}")
-            };
-            *due = until;
-        }
-        assert_eq!(channel.broken(), Some("auth"));
-    }
+    an_hour(&channel, 12, "auth", 0).await;
     assert!((5..20).contains(&server.asked().len()), "{}", server.asked().len());
     server.then(status(200));
     let now = NOW.plus(Duration::from_hours(2));

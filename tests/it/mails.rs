@@ -117,6 +117,15 @@ fn late() -> Mail {
     COMPOSER.compose(&sender(), &draft).unwrap()
 }
 
+/// A rule without a description, which then is its id.
+fn of_a_rule_without_words() -> Mail {
+    let (people, alice) = (people(), person("alice@example.com"));
+    let records = about("alice@example.com", records("security-info-registered.json"));
+    let recipient = recipient(&people, "alice@example.com", &records);
+    let draft = Draft { title: "the-rule", ..draft("notice", &recipient, &alice, &people, &records) };
+    COMPOSER.compose(&sender(), &draft).unwrap()
+}
+
 fn draft<'a>(
     template: &'a str,
     recipient: &'a Recipient,
@@ -256,6 +265,7 @@ pub fn all_mails() -> Vec<(&'static str, Mail)> {
             of("strong-authentication-changed", alice, Severity::High, "update-user-strong-authentication.json", &[]),
         ),
         ("notice", of("notice", alice, medium, "security-info-registered.json", &[])),
+        ("notice-without-words", of_a_rule_without_words()),
         ("account-enabled", of("account-enabled", bob, medium, "account-enabled.json", &[])),
         ("account-disabled", of("account-disabled", bob, medium, "account-disabled.json", &[])),
         (

@@ -247,28 +247,35 @@ async fn one_message_that_is_always_put_off_for_a_time_makes_the_others_wait_onc
     assert_eq!(channel.gate(true, until), Gate::Open);
 }
 
+/// An hour in which `count` messages wait, each tried as soon as its own verdict and the gate allow it: it is held with `why`
+/// whenever it is, and from second `broken` on the channel counts as broken.
+pub async fn an_hour(channel: &Webhook, count: usize, why: &'static str, broken: u64) {
+    let mut due = vec![NOW; count];
+    for second in 0..3_600 {
+        let now = NOW.plus(Duration::from_secs(second));
+        for (n, due) in due.iter_mut().enumerate() {
+            if *due > now || matches!(channel.gate(true, now), Gate::Shut { .. }) {
+                continue;
+            }
+            let (outgoing, _go) = message(&n.to_string());
+            let verdict = channel.attempt(&outgoing, now).await.verdict;
+            let Verdict::Hold { until, why: told } = verdict else { panic!("{n} of {count}: {verdict:?}") };
+            assert_eq!(told, why);
+            *due = until;
+        }
+        if second >= broken {
+            assert_eq!(channel.broken(), Some(why), "{count}, {second} s");
+        }
+    }
+}
+
 /// What is said to everybody costs nobody an attempt and opens the breaker, however many they are.
 #[tokio::test]
 async fn an_endpoint_that_puts_everybody_off_is_asked_ever_more_seldom() {
     for count in [1, 2, 10] {
         let server = Server::start(status(503)).await;
         let channel = channel(&settings(&server, None));
-        let mut due = vec![NOW; count];
-        for second in 0..3_600 {
-            let now = NOW.plus(Duration::from_secs(second));
-            for (n, due) in due.iter_mut().enumerate() {
-                if *due > now || matches!(channel.gate(true, now), Gate::Shut { .. }) {
-                    continue;
-                }
-                let (outgoing, _go) = message(&n.to_string());
-                let verdict = channel.attempt(&outgoing, now).await.verdict;
-                let Verdict::Hold { until, why: "unavailable" } = verdict else { panic!("{count}: {verdict:?}") };
-                *due = until;
-            }
-            if second == 60 {
-                assert_eq!(channel.broken(), Some("unavailable"), "{count}");
-            }
-        }
+        an_hour(&channel, count, "unavailable", 60).await;
         let asked = server.asked().len();
         assert!((5..45).contains(&asked), "{count}: {asked} in an hour");
     }

@@ -106,7 +106,7 @@ fn a_redirected_mail_goes_to_the_try_out_address_and_names_the_real_one() {
 fn whoever_hears_of_it_in_anothers_place_is_not_called_you() {
     let records = about("alice@example.com", records("password-changed-by-self.json"));
     let mail = mail_in_place(Kind::Unresolved, "guest", "alice@example.com", &records);
-    assert!(text(&mail).contains("By: The person themselves (alice@example.com)"), "{}", text(&mail));
+    assert!(text(&mail).contains("By: Their own account (alice@example.com)"), "{}", text(&mail));
 }
 
 #[test]
