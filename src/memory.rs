@@ -15,10 +15,13 @@ const HEAPS: usize = 2;
 /// How often. A round walks over the heaps: 2 to 10 ms of one thread for 100 MiB.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// Bounds the heaps. Before there are threads: it takes none away.
+/// Bounds the heaps, unless the environment does. Before there are threads: it takes none away.
 #[cfg(target_env = "gnu")]
 #[expect(unsafe_code, reason = "glibc's own call, and nobody has a safe one")]
 pub fn bound() {
+    if std::env::var_os("MALLOC_ARENA_MAX").is_some() {
+        return;
+    }
     let processors = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let heaps = libc::c_int::try_from(processors.saturating_mul(HEAPS)).unwrap_or(libc::c_int::MAX);
     // SAFETY: it takes two numbers and sets one (mallopt(3)); a number that it does not know it leaves alone.

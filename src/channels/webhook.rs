@@ -4,6 +4,7 @@
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
@@ -110,6 +111,9 @@ struct Target {
     headers: HeaderMap,
 }
 
+/// For the body of an answer, whose status has decided: one that never ends must not take the whole time of each message.
+const BODY: Duration = Duration::from_secs(5);
+
 /// The channel.
 pub struct Webhook {
     endpoint: Endpoint,
@@ -121,6 +125,7 @@ impl Webhook {
     /// Connects to nobody yet.
     pub fn new(name: Arc<str>, settings: &Settings, limits: web::Limits) -> anyhow::Result<Self> {
         settings.check().map_err(|(key, what)| anyhow::anyhow!("{key} {what}"))?;
+        let limits = web::Limits { body: limits.body.min(BODY), ..limits };
         let client = Client::new(&settings.web, limits, settings.connections)?;
         Ok(Self {
             endpoint: Endpoint::new(name, client, settings.connections, &settings.rates),

@@ -87,6 +87,8 @@ pub struct Lane {
     pauses: Arc<Mutex<Pauses>>,
     wake: Arc<Notify>,
     turned_at: AtomicI64,
+    /// Whether the last message that was claimed alone was urgent.
+    urgent_alone: AtomicBool,
     retired: CancellationToken,
     /// Another lane goes on with the channel.
     inherited: AtomicBool,
@@ -98,8 +100,23 @@ impl Lane {
         let Opened { name, channel, wake, slots, outage, pauses } = opened;
         let turned_at = AtomicI64::new(parts.clock.now().as_millis());
         let (retired, inherited) = (CancellationToken::new(), AtomicBool::new(false));
+        let urgent_alone = AtomicBool::new(false);
         let policy = Mutex::new(Arc::new(policy));
-        Self { parts, name, channel, sender, policy, slots, outage, pauses, wake, turned_at, retired, inherited }
+        Self {
+            parts,
+            name,
+            channel,
+            sender,
+            policy,
+            slots,
+            outage,
+            pauses,
+            wake,
+            turned_at,
+            urgent_alone,
+            retired,
+            inherited,
+        }
     }
 
     /// The channel's name.
@@ -156,6 +173,9 @@ impl Lane {
                 // Less than there was room for: the lane is empty until something wakes us.
                 look.urgent &= urgent >= room.urgent;
                 look.ordinary &= messages.len() - urgent >= room.ordinary.min(room.most - urgent);
+                if room.most == 1 && !messages.is_empty() {
+                    self.urgent_alone.store(urgent == 1, Ordering::Relaxed);
+                }
                 for message in messages {
                     let hand = in_hand.take(message.claim.is_urgent());
                     // In the order of the claims, whichever task is the first to run.
@@ -246,12 +266,13 @@ impl Lane {
 
     /// How many may be claimed: what the windows have room for (a window is refilled when half of it is done), and what the
     /// channel lets through. The claimed ones that have not gone yet will use up their part of a ration; what either lane claims
-    /// is gone for the other, and an ordinary message goes while there is more left than the urgent ones' share.
+    /// is gone for the other, and an ordinary message goes while there is more left than the urgent ones' share. At a probe the
+    /// lanes take turns: urgent messages that are refused for their own sake would else keep out all others.
     fn room(&self, look: ByLane<bool>, in_hand: ByLane<usize>) -> Room {
         let now = self.parts.clock.now();
         let window = (WINDOW * self.channel.connections(usize::MAX)).max(LEAST_WINDOW);
         let all = in_hand.urgent + in_hand.ordinary;
-        let mut most = usize::MAX;
+        let (mut most, mut ordinary_first) = (usize::MAX, false);
         let mut of_lane = |urgent, look, held: usize| {
             let free = if look && held <= window / 2 { window - held } else { 0 };
             match self.channel.gate(urgent, now) {
@@ -266,6 +287,7 @@ impl Lane {
                 Gate::Probe => {
                     // What hangs since before the break counts: failed connections leave few, and it may have the only one.
                     most = 1_usize.saturating_sub(all);
+                    ordinary_first = self.urgent_alone.load(Ordering::Relaxed);
                     free.min(1)
                 }
                 Gate::Shut { .. } => 0,
@@ -273,7 +295,7 @@ impl Lane {
         };
         let urgent = of_lane(true, look.urgent, in_hand.urgent);
         let ordinary = of_lane(false, look.ordinary, in_hand.ordinary);
-        Room { urgent: urgent.min(most), ordinary: ordinary.min(most), most }
+        Room { urgent: urgent.min(most), ordinary: ordinary.min(most), most, ordinary_first }
     }
 
     /// Whether ordinary messages, or none at all, have no chance now: then they are not claimed, and maintenance looks after

@@ -21,7 +21,7 @@ use crate::store::{Escalation, FinalState, Loaded, Settled};
 pub const SUSPECT_FALLBACK: u32 = 3;
 /// At so many crashes it is given up.
 const SUSPECT_GIVE_UP: u32 = 6;
-/// How often an unknown recipient is looked up again: as often as the people file is looked at.
+/// How often an unknown recipient is looked up again: as soon as a change of the people file is sure to be read.
 const LOOK_UP_AGAIN: Duration = Duration::from_mins(1);
 /// How often a broken template is tried again, and for how long before the built-in one takes over.
 const TEMPLATE_AGAIN: Duration = Duration::from_mins(5);

@@ -54,7 +54,7 @@ fn key(n: u8) -> NotificationId {
     NotificationId([n; 16])
 }
 
-/// A store with the messages 1..=`count` for alice, due now, over in three days. Their records cannot be read, so the
+/// A store with the messages 1..=`count` for alice, due now, over in three days; each tenth is urgent. Their records cannot be read, so the
 /// built-in template words them.
 async fn messages(path: std::path::PathBuf, now: Timestamp, count: u8) -> Store {
     let store = Store::open(&Settings { path, ledger: 24 * HOUR, content: 24 * HOUR }, true).unwrap();
@@ -66,7 +66,7 @@ async fn messages(path: std::path::PathBuf, now: Timestamp, count: u8) -> Store 
         element: None,
         template: "password-reset".into(),
         title: "title".into(),
-        severity: Severity::Medium,
+        severity: if n % 10 == 0 { Severity::High } else { Severity::Medium },
         rank: 0,
         throttle: None,
         fate: Fate::Send { due_at: now, expires_at: now.plus(72 * HOUR), group: None },

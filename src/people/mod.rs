@@ -70,7 +70,12 @@ struct Looks {
     read: Option<Stamp>,
     /// At the last look.
     last: Option<Stamp>,
+    /// So many looks in a row have found it changed.
+    restless: u8,
 }
+
+/// Who writes it again and again has a new one by then, whole or with a fault that is told.
+const RESTLESS: u8 = 4;
 
 /// What changes when a file does.
 type Stamp = (SystemTime, u64);
@@ -196,14 +201,16 @@ impl People {
     }
 
     /// Re-reads the file if it changed and has not changed since the last call: whoever writes it in place may be in the middle,
-    /// and of half a file people would be mailed, and named, otherwise. On a fault the old rows stay. Called by maintenance.
+    /// and of half a file people would be mailed, and named, otherwise. One that changes at every look is read at the fourth. On a fault the old rows stay. Called by maintenance.
     pub fn refresh(&self) -> anyhow::Result<bool> {
         let Some(now) = self.stamp()? else { return Ok(false) };
         let mut looks = self.looks();
         let is_still = looks.last.replace(now) == Some(now);
-        if looks.read == Some(now) || !is_still {
+        looks.restless = if is_still { 0 } else { looks.restless.saturating_add(1) };
+        if looks.read == Some(now) || !is_still && looks.restless < RESTLESS {
             return Ok(false);
         }
+        looks.restless = 0;
         self.read(now, &mut looks)?;
         Ok(true)
     }

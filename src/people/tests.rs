@@ -183,6 +183,19 @@ fn a_file_that_is_being_written_is_read_when_it_has_been_still() {
 }
 
 #[test]
+fn a_file_that_changes_at_every_look_is_read_all_the_same() {
+    let (people, file) = with_file("id,upn,mail\n,alice@example.com,a@example.com\n");
+    let mut read = Vec::new();
+    for look in 1..=8 {
+        let mail = format!("id,upn,mail\n,alice@example.com,a.{}@example.com\n", "x".repeat(look));
+        std::fs::write(file.path(), mail).unwrap();
+        read.push(people.refresh().unwrap());
+    }
+    assert_eq!(read, [false, false, false, true, false, false, false, true]);
+    assert_eq!(address(&people), "a.xxxxxxxx@example.com");
+}
+
+#[test]
 fn a_recipient_named_before_the_file_knew_him_is_still_himself() {
     let (people, _file) = with_file(FILE);
     assert!(people.is(&user("alice@example.com"), None, Some("Alice@example.com")));

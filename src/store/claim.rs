@@ -33,16 +33,18 @@ pub struct Room {
     pub ordinary: usize,
     /// Of both together.
     pub most: usize,
+    /// Which of them has the first claim on that.
+    pub ordinary_first: bool,
 }
 
 /// So many, of whichever lane.
 impl From<usize> for Room {
     fn from(most: usize) -> Self {
-        Self { urgent: most, ordinary: most, most }
+        Self { urgent: most, ordinary: most, most, ordinary_first: false }
     }
 }
 
-/// As many due rows as there is room for, urgent lane first. A suspect row is given out alone, when nothing else is in hand, so that a
+/// As many due rows as there is room for, the one lane before the other. A suspect row is given out alone, when nothing else is in hand, so that a
 /// crash can be laid at its door; nothing is claimed beside it.
 pub(super) fn claim(
     w: &mut Writer,
@@ -64,7 +66,11 @@ pub(super) fn claim(
     w.drained_for = (!patient).then(|| Drain { channel: channel.clone(), asked_at: now });
     let mut claims = Vec::new();
     if patient {
-        for (lane, of_lane) in [(URGENT, room.urgent), (ORDINARY, room.ordinary)] {
+        let mut lanes = [(URGENT, room.urgent), (ORDINARY, room.ordinary)];
+        if room.ordinary_first {
+            lanes.reverse();
+        }
+        for (lane, of_lane) in lanes {
             let left = of_lane.min(room.most - claims.len());
             if left > 0 {
                 claims.extend(window(w, channel, worker, lane, now, left)?);

@@ -18,6 +18,9 @@ use crate::clock::Timestamp;
 
 /// How soon a message is tried again that nothing else holds.
 const AGAIN: Duration = Duration::from_secs(1);
+/// How much longer than the others one waits that was refused as everybody seems to be: more than a lane's two seconds
+/// between two looks.
+const REFUSED: Duration = Duration::from_secs(5);
 
 pub(in crate::channels) struct Endpoint {
     pub client: Client,
@@ -102,15 +105,18 @@ impl Judged {
     /// After all that was said of other messages; how much longer than until the endpoint may be asked again what is held
     /// waits. Who asks for time by `Retry-After` gets it, from every message, until it is known to mean this one alone.
     fn in_doubt(self, key: &str, state: &mut State, now: Timestamp) -> (Self, Duration) {
-        let (Standing::Doubtful | Standing::Refuses, Outcome::Hold(why)) = (self.standing, self.outcome) else {
-            return (self, Duration::ZERO);
+        let why = match (self.standing, self.outcome) {
+            (Standing::Doubtful | Standing::Refuses, Outcome::Hold(why)) => why,
+            // Everybody is refused, as it seems: whoever has not been asked yet is the next to show whether it is so.
+            (_, Outcome::Hold("policy")) => return (self, REFUSED),
+            _ => return (self, Duration::ZERO),
         };
         let broken = state.breaker.broken().is_some();
         let blame = state.doubts.told(Who { key, to: None }, why, broken, now);
-        if self.standing == Standing::Refuses && blame != Blame::Itself {
-            return (Self { standing: Standing::Fails(Trouble::Lasting), ..self }, Duration::ZERO);
-        }
         match (blame, self.until) {
+            (Blame::Way(wait) | Blame::Nobody(wait), _) if self.standing == Standing::Refuses => {
+                (Self { standing: Standing::Fails(Trouble::Lasting), ..self }, wait)
+            }
             (Blame::Itself, _) => (Self { outcome: Outcome::Later, standing: Standing::Works, ..self }, Duration::ZERO),
             (Blame::Way(_) | Blame::Nobody(_), Some(until)) => {
                 (Self { standing: Standing::Fails(Trouble::Asked(until.since(now))), ..self }, AGAIN)

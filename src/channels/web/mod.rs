@@ -70,14 +70,14 @@ pub struct Limits {
     pub connect: Duration,
     /// All of it, the answer included.
     pub whole: Duration,
-    /// The body of an answer, once its head is there: one that never ends must not take the whole time of each message.
+    /// The body of an answer, once its head is there; where it decides nothing, less than the whole.
     pub body: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         let seconds = Duration::from_secs;
-        Self { connect: seconds(10), whole: seconds(30), body: seconds(5) }
+        Self { connect: seconds(10), whole: seconds(30), body: seconds(30) }
     }
 }
 
@@ -167,7 +167,7 @@ impl Client {
         let retry_after = retry_after.and_then(|text| retry_after::parse(text, now.plus(began.elapsed())));
         let deadline = deadline.min(Instant::now() + self.limits.body);
         let mut body = BytesMut::new();
-        // The status has decided; what of the rest does not come is not missed.
+        // What does not come of it is not missed: of most answers the status has decided.
         while let Ok(Ok(Some(chunk))) = timeout_at(deadline, response.chunk()).await {
             let room = MAX_READ - body.len();
             body.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));

@@ -1,19 +1,18 @@
 //! What a lane claims, and what it leaves alone, by what its channel says of itself.
 
-use std::sync::atomic::AtomicUsize;
-
 use super::*;
 use crate::channels::{Attempt, Verdict};
 
 /// A channel that says what it is told to, and takes everything. A probe shuts it for an hour, as a breaker does.
 struct Gated {
     gate: Mutex<Gate>,
-    attempts: AtomicUsize,
+    /// Whether each message was urgent.
+    attempts: Mutex<Vec<bool>>,
 }
 
 impl Gated {
     fn new(gate: Gate) -> Arc<Self> {
-        Arc::new(Self { gate: Mutex::new(gate), attempts: AtomicUsize::new(0) })
+        Arc::new(Self { gate: Mutex::new(gate), attempts: Mutex::default() })
     }
 
     fn set(&self, gate: Gate) {
@@ -21,17 +20,17 @@ impl Gated {
     }
 
     fn attempts(&self) -> usize {
-        self.attempts.load(Ordering::Relaxed)
+        self.attempts.lock().unwrap().len()
     }
 }
 
 impl Channel for Gated {
     fn attempt<'a>(
         &'a self,
-        _outgoing: &'a Outgoing,
+        outgoing: &'a Outgoing,
         now: Timestamp,
     ) -> Pin<Box<dyn Future<Output = Attempt> + Send + 'a>> {
-        self.attempts.fetch_add(1, Ordering::Relaxed);
+        self.attempts.lock().unwrap().push(outgoing.urgent);
         let mut gate = self.gate.lock().unwrap();
         let until = now.plus(HOUR);
         let verdict = match *gate {
@@ -151,6 +150,20 @@ async fn while_it_is_shut_nothing_is_claimed_and_a_probe_is_one_message() {
     scene.pass(HOUR + Duration::from_mins(1)).await;
     scene.until("all of them", async || scene.rows().await == (0, 0)).await;
     assert_eq!(channel.attempts(), 21);
+}
+
+/// Else urgent ones that are refused for their own sake keep out all others until they expire.
+#[tokio::test]
+async fn at_a_probe_the_lanes_take_turns() {
+    let channel = Gated::new(Gate::Probe);
+    let scene = Scene::begin(channel.clone()).await;
+    for probes in 1..=3 {
+        scene.until("a probe", async || channel.attempts() == probes && scene.rows().await == (20, 0)).await;
+        channel.set(Gate::Probe);
+        scene.pass(Duration::from_secs(4)).await;
+    }
+    scene.until("the fourth", async || channel.attempts() == 4).await;
+    assert_eq!(channel.attempts.lock().unwrap()[..4], [true, false, true, false]);
 }
 
 #[tokio::test]

@@ -198,8 +198,10 @@ async fn a_group_becomes_urgent_with_whoever_joins_and_lives_as_long_as_its_youn
     // Claims remember from when on a lane is empty.
     assert!(store.claim("email", 7, at(99), 9).await.unwrap().is_empty());
     store.accept(batch(1, 2, &[due_at(Intent { severity: Severity::High, ..send(9) }, at(200))]), NOW).await.unwrap();
-    let ahead =
-        store.claim("email", 7, at(200), auditbell::store::Room { urgent: 1, ordinary: 0, most: 1 }).await.unwrap();
+    let ahead = store
+        .claim("email", 7, at(200), auditbell::store::Room { urgent: 1, ordinary: 0, most: 1, ordinary_first: false })
+        .await
+        .unwrap();
     store.settle(sent(&ahead[0])).await.unwrap();
     store.accept(batch(2, 3, &[joins(2, Severity::High, at(900))]), NOW).await.unwrap();
     assert_eq!(rows(), [0, at(900).as_millis(), END.as_millis()]);
