@@ -26,6 +26,8 @@ const MARKS: &[(&str, &str)] = &[
     ("okta.system", r#"{"eventType":"e","published":"2026-01-22T18:15:02Z","uuid":"u","outcome":{"result":"SUCCESS"}}"#),
     ("github.audit", r#"{"action":"a","@timestamp":1769105702387,"_document_id":"d"}"#),
     ("aws.cloudtrail", r#"{"eventVersion":"1","eventSource":"s","eventName":"n","eventTime":"2026-01-22T18:15:02Z"}"#),
+    // Defender for Endpoint's, last: a seed begins with its place here.
+    ("defender.alert", r#"{"alertCreationTime":"2026-02-05T10:59:27.7220239Z","title":"t","status":"New"}"#),
 ];
 
 fn position() -> Position {

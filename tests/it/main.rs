@@ -15,6 +15,7 @@ mod config_doubts;
 mod config_files;
 mod config_mutations;
 mod corpus;
+mod dead_letters;
 mod demo;
 mod dialects;
 mod explain;
