@@ -123,9 +123,14 @@ impl One<'_> {
             let names = condition.tests().into_iter().filter_map(|test| match &test.subject {
                 Subject::Detail { name, .. } | Subject::Path { name, .. } => {
                     let meant = misspelt(name).map(|meant| format!("did you mean the operator `{meant}`?"));
+                    let foreign = || instead_of_last(name).map(|here| format!("as an operator write {here}"));
+                    let (path, last) = name.rsplit_once('.')?;
                     Some((
                         name,
-                        meant.or_else(|| instead_of_last(name).map(|here| format!("as an operator write {here}")))?,
+                        format!(
+                            "{}; a field of this name stands in quotes: '{path}.\"{last}\"'",
+                            meant.or_else(foreign)?
+                        ),
                     ))
                 }
                 _ => None,
@@ -172,7 +177,7 @@ const LONG: [&str; 7] = ["contains", "starts_with", "ends_with", "matches", "at_
 /// The operator that the last name of a path is a slip of, or another spelling.
 fn misspelt(name: &str) -> Option<&'static str> {
     let plain = |text: &str| text.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_lowercase();
-    let (_, last) = name.rsplit_once('.')?;
+    let (_, last) = name.rsplit_once('.').filter(|(_, last)| !last.ends_with('"'))?;
     LONG.into_iter().find(|operator| nearly_equal(&plain(operator), &plain(last)))
 }
 

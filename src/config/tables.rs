@@ -9,7 +9,7 @@ use super::values::{self, Addressee};
 use crate::lookup::{self, Lookup, Lookups};
 use crate::nearest::nearest;
 use crate::rules::window::{Days, Minute, Zone};
-use crate::rules::{ListEntry, Subject, Window, fold_value};
+use crate::rules::{ListEntry, Subject, Window, fold_keys};
 
 /// The dotted names of the lookups and windows that are written and not there, for a fault.
 pub(super) fn broken(reading: &Reading<'_>, lookups: &Lookups, windows: &Windows) -> BTreeSet<String> {
@@ -136,7 +136,7 @@ fn lookup(reading: &mut Reading<'_>, name: &str) -> Option<Lookup> {
         inline(reading, &place, max_rows)?
     };
     let settings = lookup::Settings { name: name.into(), key, by: by?.into(), repeats: repeats? };
-    match Lookup::new(settings, table, fold_value) {
+    match Lookup::new(settings, table, fold_keys) {
         Ok(lookup) => Some(lookup),
         Err(wrong) => {
             let file = reading.path(&at("csv")).map(|path| format!("`{}`: ", path.display()));

@@ -1,7 +1,7 @@
 //! Owns lookups: rows by key, which conditions, recipients and templates ask for the columns of. Read with the
 //! configuration and never changed; a reload brings new ones.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ pub struct Lookup {
     rows: Vec<Vec<Box<str>>>,
     /// Folded key to its rows, in their order.
     index: HashMap<Box<str>, Vec<usize>>,
-    fold: fn(&str) -> String,
+    forms: fn(&str) -> Vec<String>,
 }
 
 /// Its size, not what is in it.
@@ -93,8 +93,8 @@ pub struct Wrong {
 }
 
 impl Lookup {
-    /// Indexes `table`; `fold` is how keys are compared.
-    pub fn new(settings: Settings, table: Table, fold: fn(&str) -> String) -> Result<Self, Wrong> {
+    /// Indexes `table`; `forms` gives the keys under which the row of a value may stand, of a key itself first.
+    pub fn new(settings: Settings, table: Table, forms: fn(&str) -> Vec<String>) -> Result<Self, Wrong> {
         let Settings { name, key, by, repeats } = settings;
         let Some(place) = table.columns.iter().position(|column| *column == key) else {
             let message = format!(
@@ -108,7 +108,7 @@ impl Lookup {
         let mut lines = Vec::with_capacity(table.rows.len());
         let mut rows = Vec::with_capacity(table.rows.len());
         for (at, (line, row)) in table.rows.into_iter().enumerate() {
-            let key_of_row = row.get(place).map(|cell| fold(cell)).unwrap_or_default();
+            let key_of_row = row.get(place).and_then(|cell| forms(cell).into_iter().next()).unwrap_or_default();
             if key_of_row.is_empty() {
                 let message = format!("its `{key}` is empty, and that is the key: fill it in, or take the row out");
                 return Err(Wrong { line: Some(line), message });
@@ -124,7 +124,7 @@ impl Lookup {
             lines.push(line);
             rows.push(row);
         }
-        Ok(Self { name, by, columns: table.columns, rows, index, fold })
+        Ok(Self { name, by, columns: table.columns, rows, index, forms })
     }
 
     /// The table's name.
@@ -166,8 +166,10 @@ impl Lookup {
 
     /// What stands in a column of every row with this key, in the rows' order; empty cells left out.
     pub fn values<'l>(&'l self, column: usize, key: &str) -> impl Iterator<Item = &'l str> + use<'l> {
-        let places = self.index.get((self.fold)(key).as_str()).map(Vec::as_slice).unwrap_or_default();
-        let cells = places.iter().filter_map(move |place| self.rows.get(*place)?.get(column));
+        let forms = (self.forms)(key);
+        let found = forms.iter().filter_map(|form| self.index.get(form.as_str())).flatten().copied();
+        let places: BTreeSet<usize> = found.collect();
+        let cells = places.into_iter().filter_map(move |place| self.rows.get(place)?.get(column));
         cells.map(|cell| &**cell).filter(|cell| !cell.is_empty())
     }
 }
@@ -181,7 +183,7 @@ mod tests {
         let columns = vec!["mail".into(), "sub".into()];
         let cells = |row: &&[&str]| row.iter().map(|cell| (*cell).into()).collect();
         let rows = (1..).zip(rows.iter().map(cells)).collect();
-        Lookup::new(settings, Table { columns, rows }, str::to_lowercase)
+        Lookup::new(settings, Table { columns, rows }, |text| vec![text.to_lowercase()])
     }
 
     fn mails(lookup: &Lookup, key: &str) -> Vec<String> {
@@ -196,6 +198,22 @@ mod tests {
         assert_eq!(mails(&owners, "s-2"), [""; 0], "an empty cell is no value");
         assert_eq!(mails(&owners, "s-3"), [""; 0]);
         assert_eq!(owners.column("phone"), None);
+    }
+
+    #[test]
+    fn a_value_finds_every_row_that_its_forms_are_the_key_of() {
+        let settings = Settings { name: "hosts".into(), key: "ip".into(), by: "actor.ip".into(), repeats: false };
+        let rows = ["h:443", "h", "h:80"].map(|key| vec![Box::from(key), Box::from(key)]);
+        let table = Table { columns: vec!["ip".into(), "name".into()], rows: (1..).zip(rows).collect() };
+        let forms = |text: &str| {
+            let host = text.split_once(':').map(|(host, _)| host.to_owned());
+            std::iter::once(text.to_owned()).chain(host).collect()
+        };
+        let hosts = Lookup::new(settings, table, forms).unwrap();
+        let found = |key: &str| hosts.values(1, key).collect::<Vec<_>>();
+        assert_eq!(found("h:443"), ["h:443", "h"]);
+        assert_eq!(found("h:22"), ["h"]);
+        assert_eq!(found("h"), ["h"]);
     }
 
     #[test]

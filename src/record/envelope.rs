@@ -2,16 +2,17 @@
 //! message goes the [`quick`] way, in one pass; any other is read exactly, and what is out of order goes to
 //! [`super::recover`]. Nothing of a message in order is copied.
 
+mod document;
 mod quick;
 
 use std::borrow::Cow;
-use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::{Dialects, Glance, Head, Position, Problem, Record, head, recover};
 use crate::clock::Timestamp;
+use document::Document;
 
 /// The largest message that is read. Event Hubs' own limit is 1 MB, on dedicated clusters 20 MB.
 pub const MAX_MESSAGE: usize = 32 << 20;
@@ -121,26 +122,40 @@ pub fn decode_exactly(payload: Option<&[u8]>) -> Vec<Item<'_>> {
     if whole.len() > MAX_MESSAGE {
         return vec![dead(DeadReason::TooLarge, whole)];
     }
-    let mut items = Vec::new();
+    let mut found = Found::default();
     match std::str::from_utf8(bytes) {
-        Ok(text) => exact(text, &mut items),
-        Err(_) => recover::items(bytes, &mut items),
+        Ok(text) => exact(text, &mut found),
+        Err(_) => recover::items(bytes, &mut found),
     }
-    if items.len() > MAX_RECORDS {
+    if found.items.len() > MAX_RECORDS {
         return vec![dead(DeadReason::TooLarge, whole)];
     }
-    items
+    found.items
+}
+
+/// What came out of a message so far.
+#[derive(Default)]
+pub(super) struct Found<'a> {
+    pub(super) items: Vec<Item<'a>>,
+    /// Bytes looked at in vain, of the whole message: each of the texts in it may be made to hurt.
+    pub(super) vain: usize,
+}
+
+impl<'a> Found<'a> {
+    pub(super) fn push(&mut self, item: Item<'a>) {
+        self.items.push(item);
+    }
 }
 
 /// The items of any text.
-fn exact<'a>(text: &'a str, items: &mut Vec<Item<'a>>) {
-    if let Some(rest) = documents(text, items) {
-        recover::items(&text.as_bytes()[rest..], items);
+fn exact<'a>(text: &'a str, found: &mut Found<'a>) {
+    if let Some(rest) = documents(text, found) {
+        recover::items(&text.as_bytes()[rest..], found);
     }
 }
 
 /// Reads document after document. Where JSON ends, the offset of the first that is none.
-pub(super) fn documents<'a>(text: &'a str, items: &mut Vec<Item<'a>>) -> Option<usize> {
+pub(super) fn documents<'a>(text: &'a str, found: &mut Found<'a>) -> Option<usize> {
     let mut stream = serde_json::Deserializer::from_str(text).into_iter::<Document<'a>>();
     let mut start = 0;
     while let Some(document) = stream.next() {
@@ -154,10 +169,10 @@ pub(super) fn documents<'a>(text: &'a str, items: &mut Vec<Item<'a>>) -> Option<
         let raw = text[start..end].trim_ascii();
         start = end;
         match document {
-            Document::Text(text) => string(raw, &text, items),
-            document => unpack(raw, document, items),
+            Document::Text(text) => string(raw, &text, found),
+            document => unpack(raw, document, found),
         }
-        if items.len() > MAX_RECORDS {
+        if found.items.len() > MAX_RECORDS {
             break;
         }
     }
@@ -165,48 +180,59 @@ pub(super) fn documents<'a>(text: &'a str, items: &mut Vec<Item<'a>>) -> Option<
 }
 
 /// A JSON string with JSON inside.
-fn string<'a>(raw: &'a str, text: &str, items: &mut Vec<Item<'a>>) {
+fn string<'a>(raw: &'a str, text: &str, found: &mut Found<'a>) {
     if !text.trim_start().starts_with(['{', '[']) {
-        return items.push(dead(DeadReason::NotARecord, raw.as_bytes()));
+        return found.push(dead(DeadReason::NotARecord, raw.as_bytes()));
     }
-    let mut inner = Vec::new();
+    let mut inner = Found { items: Vec::new(), vain: found.vain };
     exact(text, &mut inner);
-    for item in inner {
-        items.push(item.into_owned());
+    found.vain = inner.vain;
+    for item in inner.items {
+        found.push(item.into_owned());
     }
 }
 
-fn unpack<'a>(raw: &'a str, document: Document<'a>, items: &mut Vec<Item<'a>>) {
+fn unpack<'a>(raw: &'a str, document: Document<'a>, found: &mut Found<'a>) {
     match document {
-        Document::Object => items.push(record(raw)),
-        Document::Envelope(elements) => list(elements, items, one),
-        Document::Packed(text) => string(raw, &text, items),
-        Document::Array(elements) => list(elements, items, |raw, items| match serde_json::from_str(raw) {
-            Ok(document @ (Document::Envelope(_) | Document::Packed(_))) => unpack(raw, document, items),
-            _ => one(raw, items),
+        Document::Envelope(elements) => list(elements, found, one),
+        Document::Packed(texts) if !head::is_record(raw) && texts.iter().any(|text| is_packed(text)) => {
+            list(texts, found, one);
+        }
+        Document::Object | Document::Packed(_) => found.push(record(raw)),
+        Document::Array(elements) => list(elements, found, |raw, found| match serde_json::from_str(raw) {
+            Ok(document @ (Document::Envelope(_) | Document::Packed(_))) => unpack(raw, document, found),
+            _ => one(raw, found),
         }),
         Document::Text(_) | Document::Null | Document::Scalar => {
-            items.push(dead(DeadReason::NotARecord, raw.as_bytes()));
+            found.push(dead(DeadReason::NotARecord, raw.as_bytes()));
         }
     }
 }
 
+/// Whether the JSON string has records inside, though one of them may be broken, and not words in brackets.
+fn is_packed(text: &RawValue) -> bool {
+    serde_json::from_str::<String>(text.get()).is_ok_and(|text| {
+        let text = text.trim_start();
+        serde_json::from_str::<IgnoredAny>(text).is_ok() || recover::opening(text.as_bytes()).is_some()
+    })
+}
+
 /// The elements of a list, no more than count.
-fn list<'a>(elements: Vec<&'a RawValue>, items: &mut Vec<Item<'a>>, each: impl Fn(&'a str, &mut Vec<Item<'a>>)) {
+fn list<'a>(elements: Vec<&'a RawValue>, found: &mut Found<'a>, each: impl Fn(&'a str, &mut Found<'a>)) {
     for element in elements {
-        each(element.get(), items);
-        if items.len() > MAX_RECORDS {
+        each(element.get(), found);
+        if found.items.len() > MAX_RECORDS {
             break;
         }
     }
 }
 
 /// An element in the place of a record. A function that is handed a batch may pass it on as a list of texts.
-fn one<'a>(raw: &'a str, items: &mut Vec<Item<'a>>) {
+fn one<'a>(raw: &'a str, found: &mut Found<'a>) {
     let text = raw.starts_with('"').then(|| serde_json::from_str::<String>(raw).ok()).flatten();
     match text {
-        Some(text) => string(raw, &text, items),
-        None => items.push(record(raw)),
+        Some(text) => string(raw, &text, found),
+        None => found.push(record(raw)),
     }
 }
 
@@ -256,123 +282,6 @@ fn is_deep(raw: &str) -> bool {
         }
         depth > MAX_DEPTH
     })
-}
-
-/// What a JSON document is, to somebody who looks for records.
-enum Document<'a> {
-    /// An object with `records`, any case, a list or null; or Graph's and Resource Manager's page of a list, which has
-    /// nothing of its own but where the next page is.
-    Envelope(Vec<&'a RawValue>),
-    /// One whose `records` are a list inside a string.
-    Packed(Cow<'a, str>),
-    Array(Vec<&'a RawValue>),
-    Object,
-    Text(Cow<'a, str>),
-    Null,
-    Scalar,
-}
-
-impl<'de> Deserialize<'de> for Document<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(DocumentVisitor)
-    }
-}
-
-struct DocumentVisitor;
-
-impl<'de> Visitor<'de> for DocumentVisitor {
-    type Value = Document<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a JSON document")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let (mut records, mut packed, mut page, mut is_page) = (None::<Vec<_>>, None, None, true);
-        while let Some(key) = map.next_key::<Key>()? {
-            match key {
-                Key::Records => match map.next_value()? {
-                    // A repeated key hides nothing here: all lists count.
-                    Document::Array(more) => records.get_or_insert_default().extend(more),
-                    Document::Null => records = records.or(Some(Vec::new())),
-                    Document::Text(text) if text.trim_start().starts_with(['[', '{']) => packed = Some(text),
-                    _ => {}
-                },
-                Key::Value => match map.next_value()? {
-                    Document::Array(list) => page = Some(list),
-                    _ => is_page = false,
-                },
-                Key::Page => drop(map.next_value::<IgnoredAny>()?),
-                Key::Other => {
-                    is_page = false;
-                    map.next_value::<IgnoredAny>()?;
-                }
-            }
-        }
-        let of_objects = |list: &Vec<&RawValue>| list.iter().all(|element| element.get().starts_with('{'));
-        Ok(match (records, packed, page.filter(|list| is_page && of_objects(list))) {
-            (Some(list), ..) | (_, _, Some(list)) => Document::Envelope(list),
-            (_, Some(text), _) => Document::Packed(text),
-            _ => Document::Object,
-        })
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-        let mut elements = Vec::new();
-        while elements.len() <= MAX_RECORDS {
-            let Some(element) = seq.next_element()? else { return Ok(Document::Array(elements)) };
-            elements.push(element);
-        }
-        while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Document::Array(elements))
-    }
-
-    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-        Ok(Document::Text(Cow::Borrowed(text)))
-    }
-
-    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-        Ok(Document::Text(Cow::Owned(text.to_owned())))
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Document::Null)
-    }
-
-    visit_numbers_as!(Document::Scalar);
-}
-
-enum Key {
-    Records,
-    /// The list of a page.
-    Value,
-    /// What else a page has.
-    Page,
-    Other,
-}
-
-impl<'de> Deserialize<'de> for Key {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct KeyVisitor;
-        impl Visitor<'_> for KeyVisitor {
-            type Value = Key;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a key")
-            }
-
-            fn visit_str<E>(self, key: &str) -> Result<Key, E> {
-                Ok(match key {
-                    "value" => Key::Value,
-                    "nextLink" => Key::Page,
-                    _ if key.starts_with("@odata.") => Key::Page,
-                    _ if key.eq_ignore_ascii_case("records") => Key::Records,
-                    _ => Key::Other,
-                })
-            }
-        }
-        deserializer.deserialize_identifier(KeyVisitor)
-    }
 }
 
 #[cfg(test)]

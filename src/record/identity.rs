@@ -28,9 +28,9 @@ impl Formatter for Canonical {
     }
 }
 
-/// `sha256:` and 32 hex digits of the record's canonical JSON, its keys sorted (a tree keeps them so): the same however a
-/// forwarder rewrites it.
-pub(super) fn of_content(raw: &Value) -> String {
+/// `sha256:` and 32 hex digits of the canonical JSON of a record, or of a part of it, its keys sorted (a tree keeps them so):
+/// the same however a forwarder rewrites it.
+pub(crate) fn of_content(raw: &Value) -> String {
     let mut canonical = Vec::new();
     // A tree has text for keys, and writing into memory does not fail.
     let _ = raw.serialize(&mut Serializer::with_formatter(&mut canonical, Canonical));

@@ -62,6 +62,7 @@ mod words;
 pub use dialect::Dialect;
 pub use head::{Glance, Head};
 pub use identity::Identity;
+pub(crate) use identity::of_content;
 pub use mapped::Dialects;
 pub use words::{EntityKind, Flag, ProblemCode, RESULTS, Severity};
 

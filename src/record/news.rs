@@ -24,13 +24,8 @@ const ALERT: &[&str] = &[
     "time",
 ];
 const RISK: &[&str] = &["riskLastUpdatedDateTime", "lastUpdatedDateTime", "detectedDateTime", "time", "TimeGenerated"];
-const ELASTIC: &[&str] = &[
-    "@timestamp",
-    "kibana.alert.last_detected",
-    "kibana.alert.end",
-    "kibana.alert.workflow_status_updated_at",
-    "kibana.alert.updated_at",
-];
+/// What makes another revision of it. The other times are written on each run of the rule, as long as the alert stands.
+const ELASTIC: &[&str] = &["kibana.alert.start", "kibana.alert.end", "kibana.alert.workflow_status_updated_at"];
 
 impl Record {
     /// What `max_age` counts from: when an event happened, when a thing was last written of. `None` where the record says
@@ -58,9 +53,12 @@ impl Record {
             Dialect::EntraRisk => named(RISK),
             Dialect::ElasticAlert => {
                 let document = elastic_alert::document(&self.raw);
-                ELASTIC.iter().filter_map(|path| time::of(elastic_alert::value(&document, path)?)).collect()
+                // Of what a detection rule found, when it did: such an alert is not written on the next run.
+                let found = elastic_alert::value(&document, "kibana.alert.original_time").map(|_| "@timestamp");
+                let paths = ELASTIC.iter().copied().chain(found);
+                paths.filter_map(|path| time::of(elastic_alert::value(&document, path)?)).collect()
             }
-            Dialect::Mapped(_) => time::parse(&self.revision).into_iter().collect(),
+            Dialect::Mapped(_) => time::written(&self.revision).into_iter().collect(),
             // How long it has stood so, is its time.
             _ => Vec::new(),
         }

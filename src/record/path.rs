@@ -181,10 +181,11 @@ fn below<'v>(
     }
 }
 
-/// The key that is `wanted`, in any case; the exact one wins.
+/// The key that is `wanted`, in any case; the exact one wins. Null hides nothing.
 fn named<'m>(map: &'m Map<String, Value>, wanted: &str) -> Option<&'m str> {
-    let exact = map.get_key_value(wanted);
-    exact.or_else(|| map.iter().find(|(key, _)| key.eq_ignore_ascii_case(wanted))).map(|(key, _)| key.as_str())
+    let exact = map.get_key_value(wanted).filter(|(_, value)| !value.is_null());
+    let other = || map.iter().find(|(key, value)| !value.is_null() && key.eq_ignore_ascii_case(wanted));
+    exact.or_else(other).map(|(key, _)| key.as_str())
 }
 
 #[cfg(test)]
@@ -206,6 +207,7 @@ mod tests {
             "kibana.alert.rule.name": "r", "kibana": {"other": 1}, "host.name": "h",
             "body": "{\"properties\":{\"principalId\":\"p\",\"deep\":\"[1,2]\"}}",
             "details": [{"key": "User-Agent", "value": "curl"}, {"key": "n", "value": null}, {"Name": "x", "Value": {"y": 7}}],
+            "kind": null, "Kind": "x", "above": {"LAST": null, "last": null, "Last": {"z": "y"}},
             "count": 50053, "score": 73.0, "part": 0.50, "flag": true, "none": null, "empty": "", "word": "<null>", "text": "{not json",
         });
         for (what, path, expected) in [
@@ -226,6 +228,8 @@ mod tests {
             ("a boolean by its text", "flag", vec!["true"]),
             ("an object as JSON", "kibana", vec!["{\"other\":1}"]),
             ("null is absent", "none", vec![]),
+            ("and hides no other case", "kind", vec!["x"]),
+            ("nor above a name", "above.last.z", vec!["y"]),
             ("so is an empty text", "empty", vec![]),
             ("so is a word for nothing", "word", vec![]),
             ("a text that ends the path as it came", "text", vec!["{not json"]),

@@ -10,36 +10,36 @@ use std::io::Read;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::envelope::{self, DeadReason, Item, MAX_RECORDS, Raw, dead};
+use super::envelope::{self, DeadReason, Found, Item, MAX_RECORDS, Raw, dead};
 use super::{Problem, ProblemCode, head, mend};
 
-/// How many bytes may be looked at in vain: 64 times a full message of Event Hubs, a fraction of a second. A message
+/// How many bytes of a message may be looked at in vain: 64 times a full message of Event Hubs, a fraction of a second. A message
 /// made to need more ends in one dead item.
 const MAX_VAIN: usize = 64 << 20;
 
 /// Appends what is in `bytes`. If no record at all is in there, it is one dead item and not its splinters.
-pub(super) fn items<'a>(bytes: &'a [u8], items: &mut Vec<Item<'a>>) {
-    let found = Walk { rest: bytes, vain: 0, found: Vec::new() }.run();
-    if found.iter().any(|item| matches!(item, Item::Record(_))) || found.len() > MAX_RECORDS {
-        items.extend(found);
+pub(super) fn items<'a>(bytes: &'a [u8], into: &mut Found<'a>) {
+    let found = Found { items: Vec::new(), vain: into.vain };
+    let Found { items, vain } = Walk { rest: bytes, found }.run();
+    into.vain = vain;
+    if items.iter().any(|item| matches!(item, Item::Record(_))) || items.len() > MAX_RECORDS {
+        into.items.extend(items);
     } else {
-        items.push(dead(reason(bytes), bytes));
+        into.push(dead(reason(bytes), bytes));
     }
 }
 
 struct Walk<'a> {
     rest: &'a [u8],
-    /// Bytes looked at in vain so far.
-    vain: usize,
-    found: Vec<Item<'a>>,
+    found: Found<'a>,
 }
 
 impl<'a> Walk<'a> {
-    fn run(mut self) -> Vec<Item<'a>> {
+    fn run(mut self) -> Found<'a> {
         while let Some(first) = self.rest.first()
-            && self.found.len() <= MAX_RECORDS
+            && self.found.items.len() <= MAX_RECORDS
         {
-            if self.vain > MAX_VAIN {
+            if self.found.vain > MAX_VAIN {
                 self.take(self.rest.len());
             } else if b" \t\r\n,]}".contains(first) {
                 let length = self.extra_keys().unwrap_or(1);
@@ -56,7 +56,10 @@ impl<'a> Walk<'a> {
         if let Some(raw) = self.value(self.rest) {
             self.rest = &self.rest[raw.len()..];
             // A whole document: among broken lines there are envelopes in order.
-            envelope::documents(raw, &mut self.found);
+            if envelope::documents(raw, &mut self.found).is_some() {
+                // A name with half a surrogate pair: nobody looks for an envelope in there.
+                self.found.push(envelope::record(raw));
+            }
         } else if let Some(length) = opening(self.rest) {
             self.rest = &self.rest[length..];
         } else {
@@ -83,7 +86,7 @@ impl<'a> Walk<'a> {
             Ok(raw) if raw.get().starts_with(['{', '[']) || ends(&bytes[raw.get().len()..]) => Some(raw.get()),
             Ok(_) => None,
             Err(error) => {
-                self.vain += looked_at(bytes, &error);
+                self.found.vain += looked_at(bytes, &error);
                 None
             }
         }
@@ -92,14 +95,14 @@ impl<'a> Walk<'a> {
     /// Where the next good record begins, else `end`. Objects inside the broken one may be good JSON as well: a record has
     /// the fields of one, and is no other's property.
     fn next_record(&mut self, end: usize) -> usize {
-        self.vain += end;
+        self.found.vain += end;
         let mut at = 1;
         while let Some(found) = self.rest.get(at..end).and_then(|rest| rest.iter().position(|byte| *byte == b'{')) {
             at += found;
             let candidate = &self.rest[at..];
             let length = balanced(candidate);
-            self.vain += length.unwrap_or(candidate.len());
-            if self.vain > MAX_VAIN {
+            self.found.vain += length.unwrap_or(candidate.len());
+            if self.found.vain > MAX_VAIN {
                 break;
             }
             let whole = length.and_then(|length| self.value(&candidate[..length]));
@@ -122,7 +125,7 @@ impl<'a> Walk<'a> {
         match stream.next()? {
             Ok(_) => Some(self.rest.len() - after.len() + stream.byte_offset() - 1),
             Err(error) => {
-                self.vain += looked_at(after, &error);
+                self.found.vain += looked_at(after, &error);
                 None
             }
         }
@@ -140,7 +143,7 @@ fn ends(rest: &[u8]) -> bool {
 }
 
 /// The length of `{"records":[` (any case, either quote, other keys with plain values before it) or of a list's bracket.
-fn opening(bytes: &[u8]) -> Option<usize> {
+pub(super) fn opening(bytes: &[u8]) -> Option<usize> {
     if bytes.first() == Some(&b'[') {
         return bytes[1..].trim_ascii_start().starts_with(b"{").then_some(1);
     }

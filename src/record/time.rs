@@ -14,13 +14,15 @@ pub(super) fn of(value: &Value) -> Option<Timestamp> {
 }
 
 /// The revision that `parts` make, in one spelling: a moment in each is written as we write it, or two services that write it
-/// with another number of decimals would have two. Digits alone stay: they may be a version's number.
+/// with another number of decimals would have two.
 pub(super) fn revision(parts: impl IntoIterator<Item = Option<String>>) -> String {
-    let spelt = |part: String| {
-        let moment = parse(&part).filter(|_| part.contains([':', '/']));
-        moment.map_or(part, |at| at.to_string())
-    };
+    let spelt = |part: String| written(&part).map_or(part, |at| at.to_string());
     parts.into_iter().flatten().map(spelt).collect::<Vec<_>>().join(" ")
+}
+
+/// The moment that a part of a revision is. Digits alone are none: they may be a version's number.
+pub(super) fn written(part: &str) -> Option<Timestamp> {
+    parse(part).filter(|_| part.contains([':', '/']))
 }
 
 /// Reads ISO 8601 (`T` or a space, one-digit hours, any number of decimals, `Z`, an offset or none), the American form

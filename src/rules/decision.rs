@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::clock::Timestamp;
 use crate::lookup::Lookups;
-use crate::record::{Flag, Record, Severity, Target};
+use crate::record::{Flag, Record, Severity, Target, of_content};
 
 use super::condition::Seen;
 use super::{FailedLeaf, List, Op, Place, Route, Rule, Tell, fold};
@@ -226,12 +226,12 @@ pub(crate) fn elements(list: &List, record: &Record) -> Vec<Element> {
             for (place, change) in record.changes.iter().enumerate() {
                 let target = record.targets.get(change.target).map(identity);
                 let what = json!([target, change.name, change.old, change.new]);
-                add(place, hash(&what.to_string()), Part::Change(place));
+                add(place, of_content(&what), Part::Change(place));
             }
         }
         List::Raw(path) => {
             for (place, value) in path.values(&record.raw).into_iter().map(Cow::into_owned).enumerate() {
-                add(place, hash(&value.to_string()), Part::Raw(value));
+                add(place, of_content(&value), Part::Raw(value));
             }
         }
         // Only inside another element.

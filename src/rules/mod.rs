@@ -31,7 +31,7 @@ pub use failed::{FailedLeaf, Place};
 pub use field::{ELEMENT, FIELDS, Field, GROUP_BY, RAW, Root, Subject};
 pub use implied::{Never, Nothing};
 pub use once::OncePer;
-pub use operator::{Op, Order, Wanted, fold_value};
+pub use operator::{Op, Order, Wanted, fold_keys};
 pub use parse::foreign::instead_of_last;
 pub use tell::{Group, Policy, Route, Tell, Throttle, To};
 pub use window::{ListEntry, Window};

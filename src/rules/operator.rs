@@ -80,10 +80,10 @@ pub enum Order {
 }
 
 impl Wanted {
-    /// Equality with any of `texts`.
+    /// Equality with any of `texts`. One with a port is an address with that port, and compared as text.
     #[must_use]
     pub fn equal(texts: &[Box<str>]) -> Self {
-        let addresses: Vec<IpAddr> = texts.iter().filter_map(|text| address(text)).collect();
+        let addresses: Vec<IpAddr> = texts.iter().filter_map(|text| host(text)).collect();
         let texts = texts.iter().map(|text| fold(text).into()).collect();
         if addresses.is_empty() { Self::Equal(texts) } else { Self::EqualAddress(texts, addresses) }
     }
@@ -182,10 +182,19 @@ fn folded_pattern(text: &str) -> String {
     folded
 }
 
-/// `text` in the form in which two values are equal: folded, an address in its shortest form.
+/// `text` in the form in which two values of records are equal: folded, an address in its shortest form, without its port.
 #[must_use]
 pub fn fold_value(text: &str) -> String {
     address(text).map_or_else(|| fold(text), |address| address.to_string())
+}
+
+/// What a lookup's key may be for its row to be this value's: as it is written, and without the port of an address. The first
+/// is the value's own as a key.
+#[must_use]
+pub fn fold_keys(text: &str) -> Vec<String> {
+    let own = host(text).map_or_else(|| fold(text), |address| address.to_string());
+    let without_port = Some(fold_value(text)).filter(|other| *other != own);
+    std::iter::once(own).chain(without_port).collect()
 }
 
 /// The number in a text; words such as `nan` and `infinity` are none.
@@ -203,12 +212,18 @@ pub fn severity(text: &str) -> Option<Severity> {
 /// The address in a text, a port, a zone and brackets left out: `192.0.2.7:443`, `[2001:db8::1]:443`, `fe80::1%eth0`.
 #[must_use]
 pub fn address(text: &str) -> Option<IpAddr> {
+    host(text).or_else(|| {
+        let (address, port) = text.trim().rsplit_once(':')?;
+        host(address).filter(|_| port.parse::<u16>().is_ok())
+    })
+}
+
+/// The same, of one that has no port.
+fn host(text: &str) -> Option<IpAddr> {
     let text = text.trim();
-    let inside = text.strip_prefix('[').and_then(|rest| rest.split_once(']')).map_or(text, |(inside, _)| inside);
-    let whole = inside.split_once('%').map_or(inside, |(address, _)| address).parse().ok();
-    let without_port =
-        || text.rsplit_once(':').and_then(|(host, port)| host.parse().ok().filter(|_| port.parse::<u16>().is_ok()));
-    whole.or_else(without_port).map(|address: IpAddr| address.to_canonical())
+    let inside = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
+    let address = inside.split_once('%').map_or(inside, |(address, _)| address).parse().ok();
+    address.map(|address: IpAddr| address.to_canonical())
 }
 
 #[cfg(test)]
@@ -235,6 +250,27 @@ mod tests {
             let wanted = Wanted::Cidr(vec![network.parse::<Network>().unwrap()]);
             assert_eq!(wanted.is_met_by(value), expected, "{what}");
         }
+    }
+
+    #[test]
+    fn a_port_that_a_rule_writes_is_meant() {
+        for (what, rule, value, expected) in [
+            ("that port", "10.0.0.5:3389", "10.0.0.5:3389", true),
+            ("another", "10.0.0.5:3389", "10.0.0.5:443", false),
+            ("none", "10.0.0.5:3389", "10.0.0.5", false),
+            ("any, where the rule has none", "10.0.0.5", "10.0.0.5:443", true),
+            ("so of IPv6", "[2001:db8::1]:443", "[2001:db8::1]:444", false),
+            ("and any of it", "[2001:DB8:0::1]", "[2001:db8::1]:444", true),
+        ] {
+            assert_eq!(Wanted::equal(&[rule.into()]).is_met_by(value), expected, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_found_by_its_key_with_its_port_or_without() {
+        assert_eq!(fold_keys("10.0.0.5:443"), ["10.0.0.5:443", "10.0.0.5"]);
+        assert_eq!(fold_keys(" 2001:DB8:0::1"), ["2001:db8::1"]);
+        assert_eq!(fold_keys("Alice"), ["alice"]);
     }
 
     #[test]

@@ -41,6 +41,8 @@ fn rule(change: &str) -> String {
 #[expect(clippy::too_many_lines, reason = "one table")]
 fn a_rule_that_tells_nobody_or_not_as_meant_is_doubted() {
     assert_eq!(warnings(&rule("mode = \"live\""), &[]), [""; 0], "a rule that is beyond doubt");
+    let quoted = "when = { 'raw.properties.policy.\"equals\"' = \"x\", 'raw.properties.\"contains\"' = \"y\" }";
+    assert_eq!(warnings(&rule(quoted), &[]), [""; 0], "fields with the names of operators");
     for (what, change, expected) in [
         ("it is over", "expires = 2020-01-31", "rule.r.expires: has passed: the rule is off"),
         ("it is in shadow", "mode = \"shadow\"", "rule.r.mode: is \"shadow\""),
@@ -64,7 +66,7 @@ fn a_rule_that_tells_nobody_or_not_as_meant_is_doubted() {
             "an operator of another language",
             "when = { raw.properties.score = { between = [1, 2] } }",
             "rule.r.when: `raw.properties.score.between` is taken for the name of a field; as an operator write FIELD = { gte = …, \
-             lte = … }",
+             lte = … }; a field of this name stands in quotes: 'raw.properties.score.\"between\"'",
         ),
         (
             "a list's name as a text",

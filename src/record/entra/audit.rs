@@ -109,8 +109,8 @@ fn read_targets(record: &mut Record, inner: Fields<'_>) {
     for (index, value) in field::elements(&list).iter().enumerate() {
         let fields = Fields::of(value);
         let (id, name) = (fields.text("id"), fields.text("displayName"));
-        let upn = principal(fields.text("userPrincipalName"), id.as_deref());
-        let target = Target { kind: kind(fields), id, upn, name };
+        let (upn, former) = principal(fields.text("userPrincipalName"), id.as_deref());
+        let target = Target { kind: kind(fields), id, upn, name: name.or(former) };
         if target.kind == EntityKind::User && target.id.is_none() && target.upn.is_none() {
             let field = format!("targets[{index}]");
             record.problems.push(Problem::at(ProblemCode::TargetWithoutIdentity, field, ""));

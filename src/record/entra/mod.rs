@@ -8,12 +8,15 @@ use serde_json::Value;
 
 use super::field::Fields;
 
-/// A principal name. Whoever was deleted has theirs behind the digits of the object id, so that another may have it.
-fn principal(upn: Option<String>, id: Option<&str>) -> Option<String> {
-    let (upn, digits) = (upn?, id.unwrap_or_default().replace('-', ""));
-    let is_own = |start: &str| digits.len() == 32 && start.eq_ignore_ascii_case(&digits);
-    let behind = upn.get(..digits.len()).filter(|start| is_own(start)).and_then(|_| upn.get(digits.len()..));
-    Some(behind.filter(|name| !name.is_empty()).map_or_else(|| upn.clone(), str::to_owned))
+/// A principal name, and one of before. Whoever was deleted has theirs behind the digits of the object id, so that another may
+/// have it: from then on it is only a name, and mail to it reaches the other.
+fn principal(upn: Option<String>, id: Option<&str>) -> (Option<String>, Option<String>) {
+    let digits = id.unwrap_or_default().replace('-', "");
+    let behind = upn.as_ref().filter(|_| digits.len() == 32).and_then(|upn| {
+        let (start, name) = upn.split_at_checked(digits.len())?;
+        (start.eq_ignore_ascii_case(&digits) && !name.is_empty()).then(|| name.to_owned())
+    });
+    if behind.is_some() { (None, behind) } else { (upn, None) }
 }
 
 /// The log's tenant, in lower case. In Log Analytics, known by its `Type`, `TenantId` is the workspace's, and the

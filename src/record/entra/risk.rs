@@ -74,9 +74,10 @@ fn read_details(record: &mut Record, inner: Fields<'_>) {
 fn target(inner: Fields<'_>) -> Option<Target> {
     let upn = inner.text("userPrincipalName");
     let user = inner.text("userId").or_else(|| inner.text("id").filter(|_| upn.is_some()));
-    let upn = principal(upn, user.as_deref());
+    let (upn, former) = principal(upn, user.as_deref());
     if user.is_some() || upn.is_some() {
-        return Some(Target { kind: EntityKind::User, id: user, upn, name: inner.text("userDisplayName") });
+        let name = inner.text("userDisplayName").or(former);
+        return Some(Target { kind: EntityKind::User, id: user, upn, name });
     }
     let name = inner.first_text(&["servicePrincipalDisplayName", "displayName"]);
     let id = inner.text("servicePrincipalId").or_else(|| inner.text("id").filter(|_| name.is_some()));

@@ -53,11 +53,6 @@ fn every_framing_gives_its_records_in_order() {
         ("a list of texts", serde_json::to_string(&[&a, &format!("[{b},{c}]")]).unwrap(), vec!["1", "2", "3"]),
         ("texts for records", format!("{{\"records\":{}}}", serde_json::to_string(&[&a]).unwrap()), vec!["1"]),
         (
-            "records in a text",
-            format!("[{{\"x\":1,\"records\":{}}}]", serde_json::to_string(&format!("[{a},{b}]")).unwrap()),
-            vec!["1", "2"],
-        ),
-        (
             "a page of Graph's",
             format!("{{\"@odata.context\":\"x\",\"@odata.nextLink\":\"y\",\"value\":[{a},{b}]}}"),
             vec!["1", "2"],
@@ -90,6 +85,42 @@ fn every_framing_gives_its_records_in_order() {
         assert_eq!(summary(message.as_bytes()), expected, "{what}: {message}");
     }
     assert_eq!(decode(None).iter().map(word).collect::<Vec<_>>(), ["empty"], "a tombstone");
+}
+
+#[test]
+fn records_in_texts_are_unpacked_and_a_record_with_such_a_field_stays_one() {
+    let (a, b, c) = (good(1), good(2), good(3));
+    let text = |json: &str| serde_json::to_string(json).unwrap();
+    for (what, message, expected) in [
+        (
+            "records in a text",
+            format!("[{{\"x\":1,\"records\":{}}}]", serde_json::to_string(&format!("[{a},{b}]")).unwrap()),
+            vec!["1", "2"],
+        ),
+        (
+            "records in two texts",
+            format!("{{\"records\":{0},\"Records\":{1}}}", text(&format!("[{a}]")), text(&format!("[{b}]"))),
+            vec!["1", "2"],
+        ),
+        (
+            "records in a list and in a text",
+            format!("{{\"records\":{},\"Records\":[{a}]}}", text(&format!("[{b}]"))),
+            vec!["1", "2"],
+        ),
+        (
+            "a broken one in a text",
+            format!("{{\"records\":{}}}", text(&format!("[{a},{{2 B]}},{c}]"))),
+            vec!["1", "not-json", "3"],
+        ),
+        (
+            "a record with a text of this name",
+            "{\"n\":7,\"operationName\":\"Export\",\"records\":\"{\\\"a\\\":1}\"}".into(),
+            vec!["7"],
+        ),
+        ("such a text that is no JSON", "{\"n\":7,\"records\":\"[redacted]\"}".into(), vec!["7"]),
+    ] {
+        assert_eq!(summary(message.as_bytes()), expected, "{what}: {message}");
+    }
 }
 
 #[test]
@@ -163,6 +194,40 @@ fn envelopes_in_order_beside_a_broken_line_are_unpacked() {
         let words = summary(&message);
         assert_eq!(words[..3], ["1", "2", "1"], "{}", String::from_utf8_lossy(broken));
         assert_eq!(words[4..], ["2", "not-a-record"], "{}", String::from_utf8_lossy(broken));
+    }
+}
+
+#[test]
+fn what_is_good_json_beside_a_broken_line_is_not_lost() {
+    let nested = |open: &str, close: &str| format!("{}1{}", open.repeat(200), close.repeat(200));
+    for (what, line, expected) in [
+        ("a deep page", nested("{\"value\":", "}"), "too-large"),
+        ("deep records", nested("{\"records\":", "}"), "too-large"),
+        ("half a pair in a name", "{\"n\":2,\"\\ud800\":1}".to_owned(), "null"),
+    ] {
+        let message = format!("{}\n{line}\n{{\"n\":2 B}}\n{}\n", good(1), good(3));
+        let words: Vec<_> = decode(Some(message.as_bytes())).iter().map(lenient_word).collect();
+        assert_eq!(words, ["1", expected, "not-json", "3"], "{what}");
+    }
+}
+
+/// [`word`], of a record with half a pair too.
+fn lenient_word(item: &Item<'_>) -> String {
+    match item {
+        Item::Record(raw) if raw.json.contains("\\ud800") => "null".into(),
+        item => word(item),
+    }
+}
+
+#[test]
+fn many_texts_made_to_hurt_have_one_budget() {
+    let (hurts, few) = ("{".repeat(11_500), 40);
+    let texts = vec![hurts.as_str(); few];
+    let lines = format!("\"{hurts}\"\n").repeat(few);
+    for message in [serde_json::to_string(&texts).unwrap(), lines] {
+        let began = instant();
+        assert_eq!(summary(message.as_bytes()), vec!["not-json"; few]);
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}, unoptimised", began.elapsed());
     }
 }
 

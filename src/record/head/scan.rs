@@ -75,8 +75,9 @@ enum Key {
 
 /// Names are compared without regard to case: products write `operationName`, `OperationName` and `operationname`. The
 /// shorter ones first, see [`STARTS`]. Web URLs, `providerAlertId` and `vendorInformation` are of Graph's alerts, of two
-/// generations, and of its incidents, `alertCreationTime` of Defender for Endpoint's; `conditionalAccessStatus`, `detectionTimingType` and `riskLastUpdatedDateTime` of its
-/// sign-ins and risks; names with an underscore are those in which pipelines wrap a document of Elasticsearch.
+/// generations, and of its incidents; `conditionalAccessStatus`, `detectionTimingType` and `riskLastUpdatedDateTime` of its
+/// sign-ins and risks; `alertCreationTime` is of Defender for Endpoint's alerts; names with an underscore are those in which
+/// pipelines wrap a document of Elasticsearch.
 static KEYS: [(&str, Key); 36] = [
     ("time", Key::Record),
     ("type", Key::Kind),
@@ -215,7 +216,10 @@ impl<'de> Deserialize<'de> for Outer<'de> {
                 while let Some(key) = map.next_key_seed(KeySeed)? {
                     if let Key::Properties = key {
                         outer.own.record = true;
-                        outer.inner = map.next_value::<Inner<'de>>()?.0;
+                        // As in the tree, null does not hide what stands there in another case.
+                        if let Some(inner) = map.next_value::<Inner<'de>>()?.0 {
+                            outer.inner = inner;
+                        }
                     } else {
                         outer.own.take(key, &mut map)?;
                     }
@@ -252,8 +256,8 @@ impl Visitor<'_> for KeySeed {
     }
 }
 
-/// `properties`: an object, or one inside a string.
-struct Inner<'a>(Known<'a>);
+/// `properties`: an object, or one inside a string; null is nothing.
+struct Inner<'a>(Option<Known<'a>>);
 
 impl<'de> Deserialize<'de> for Inner<'de> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -264,7 +268,7 @@ impl<'de> Deserialize<'de> for Inner<'de> {
 struct InnerVisitor;
 
 impl<'de> Visitor<'de> for InnerVisitor {
-    type Value = Known<'de>;
+    type Value = Option<Known<'de>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("properties")
@@ -275,16 +279,16 @@ impl<'de> Visitor<'de> for InnerVisitor {
         while let Some(key) = map.next_key_seed(KeySeed)? {
             known.take(key, &mut map)?;
         }
-        Ok(known)
+        Ok(Some(known))
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
         if !text.trim_start().starts_with('{') {
-            return Ok(Known::default());
+            return Ok(Some(Known::default()));
         }
         // What is no JSON in there is nothing to us; whatever it is stays in the record.
         let Outer { own, .. } = serde_json::from_str(text).unwrap_or_default();
-        Ok(Known {
+        Ok(Some(Known {
             operation: own.operation.into_owned(),
             activity: own.activity.into_owned(),
             title: Text::default(),
@@ -294,19 +298,19 @@ impl<'de> Visitor<'de> for InnerVisitor {
             kind: Text::default(),
             risk: own.risk.into_owned(),
             ..own
-        })
+        }))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
         while seq.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Known::default())
+        Ok(Some(Known::default()))
     }
 
     fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(Known::default())
+        Ok(None)
     }
 
-    visit_numbers_as!(Known::default());
+    visit_numbers_as!(Some(Known::default()));
 }
 
 /// Whether this may be a document of Elasticsearch with an alert in it: an object, or one inside a string.

@@ -165,6 +165,19 @@ fn things_are_told_again_by_their_revision_and_events_by_their_time() {
 }
 
 #[test]
+fn a_revision_is_news_of_its_moment_and_not_of_a_version() {
+    let table =
+        "detect = { t = true }\nid = \"i\"\ntime = \"t\"\nrevision = \"r\"\noperation = \"o\"\nidentity = \"state\"";
+    let dialects = Dialects::new(vec![parse("t.x", table).unwrap()]);
+    let (began, changed) = ("2026-01-01T00:00:00.000Z", "2026-01-09T00:00:00.000Z");
+    for (revision, expected) in [(changed, changed), ("4000000001", began), ("open", began)] {
+        let record = json!({"i": "1", "t": began, "r": revision, "o": "x"}).to_string();
+        let news = dialects.read(&record, position(), None).news();
+        assert_eq!(news.map(|at| at.to_string()).as_deref(), Some(expected), "{revision}");
+    }
+}
+
+#[test]
 fn no_shipped_table_has_a_fault_and_each_has_a_fixture() {
     let mut seen = BTreeSet::new();
     for file in std::fs::read_dir("tests/fixtures/records").unwrap() {

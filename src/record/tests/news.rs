@@ -42,6 +42,16 @@ fn a_thing_is_as_young_as_what_was_last_written_of_it_and_an_event_as_what_happe
             new,
         ),
         (
+            "one that still stands, however often it is written",
+            json!({"kibana.alert.uuid": "e", "kibana.alert.start": old, "@timestamp": new, "kibana.alert.last_detected": new, "kibana.alert.updated_at": new}),
+            old,
+        ),
+        (
+            "one of a detection rule that was late",
+            json!({"kibana.alert.uuid": "e", "kibana.alert.original_time": old, "@timestamp": new}),
+            new,
+        ),
+        (
             "an assessment, by since when",
             json!({"type": "Microsoft.Security/assessments", "id": "a", "properties": {"status": {"code": "Healthy", "statusChangeDate": old}}, "time": new}),
             old,

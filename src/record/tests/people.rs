@@ -31,14 +31,16 @@ fn an_empty_id_is_nobodys() {
 }
 
 #[test]
-fn whoever_was_deleted_has_the_principal_name_of_before() {
+fn whoever_was_deleted_is_not_whoever_has_the_principal_name_now() {
     let id = "0C6D8CDF-1a2b-4e5f-8a9b-0c1d2e3f4a5b";
     let digits = id.replace('-', "").to_lowercase();
     let named = |id: Value, upn: &str| {
         let user = json!([{"id": id, "type": "User", "userPrincipalName": upn}]);
-        read(&properties("targetResources", user)).targets[0].upn.clone().unwrap()
+        let target = read(&properties("targetResources", user)).targets[0].clone();
+        (target.upn, target.name)
     };
-    assert_eq!(named(json!(id), &format!("{digits}alice@example.com")), "alice@example.com");
+    let deleted = named(json!(id), &format!("{digits}alice@example.com"));
+    assert_eq!(deleted, (None, Some("alice@example.com".into())));
     for (what, id, upn) in [
         ("another's digits", json!(EMPTY.replace('0', "1")), format!("{digits}alice@example.com")),
         ("nobody's", Value::Null, format!("{digits}alice@example.com")),
@@ -46,10 +48,10 @@ fn whoever_was_deleted_has_the_principal_name_of_before() {
         ("an id that is none of the directory's", json!("a"), "alice@example.com".to_owned()),
         ("letters that are no ASCII", json!(id), "äääääääääääääääää@example.com".to_owned()),
     ] {
-        assert_eq!(named(id, &upn), upn, "{what}");
+        assert_eq!(named(id, &upn), (Some(upn), None), "{what}");
     }
     let risky = json!({"category": "RiskyUsers", "properties": {"id": id, "userPrincipalName": format!("{digits}alice@example.com")}});
-    assert_eq!(targets(&risky), [format!("user {id} alice@example.com")]);
+    assert_eq!(targets(&risky), [format!("user {id} -")]);
 }
 
 #[test]
@@ -158,6 +160,8 @@ fn words_in_the_place_of_an_id_are_nobodys() {
     assert_eq!(targets(&evidence("S-1-5-21-1-2-3-4")), ["user S-1-5-21-1-2-3-4 -"]);
     for (user, expected) in [
         ("app@sharepoint", "app - -"),
+        ("webapp@sharepoint.example.com", "user - webapp@sharepoint.example.com"),
+        ("app@sharepoint.example.com", "user - app@sharepoint.example.com"),
         ("i:0i.t|00000003-0000-0ff1-ce00-000000000000|app@sharepoint", "app - -"),
         ("urn:spo:guest#dana@partner.example", "user - dana@partner.example"),
         ("urn:spo:anon#7a6b", "user - -"),

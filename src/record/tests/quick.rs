@@ -92,3 +92,14 @@ fn what_is_known_of_a_record_without_its_tree_is_what_the_tree_says() {
     }
     assert!(heads > 0 && dialects > 0 && nothing > 0, "{heads}, {dialects}, {nothing}");
 }
+
+#[test]
+fn properties_of_null_hide_none() {
+    let record = reset().to_string();
+    let end = record.len() - 1;
+    for text in [format!("{},\"Properties\":null}}", &record[..end]), format!("{{\"Properties\":null,{}", &record[1..])]
+    {
+        assert_eq!(glance(&text).dialect(), Some(Dialect::EntraAudit), "{text}");
+        assert_eq!(Record::read(&text, position(), None).dialect, Dialect::EntraAudit);
+    }
+}

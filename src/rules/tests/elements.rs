@@ -21,6 +21,20 @@ fn person(id: &str, name: &str) -> Target {
 }
 
 #[test]
+fn an_element_is_the_same_however_its_numbers_are_written() {
+    let identity = |list: List, record: &Record| elements(&list, record)[0].identity.clone();
+    let of = |json: &str| {
+        let value: serde_json::Value = serde_json::from_str(json).unwrap();
+        let change = Change { target: 0, name: "Mail".into(), old: serde_json::Value::Null, new: value.clone() };
+        Record { raw: serde_json::json!({"list": [value]}), changes: vec![change], ..record() }
+    };
+    let (long, short) = (of(r#"{"b":5.0,"a":1e1}"#), of(r#"{"a":10,"b":5}"#));
+    let path = || List::Raw(Path::parse("list").unwrap());
+    assert_eq!(identity(path(), &long), identity(path(), &short));
+    assert_eq!(identity(List::Changes, &long), identity(List::Changes, &short));
+}
+
+#[test]
 fn a_rule_with_each_is_held_against_every_element_by_itself() {
     let change = |target, name: &str| Change { target, name: name.into(), old: "a".into(), new: "b".into() };
     let record = Record {

@@ -17,7 +17,7 @@ fn phones() -> Lookups {
         row("carol@example.com", "carol-1"),
     ];
     let table = Table { columns: vec!["upn".into(), "phone".into()], rows };
-    Lookups::new([Lookup::new(settings, table, str::to_lowercase).unwrap()])
+    Lookups::new([Lookup::new(settings, table, |text| vec![text.to_lowercase()]).unwrap()])
 }
 
 fn composer(template: &str, lookups: &Lookups) -> Result<Composer, Vec<String>> {

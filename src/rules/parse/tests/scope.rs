@@ -2,7 +2,7 @@
 
 use super::super::*;
 use crate::lookup::{self, Lookup};
-use crate::rules::{Group, Throttle, fold};
+use crate::rules::{Group, Throttle, fold_keys};
 
 pub(super) const BRAKE: Throttle = Throttle { max: 100, per: Duration::from_mins(10) };
 
@@ -24,7 +24,7 @@ pub(crate) fn lookups() -> Lookups {
         let cells = |row: &&[&str]| row.iter().map(|cell| (*cell).into()).collect();
         let rows = (1..).zip(rows.iter().map(cells)).collect();
         let table = lookup::Table { columns: columns.iter().map(|name| (*name).into()).collect(), rows };
-        Lookup::new(settings, table, fold).unwrap()
+        Lookup::new(settings, table, fold_keys).unwrap()
     };
     let owners: &[&[&str]] = &[&["SUB-1", "ann@example.com; bob@example.com", "gold"], &["sub-2", "", "iron"]];
     let kinds: &[&[&str]] = &[&["User", "person"], &["group", "thing"]];
