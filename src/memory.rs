@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 /// Heaps for each processor. Eight, which is glibc's, keep more of a backlog and are no faster; with one, threads wait for each
 /// other (docs/performance.md).
 const HEAPS: usize = 2;
-/// How often. A round walks over the heaps: 2 to 10 ms of one thread for 100 MiB.
+/// How often. A round walks over the heaps: 1 to 10 ms of one thread for 100 MiB.
 const EVERY: Duration = Duration::from_secs(5);
 
 /// Bounds the heaps, unless the environment does. Before there are threads: it takes none away.

@@ -1,7 +1,7 @@
 //! Owns what commands print on stdout: lines for people, JSON for programs. A reader that has seen enough (`| head`) ends the
 //! printing and nothing else.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::io::{self, ErrorKind, Write as _};
 
 use serde::Serialize;
@@ -23,34 +23,25 @@ pub(crate) fn json(value: &impl Serialize) {
     write(&escaped(&serde_json::json!(value).to_string()));
 }
 
-/// JSON that commands no terminal either: what RFC 8259 section 7 lets stand as it is in a string, and [`plain`] does not, as
-/// `\uXXXX`. None of it can stand outside of a string, nor beyond U+FFFF.
+/// JSON that commands no terminal either: what RFC 8259 section 7 lets stand as it is in a string, and [`plain`] does not, is
+/// escaped. None of it can stand outside of a string, nor beyond U+FFFF.
 pub(super) fn escaped(json: &str) -> String {
-    let mut escaped = String::with_capacity(json.len());
-    for c in json.chars() {
-        if c.is_control() || is_direction(c) {
-            // Writing to a String cannot fail.
-            let _ = write!(escaped, "\\u{:04x}", u32::from(c));
-        } else {
-            escaped.push(c);
-        }
-    }
-    escaped
+    spelt(json, |c| format!("\\u{:04x}", u32::from(c)))
 }
 
 /// Text of strangers as part of one line of ours: what would begin another one, command the terminal or turn the direction of
 /// what follows is shown as its number.
 pub(crate) fn plain(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
+    spelt(text, |c| c.escape_unicode().to_string())
+}
+
+/// `text`, in which `spell` writes what would command a terminal.
+fn spelt(text: &str, spell: fn(char) -> String) -> String {
+    let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() || is_direction(c) {
-            // Writing to a String cannot fail.
-            let _ = write!(plain, "{}", c.escape_unicode());
-        } else {
-            plain.push(c);
-        }
+        if c.is_control() || is_direction(c) { shown.push_str(&spell(c)) } else { shown.push(c) }
     }
-    plain
+    shown
 }
 
 /// Characters that turn the direction of what follows (Unicode TR 36, 2.10.2).

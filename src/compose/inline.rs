@@ -2,7 +2,8 @@
 //! the tags are put back.
 //!
 //! A tag that prints is masked as a word, one that opens, divides or ends a block as a comment, which a parser leaves
-//! where it is even in a table; in a `<title>` it is text, which comes back escaped. Where the styles of an element could hang on what a tag gives, nothing is done.
+//! where it is even in a table; in a `<title>` it is text, which comes back escaped. Where the styles of an element could hang
+//! on what a tag gives, nothing is done.
 
 use css_inline::CSSInliner;
 use handlebars::template::{HelperTemplate, Template, TemplateElement};

@@ -201,7 +201,8 @@ impl People {
     }
 
     /// Re-reads the file if it changed and has not changed since the last call: whoever writes it in place may be in the middle,
-    /// and of half a file people would be mailed, and named, otherwise. One that changes at every look is read at the fourth. On a fault the old rows stay. Called by maintenance.
+    /// and of half a file people would be mailed, and named, otherwise. One that changes at every look is read at the fourth.
+    /// On a fault the old rows stay. Called by maintenance.
     pub fn refresh(&self) -> anyhow::Result<bool> {
         let Some(now) = self.stamp()? else { return Ok(false) };
         let mut looks = self.looks();

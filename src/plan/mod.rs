@@ -146,10 +146,13 @@ const BEFORE_RULE: Duration = Duration::from_hours(1);
 #[must_use]
 pub fn plan(record: &Record, matches: &[Match<'_>], context: &Context<'_>) -> Vec<Intent> {
     let parties = parties(record, context.directory.canonical);
-    matches.iter().flat_map(|one| intents(record, one, &parties, context)).collect()
+    let now = context.known.now;
+    // A time ahead of ours would otherwise keep a message alive for as long as the producer's clock is wrong.
+    let news = record.news().or(context.broker_time).unwrap_or(now).min(now);
+    matches.iter().flat_map(|one| intents(record, one, &parties, news, context)).collect()
 }
 
-fn intents(record: &Record, one: &Match<'_>, parties: &[Party], context: &Context<'_>) -> Vec<Intent> {
+fn intents(record: &Record, one: &Match<'_>, parties: &[Party], news: Timestamp, context: &Context<'_>) -> Vec<Intent> {
     let (rule, tell) = (one.rule, one.tell());
     let part = one.element.as_ref().map(|element| &element.part);
     let scene = Scene { record, part, parties, known: context.known, directory: context.directory };
@@ -181,7 +184,7 @@ fn intents(record: &Record, one: &Match<'_>, parties: &[Party], context: &Contex
         .into_iter()
         .map(|(channel, recipient, end)| {
             let fate = end.map_or_else(
-                || fate(record, one, recipient.as_ref(), channel, context),
+                || fate(record, one, recipient.as_ref(), channel, news, context),
                 |reason| Fate::Ends { verdict: Verdict::Skipped, reason },
             );
             intent(channel, recipient, fate)
@@ -200,11 +203,17 @@ fn told<'a>(tell: &'a Tell, scene: &Scene<'_>) -> Vec<(&'a Arc<str>, Option<Reci
 }
 
 /// What becomes of a notification that has a recipient. Shadow is decided last: it stands for what would have been sent.
-fn fate(record: &Record, one: &Match<'_>, recipient: Option<&Recipient>, channel: &str, context: &Context<'_>) -> Fate {
+/// `news`: what its age counts from.
+fn fate(
+    record: &Record,
+    one: &Match<'_>,
+    recipient: Option<&Recipient>,
+    channel: &str,
+    news: Timestamp,
+    context: &Context<'_>,
+) -> Fate {
     let (rule, now) = (one.rule, context.known.now);
     let Context { broker_time, rules_seen, .. } = *context;
-    // A time ahead of ours would otherwise keep a message alive for as long as the producer's clock is wrong.
-    let news = record.news().or(broker_time).unwrap_or(now).min(now);
     let expires_at = news.plus(rule.max_age);
     if now >= expires_at {
         return Fate::Ends { verdict: Verdict::Expired, reason: "too-old" };

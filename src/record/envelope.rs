@@ -181,7 +181,7 @@ pub(super) fn documents<'a>(text: &'a str, found: &mut Found<'a>) -> Option<usiz
 
 /// A JSON string with JSON inside.
 fn string<'a>(raw: &'a str, text: &str, found: &mut Found<'a>) {
-    if !text.trim_start().starts_with(['{', '[']) {
+    if !document::begins_as_json(text) {
         return found.push(dead(DeadReason::NotARecord, raw.as_bytes()));
     }
     let mut inner = Found { items: Vec::new(), vain: found.vain };
@@ -211,7 +211,7 @@ fn unpack<'a>(raw: &'a str, document: Document<'a>, found: &mut Found<'a>) {
 
 /// Whether the JSON string has records inside, though one of them may be broken, and not words in brackets.
 fn is_packed(text: &RawValue) -> bool {
-    serde_json::from_str::<String>(text.get()).is_ok_and(|text| {
+    document::text(text.get()).is_some_and(|text| {
         let text = text.trim_start();
         serde_json::from_str::<IgnoredAny>(text).is_ok() || recover::opening(text.as_bytes()).is_some()
     })
@@ -229,8 +229,7 @@ fn list<'a>(elements: Vec<&'a RawValue>, found: &mut Found<'a>, each: impl Fn(&'
 
 /// An element in the place of a record. A function that is handed a batch may pass it on as a list of texts.
 fn one<'a>(raw: &'a str, found: &mut Found<'a>) {
-    let text = raw.starts_with('"').then(|| serde_json::from_str::<String>(raw).ok()).flatten();
-    match text {
+    match document::text(raw) {
         Some(text) => string(raw, &text, found),
         None => found.push(record(raw)),
     }

@@ -44,8 +44,8 @@ impl From<usize> for Room {
     }
 }
 
-/// As many due rows as there is room for, the one lane before the other. A suspect row is given out alone, when nothing else is in hand, so that a
-/// crash can be laid at its door; nothing is claimed beside it.
+/// As many due rows as there is room for, the one lane before the other. A suspect row is given out alone, when nothing else
+/// is in hand, so that a crash can be laid at its door; nothing is claimed beside it.
 pub(super) fn claim(
     w: &mut Writer,
     channel: &Arc<str>,

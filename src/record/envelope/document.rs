@@ -47,7 +47,7 @@ impl<'de> Visitor<'de> for DocumentVisitor {
                     match elements(value) {
                         Some(list) => lists.get_or_insert_default().extend(list),
                         None if value.get() == "null" => drop(lists.get_or_insert_default()),
-                        None if begins_as_json(value) => texts.push(value),
+                        None if text(value.get()).is_some_and(|text| begins_as_json(&text)) => texts.push(value),
                         None => {}
                     }
                 }
@@ -103,9 +103,14 @@ fn elements(value: &RawValue) -> Option<Vec<&RawValue>> {
     }
 }
 
-fn begins_as_json(value: &RawValue) -> bool {
-    let text = value.get().starts_with('"').then(|| serde_json::from_str::<String>(value.get()).ok()).flatten();
-    text.is_some_and(|text| text.trim_start().starts_with(['[', '{']))
+/// What stands in a JSON string.
+pub(super) fn text(value: &str) -> Option<String> {
+    value.starts_with('"').then(|| serde_json::from_str(value).ok()).flatten()
+}
+
+/// Whether a text may be a list or an object.
+pub(super) fn begins_as_json(text: &str) -> bool {
+    text.trim_start().starts_with(['[', '{'])
 }
 
 enum Key {
